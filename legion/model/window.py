@@ -1,0 +1,250 @@
+"""What was measured of one arm over one stretch of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+import attrs
+
+from ..canonical import JSON
+from ..stats import LogHistogram
+
+
+@attrs.frozen
+class Count:
+    """
+    A number of events, and among how many where that is known.
+
+    Attributes:
+        n: Events counted.
+        of: Opportunities among which they were counted; None for a plain counter.
+    """
+
+    n: int
+    of: int | None = None
+
+    def merge(self, other: Count) -> Count:
+        """Add both; a counter without a denominator stays without one."""
+        both = self.of is not None and other.of is not None
+        return Count(
+            self.n + other.n, (self.of or 0) + (other.of or 0) if both else None
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Gauge:
+    """
+    A level that was sampled, such as memory in use.
+
+    Attributes:
+        last: The newest sample.
+        low: The smallest sample.
+        high: The largest sample.
+        n: How many samples.
+    """
+
+    last: float
+    low: float
+    high: float
+    n: int = 1
+
+    @classmethod
+    def of(cls, value: float) -> Gauge:
+        """Make a gauge of one sample."""
+        return cls(last=value, low=value, high=value)
+
+    def merge(self, later: Gauge) -> Gauge:
+        """Combine with samples that were taken later."""
+        return Gauge(
+            last=later.last,
+            low=min(self.low, later.low),
+            high=max(self.high, later.high),
+            n=self.n + later.n,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Window:
+    """
+    Everything recorded of one arm between two instants of plan time.
+
+    What was not recorded is not there: every reading returns None for it, never 0.
+
+    Attributes:
+        opened_s: Start, in seconds of plan time.
+        closed_s: End, in seconds of plan time.
+        counts: Events by metric.
+        histograms: Distributions by metric; times in seconds.
+        gauges: Sampled levels by metric.
+        bad_units: By metric, 64-bit hashes of units with at least one bad event.
+        errors: By metric or source, why it could not be measured.
+        dropped: Events lost because the buffer was full.
+        baseline: The window to compare with: control's, else a stored one, else None.
+    """
+
+    opened_s: float = 0.0
+    closed_s: float = 0.0
+    counts: Mapping[str, Count] = attrs.field(factory=dict)
+    histograms: Mapping[str, LogHistogram] = attrs.field(factory=dict)
+    gauges: Mapping[str, Gauge] = attrs.field(factory=dict)
+    bad_units: Mapping[str, frozenset[int]] = attrs.field(factory=dict)
+    errors: Mapping[str, str] = attrs.field(factory=dict)
+    dropped: int = 0
+    baseline: Window | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        shares: Mapping[str, tuple[int, int]] | None = None,
+        counts: Mapping[str, int] | None = None,
+        values: Mapping[str, Iterable[float]] | None = None,
+        gauges: Mapping[str, float] | None = None,
+        opened_s: float = 0.0,
+        closed_s: float = 60.0,
+        baseline: Window | None = None,
+    ) -> Window:
+        """
+        Make a window by hand, for a test or a host with its own telemetry.
+
+        Args:
+            shares: By metric, (events, opportunities).
+            counts: By metric, events without a denominator.
+            values: By metric, the recorded values; times in seconds.
+            gauges: By metric, one sample.
+            opened_s: Start, in seconds of plan time.
+            closed_s: End, in seconds of plan time.
+            baseline: The window to compare with.
+        """
+        counted = {name: Count(n, of) for name, (n, of) in (shares or {}).items()}
+        counted |= {name: Count(n) for name, n in (counts or {}).items()}
+        return cls(
+            opened_s=opened_s,
+            closed_s=closed_s,
+            counts=counted,
+            histograms={k: LogHistogram.of(v) for k, v in (values or {}).items()},
+            gauges={k: Gauge.of(v) for k, v in (gauges or {}).items()},
+            baseline=baseline,
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds of plan time."""
+        return self.closed_s - self.opened_s
+
+    def share(self, metric: str) -> float | None:
+        """Return events per opportunity, 0..1, or None without opportunities."""
+        count = self.counts.get(metric)
+        return count.n / count.of if count is not None and count.of else None
+
+    def count(self, metric: str) -> int | None:
+        """Return the number of events, or None where nothing counts them."""
+        count = self.counts.get(metric)
+        return None if count is None else count.n
+
+    def quantile(self, metric: str, q: float) -> float | None:
+        """Return the *q*-quantile to within 1 %, or None without values."""
+        histogram = self.histograms.get(metric)
+        return None if histogram is None else histogram.quantile(q)
+
+    def mean(self, metric: str) -> float | None:
+        """Return the mean of the values, or None without values."""
+        histogram = self.histograms.get(metric)
+        return None if histogram is None else histogram.mean
+
+    def gauge(self, metric: str) -> float | None:
+        """Return the newest sample, or None without samples."""
+        gauge = self.gauges.get(metric)
+        return None if gauge is None else gauge.last
+
+    def events(self, metric: str) -> int:
+        """Return how much evidence there is: opportunities, values or samples."""
+        if (count := self.counts.get(metric)) is not None:
+            return count.n if count.of is None else count.of
+        if (histogram := self.histograms.get(metric)) is not None:
+            return histogram.count
+        gauge = self.gauges.get(metric)
+        return 0 if gauge is None else gauge.n
+
+    def measures(self, metric: str) -> bool:
+        """Tell whether anything at all was recorded for *metric*."""
+        return (
+            metric in self.counts or metric in self.histograms or metric in self.gauges
+        )
+
+    def merge(self, later: Window) -> Window:
+        """Return one window over this one and a later one, baselines merged too."""
+        baseline = self.baseline or later.baseline
+        if self.baseline is not None and later.baseline is not None:
+            baseline = self.baseline.merge(later.baseline)
+        return Window(
+            opened_s=min(self.opened_s, later.opened_s),
+            closed_s=max(self.closed_s, later.closed_s),
+            counts=_merged(self.counts, later.counts),
+            histograms=_merged(self.histograms, later.histograms),
+            gauges=_merged(self.gauges, later.gauges),
+            bad_units={
+                metric: self.bad_units.get(metric, frozenset())
+                | later.bad_units.get(metric, frozenset())
+                for metric in {**self.bad_units, **later.bad_units}
+            },
+            errors={**self.errors, **later.errors},
+            dropped=self.dropped + later.dropped,
+            baseline=baseline,
+        )
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return what `from_json` reads back to an equal window."""
+        return {
+            "opened_s": self.opened_s,
+            "closed_s": self.closed_s,
+            "counts": {k: [c.n, c.of] for k, c in self.counts.items()},
+            "histograms": {k: h.to_json() for k, h in self.histograms.items()},
+            "gauges": {k: [g.last, g.low, g.high, g.n] for k, g in self.gauges.items()},
+            "bad_units": {
+                k: [f"{unit:016x}" for unit in sorted(units)]
+                for k, units in self.bad_units.items()
+            },
+            "errors": dict(self.errors),
+            "dropped": self.dropped,
+            "baseline": None if self.baseline is None else self.baseline.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, JSON]) -> Window:
+        """Read what `to_json` wrote."""
+        raw = cast("Mapping[str, Any]", value)
+        return cls(
+            opened_s=float(raw["opened_s"]),
+            closed_s=float(raw["closed_s"]),
+            counts={k: Count(n, of) for k, (n, of) in raw["counts"].items()},
+            histograms={
+                k: LogHistogram.from_json(h) for k, h in raw["histograms"].items()
+            },
+            gauges={
+                k: Gauge(last=last, low=low, high=high, n=n)
+                for k, (last, low, high, n) in raw["gauges"].items()
+            },
+            bad_units={
+                k: frozenset(int(unit, 16) for unit in units)
+                for k, units in raw["bad_units"].items()
+            },
+            errors=dict(raw["errors"]),
+            dropped=int(raw["dropped"]),
+            baseline=None
+            if raw["baseline"] is None
+            else cls.from_json(raw["baseline"]),
+        )
+
+
+_Mergeable = TypeVar("_Mergeable", Count, Gauge, LogHistogram)
+
+
+def _merged(
+    left: Mapping[str, _Mergeable], right: Mapping[str, _Mergeable]
+) -> dict[str, _Mergeable]:
+    merged = dict(left)
+    for metric, value in right.items():
+        merged[metric] = merged[metric].merge(value) if metric in merged else value
+    return merged
