@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 
 JSON: TypeAlias = (
-    None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+    bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 )
 
 _LARGEST_INT = 2**53 - 1
@@ -35,6 +35,7 @@ def dumps(value: JSON) -> bytes:
 
     Raises:
         ValueError: *value* holds something that JSON cannot say exactly.
+        TypeError: *value* holds something that JSON has no word for.
     """
     parts: list[str] = []
     _write(value, parts)
@@ -71,14 +72,14 @@ def _write(value: JSON, parts: list[str]) -> None:
         parts.append("]")
     else:
         msg = f"canonical JSON: got {type(value).__name__}; write a JSON value"
-        raise ValueError(msg)
+        raise TypeError(msg)
 
 
 def _write_object(value: Mapping[str, JSON], parts: list[str]) -> None:
     for key in value:
         if not isinstance(key, str):
             msg = f"canonical JSON: got the key {key!r}; write a string"
-            raise ValueError(msg)
+            raise TypeError(msg)
     parts.append("{")
     ordered = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
     for i, key in enumerate(ordered):

@@ -3,7 +3,7 @@ Everything legion raises.
 
     LegionError
     ├── PlanError              the plan is wrong; lists every fault at once
-    ├── PluginError            a plugin cannot be registered, or a firstresult hook raised
+    ├── PluginError            a plugin cannot be registered, or it raised
     │   └── CriterionError     a criterion is malformed, or its name is taken
     ├── MetricError            a metric is unknown, or two sources claim it
     ├── StateError             the state file cannot be used
@@ -11,9 +11,9 @@ Everything legion raises.
     ├── JournalError           the log is not what its proofs say
     ├── SnapshotError          the registry cannot do what was asked
     │   ├── SnapshotNotFoundError
-    │   └── SnapshotCorruptError   a digest does not match; the bytes were kept for a look
-    ├── GateError              an action went around the gate, or an answer cannot be taken
-    ├── EmbeddingError         the embedder returned something that is not an embedding
+    │   └── SnapshotCorruptError   a digest does not match
+    ├── GateError              an act went around the gate, or an answer is refused
+    ├── EmbeddingError         the embedder returned no embedding
     └── MissingExtraError      an optional package is needed (also an ImportError)
 
 A denial, a hold, a miss or missing data is *not* here: those are values with a reason.

@@ -41,8 +41,8 @@ class Metric:
         kind: How it is read from a window.
         unit: ``share``, ``s``, ``count``, ``MB/h``, ``h``.
         higher_is_better: Which way is worse.
-        source: Who supplies it: ``run``, ``probe``, ``shadow``, ``cache``, ``registry``,
-            ``gate``, ``watchdog``, ``engine`` or ``host``.
+        source: Who supplies it: ``run``, ``probe``, ``shadow``, ``cache``,
+            ``registry``, ``gate``, ``watchdog``, ``engine`` or ``host``.
         stream: Key in the window; its own name unless several read one stream.
         quantile: Which quantile a time is read at.
         features: Features that bring it: where a stage enables none of them, the stage
@@ -225,8 +225,13 @@ def _table() -> Iterator[Metric]:
         critical_incidents="Incidents that reached critical.",
         health_check="Unhealthy checks in a row.",
     )
-    yield from _shares(
-        "watchdog", higher=True, health_check_pass="Checks that were healthy."
+    yield Metric(
+        name="health_check_pass",
+        kind=Kind.SHARE,
+        unit="share",
+        higher_is_better=True,
+        source="watchdog",
+        summary="Checks that were healthy.",
     )
     yield from _counts(
         "engine",

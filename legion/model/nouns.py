@@ -98,7 +98,7 @@ class Verdict(Noun):
         unit: Unit of the value and the limits.
         limits: Limits by level name, as they were applied.
         evidence: Counts, bounds, tracebacks: whatever the sentence rests on.
-        in_a_row: Unhealthy closed windows up to this one, without a healthy one between.
+        in_a_row: Unhealthy closed windows up to this one, with no healthy one between.
         closed_s: End of the window, in seconds of plan time.
     """
 

@@ -1,0 +1,35 @@
+"""Every Python block of the documentation runs, page by page, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from pathlib import Path
+from typing import Any
+
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+
+_ROOT = Path(__file__).parent
+
+
+def _enter(namespace: dict[str, Any]) -> None:
+    namespace["_folder"] = tempfile.TemporaryDirectory()
+    namespace["_before"] = Path.cwd()
+    os.chdir(namespace["_folder"].name)
+
+
+def _leave(namespace: dict[str, Any]) -> None:
+    os.chdir(namespace["_before"])
+    namespace["_folder"].cleanup()
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(future_imports=["annotations"])],
+    path=str(_ROOT),
+    patterns=["README.md", "docs/*.md", "docs/**/*.md"],
+    setup=_enter,
+    teardown=_leave,
+).pytest()

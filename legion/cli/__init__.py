@@ -1,0 +1,6 @@
+"""The command line: a thin face over the names that ``import legion`` offers."""
+
+from .main import main
+
+
+__all__ = ["main"]

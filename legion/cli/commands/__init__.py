@@ -1,0 +1,21 @@
+"""The commands, a file a subject."""
+
+from . import asks, back, demo, doctor, journal, plans, status
+
+
+ALL = (
+    demo.add,
+    plans.add_check,
+    plans.add_run,
+    status.add_status,
+    status.add_validate,
+    back.add_rollback,
+    back.add_restore,
+    back.add_deactivate,
+    asks.add,
+    journal.add,
+    doctor.add,
+)
+"""What adds each command to the parser, in the order in which help lists them."""
+
+__all__ = ["ALL"]

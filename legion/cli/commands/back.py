@@ -1,0 +1,131 @@
+"""``legion rollback``, ``restore`` and ``deactivate``: the ways back."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from typing import TypeAlias
+
+from ...exceptions import LegionError
+from ...host import Host
+from ...model import Change, Outcome
+from ..main import command
+from ..output import Output
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_rollback(commands: Commands) -> None:
+    """Add ``legion rollback``."""
+    one = command(
+        commands,
+        "rollback",
+        rollback,
+        says="go back to the baseline now, from any state",
+        teaches="A running host sees the latch within a second, whichever process it is.",
+        state=True,
+    )
+    one.add_argument("--version", required=True, help="the baseline, such as 4.0.0")
+    one.add_argument("--reason", required=True, help="why, for the journal")
+    one.add_argument("--immediate", action="store_true", help="do not ask back")
+
+
+def rollback(arguments: argparse.Namespace, output: Output) -> int:
+    """Pull the latch and run the rollback procedure."""
+    with Host.reopen(arguments.state) as host:
+        if arguments.version != host.plan.baseline:
+            msg = (
+                f"rollback: got version {arguments.version}; {host.plan.name} can only"
+                f" go back to {host.plan.baseline}"
+            )
+            raise LegionError(msg)
+        if not arguments.immediate:
+            _ask(f"Take everybody back to {host.plan.baseline}?")
+        outcome = host.engine.rollback(arguments.reason)
+    return _say(output, outcome)
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        msg = "rollback: nobody is there to be asked; write --immediate"
+        raise LegionError(msg)
+    if input(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
+        msg = "rollback: not confirmed; nothing was done"
+        raise LegionError(msg)
+
+
+def _say(output: Output, outcome: Outcome) -> int:
+    for step in outcome.steps:
+        output.mark(
+            f"{step.name}: {step.detail} ({step.took_s * 1000:.0f} ms)", ok=step.ok
+        )
+    output.line(outcome.reason)
+    output.document(outcome.to_json())
+    return 0 if outcome.applied and outcome.verified else 1
+
+
+def add_restore(commands: Commands) -> None:
+    """Add ``legion restore``."""
+    one = command(
+        commands,
+        "restore",
+        restore,
+        says="verify a snapshot of the registry and make it the live one",
+        state=True,
+    )
+    one.add_argument("--snapshot", required=True, metavar="NAME")
+
+
+def restore(arguments: argparse.Namespace, output: Output) -> int:
+    """Restore a snapshot; anything but the plan's way back passes the gate."""
+    with Host.reopen(arguments.state) as host:
+        wanted = host.registry.resolve(arguments.snapshot)
+        if wanted != host.registry.resolve(host.plan.rollback.to):
+            change = Change(
+                target="registry:default",
+                before=host.registry.active(),
+                after=wanted,
+                kind="deployment",
+                risk=0.5,
+                reason=f"restore {arguments.snapshot} by hand",
+                proposer="command line",
+            )
+            ruling = host.gate.review(change)
+            if not ruling.allowed:
+                msg = f"restore: {ruling.reason}"
+                raise LegionError(msg)
+        live = host.registry.restore(arguments.snapshot)
+        host.journal.append(
+            {"snapshot": arguments.snapshot, "digest": live}, kind="restore"
+        )
+    output.line(f"{arguments.snapshot} is live and verified as {live}")
+    output.document({"snapshot": arguments.snapshot, "digest": live})
+    return 0
+
+
+def add_deactivate(commands: Commands) -> None:
+    """Add ``legion deactivate``."""
+    one = command(
+        commands,
+        "deactivate",
+        deactivate,
+        says="switch features of the candidate off, for good in this rollout",
+        state=True,
+    )
+    one.add_argument("features", nargs="*", metavar="FEATURE")
+    one.add_argument("--all", "--all-v4.1", action="store_true", help="all of them")
+    one.add_argument("--reason", default="by hand")
+
+
+def deactivate(arguments: argparse.Namespace, output: Output) -> int:
+    """Move the pointer to the same exposure without the features."""
+    with Host.reopen(arguments.state) as host:
+        known = sorted({name for stage in host.plan.stages for name in stage.features})
+        names = known if arguments.all else arguments.features
+        if not names:
+            msg = f"deactivate: name features, or write --all; there are {', '.join(known)}"
+            raise LegionError(msg)
+        outcome = host.engine.deactivate(names, reason=arguments.reason)
+    return _say(output, outcome)

@@ -1,0 +1,32 @@
+"""Logic: four criteria."""
+
+from .criterion import Criterion
+from .kinds import Ceiling, Never
+
+
+LOGIC: tuple[Criterion, ...] = (
+    Ceiling(
+        "contradictions",
+        of="count",
+        warning=1,
+        alert=3,
+        min_events=0,
+        group="logic",
+        summary="Opposite decisions on the same facts.",
+    ),
+    Never(
+        "safety_gate_bypasses",
+        group="logic",
+        summary="Guarded acts that ran without a permit.",
+    ),
+    Never(
+        "containment_violations",
+        group="logic",
+        summary="Acts that reached outside their fence.",
+    ),
+    Never(
+        "unauthorized_actions",
+        group="logic",
+        summary="Acts that ran against a denial.",
+    ),
+)

@@ -1,0 +1,132 @@
+"""A registered plugin, and the criteria that all of them supply."""
+
+from __future__ import annotations
+
+import logging
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..exceptions import CriterionError, PluginError
+from .readings import read_criteria, read_nothing
+from .seat import Seat
+
+
+if TYPE_CHECKING:
+    from ..criteria import Criterion
+
+
+_log = logging.getLogger("legion")
+
+
+@attrs.define(eq=False)
+class Entry:
+    """
+    A registered plugin.
+
+    Attributes:
+        name: Its name.
+        plugin: The object itself.
+        seats: Its implementations by hook.
+        criteria: What it supplied when it was last asked.
+        ready: Whether calls may see it.
+        started: Whether it was told to start, and not to shut down since.
+    """
+
+    name: str
+    plugin: object
+    seats: Mapping[str, Seat]
+    criteria: tuple[Criterion, ...] = ()
+    ready: bool = False
+    started: bool = False
+
+    def start(self, given: Mapping[str, object]) -> None:
+        """
+        Tell it that it belongs to somebody now.
+
+        Raises:
+            PluginError: It raised.
+        """
+        if (seat := self.seats.get("legion_startup")) is not None:
+            seat.demand(given, read_nothing)
+        self.started = True
+
+    def stop(self) -> None:
+        """Tell it to shut down, if it was started; what it raises is logged."""
+        started, self.started = self.started, False
+        if started and (seat := self.seats.get("legion_shutdown")) is not None:
+            seat.ask({}, read_nothing)
+
+
+def collect(entries: Iterable[Entry], newcomer: Entry | None) -> dict[str, Criterion]:
+    """
+    Ask all for their criteria and return these by name.
+
+    An old plugin that fails must not stop others from coming and going, nor take away
+    what it supplied: its last answer stays, and that is logged.
+
+    Args:
+        entries: Who is asked, in the order of registration.
+        newcomer: Who is to be refused if something is wrong with what it supplies.
+
+    Raises:
+        PluginError: The newcomer raised.
+        CriterionError: The newcomer supplies what is no criterion, or one twice.
+    """
+    fresh: dict[Entry, tuple[Criterion, ...]] = {}
+    for entry in entries:
+        try:
+            fresh[entry] = _supplied(entry)
+        except PluginError as error:
+            if entry is newcomer:
+                raise
+            fresh[entry] = entry.criteria
+            _log.warning("%s; its last criteria stay", error, exc_info=error)
+    owners = _owners(fresh, newcomer)
+    for entry, criteria in fresh.items():
+        entry.criteria = criteria
+    return {
+        criterion.name: criterion
+        for entry, criteria in fresh.items()
+        for criterion in criteria
+        if owners[criterion.name] is entry
+    }
+
+
+def taken_twice(criterion: str, *, by: str, first: str) -> CriterionError:
+    """Return the error for a criterion whose name is taken."""
+    msg = (
+        f"criterion {criterion!r} is supplied by plugin {first!r} already; write "
+        f"another name, or unregister({first!r}) before"
+    )
+    return CriterionError(by, msg, hook="legion_register_criteria")
+
+
+def _supplied(entry: Entry) -> tuple[Criterion, ...]:
+    seat = entry.seats.get("legion_register_criteria")
+    criteria = None if seat is None else seat.demand({}, read_criteria)
+    names = [criterion.name for criterion in criteria or ()]
+    for name in names:
+        if names.count(name) > 1:
+            raise taken_twice(name, by=entry.name, first=entry.name)
+    return criteria or ()
+
+
+def _owners(
+    fresh: Mapping[Entry, tuple[Criterion, ...]], newcomer: Entry | None
+) -> dict[str, Entry]:
+    owners: dict[str, Entry] = {}
+    for entry, criteria in fresh.items():
+        for criterion in criteria:
+            first = owners.setdefault(criterion.name, entry)
+            if first is entry:
+                continue
+            error = taken_twice(criterion.name, by=entry.name, first=first.name)
+            if newcomer is entry:
+                raise error
+            if newcomer is first:
+                raise taken_twice(criterion.name, by=first.name, first=entry.name)
+            _log.warning("%s; the first one stays", error)
+    return owners

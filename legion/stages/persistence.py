@@ -1,0 +1,171 @@
+"""The rollout's rows in the state file."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+
+from .. import canonical
+from ..exceptions import StateError
+from ..model import Clock
+from ..store import Database
+from .exposure import Exposure
+from .plan import Plan
+from .state import RolloutState
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rollout (
+    plan TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS exposure (
+    digest TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS plan (
+    digest TEXT PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS latch (
+    plan TEXT PRIMARY KEY, reason TEXT NOT NULL, at REAL NOT NULL);
+"""
+
+
+class SupersededError(StateError):
+    """Another process has written a newer state; nothing was written over it."""
+
+
+@attrs.frozen(kw_only=True)
+class Latch:
+    """
+    A pulled latch: this plan has gone back, for good.
+
+    Attributes:
+        reason: Why.
+        at: When, in seconds since the epoch, wall clock.
+    """
+
+    reason: str
+    at: float
+
+
+def recall(database: Database) -> Plan:
+    """
+    Return the plan that was rolled out last with this state file.
+
+    Raises:
+        StateError: None was.
+    """
+    database.ensure(_SCHEMA)
+    rows = database.read("SELECT body FROM plan ORDER BY at DESC LIMIT 1")
+    if not rows:
+        raise StateError(str(database.path), "no rollout was ever started here")
+    return Plan.from_dict(json.loads(rows[0][0]))
+
+
+@attrs.define(eq=False)
+class StateFile:
+    """
+    Loads and saves one plan's rollout.
+
+    A save compares the version it is based on and refuses to write over a newer one.
+    The latch is apart from it: it can only be set, by anyone, at any time.
+
+    Args:
+        database: The open state file.
+        plan: Name of the plan.
+        clock: For the date on the latch.
+    """
+
+    database: Database
+    plan: str
+    clock: Clock
+
+    def __attrs_post_init__(self) -> None:
+        self.database.ensure(_SCHEMA)
+
+    def remember(self, plan: Plan) -> None:
+        """Keep the plan itself, so that `recall` needs no file of it."""
+        with self.database.transaction(durable=True) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO plan VALUES (?, ?, ?)",
+                (plan.digest, self.clock.wall(), canonical.dumps(plan.to_dict())),
+            )
+
+    def load(self) -> RolloutState | None:
+        """Return the newest state, or None before the first save."""
+        rows = self.database.read(
+            "SELECT body FROM rollout WHERE plan = ?", (self.plan,)
+        )
+        return RolloutState.from_json(json.loads(rows[0][0])) if rows else None
+
+    def save(
+        self,
+        state: RolloutState,
+        *,
+        durable: bool,
+        exposure: Exposure | None = None,
+    ) -> RolloutState:
+        """
+        Write *state* as the next version and return it as written.
+
+        Raises:
+            SupersededError: Somebody else has written since *state* was read.
+            StateError: The file cannot be written.
+        """
+        following = attrs.evolve(state, version=state.version + 1)
+        body = canonical.dumps(following.to_json())
+        with self.database.transaction(durable=durable) as connection:
+            if exposure is not None:
+                connection.execute(
+                    "INSERT OR IGNORE INTO exposure VALUES (?, ?)",
+                    (exposure.digest, canonical.dumps(exposure.to_json())),
+                )
+            if state.version == 0:
+                done = connection.execute(
+                    "INSERT OR IGNORE INTO rollout VALUES (?, ?, ?)",
+                    (self.plan, following.version, body),
+                )
+            else:
+                done = connection.execute(
+                    "UPDATE rollout SET version = ?, body = ?"
+                    " WHERE plan = ? AND version = ?",
+                    (following.version, body, self.plan, state.version),
+                )
+            if done.rowcount != 1:
+                msg = (
+                    f"rollout {self.plan!r} was moved on by another process;"
+                    " read it again and decide anew"
+                )
+                raise SupersededError(str(self.database.path), msg)
+        return following
+
+    def exposure(self, digest: str) -> Exposure:
+        """
+        Return a stored exposure.
+
+        Raises:
+            StateError: It is not there, or its bytes do not match its digest.
+        """
+        rows = self.database.read(
+            "SELECT body FROM exposure WHERE digest = ?", (digest,)
+        )
+        found = Exposure.from_json(json.loads(rows[0][0])) if rows else None
+        if found is None or found.digest != digest:
+            msg = f"exposure {digest[:12]} is {'damaged' if rows else 'missing'}"
+            raise StateError(str(self.database.path), msg)
+        return found
+
+    def pull(self, reason: str) -> Latch:
+        """Set the latch, durably; if it is set already, the first reason stays."""
+        with self.database.transaction(durable=True) as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO latch VALUES (?, ?, ?)",
+                (self.plan, reason, self.clock.wall()),
+            )
+        latch = self.latch()
+        assert latch is not None
+        return latch
+
+    def latch(self) -> Latch | None:
+        """Return the latch if it has been pulled."""
+        rows = self.database.read(
+            "SELECT reason, at FROM latch WHERE plan = ?", (self.plan,)
+        )
+        return Latch(reason=rows[0][0], at=rows[0][1]) if rows else None

@@ -1,0 +1,176 @@
+"""The hot path: which arm a unit gets, and what it records. Never touches the disk."""
+
+from __future__ import annotations
+
+import operator
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import attrs
+
+from ..model import Arm, Clock
+from .exposure import Exposure
+from .mirror import Mirror
+from .plan import Feature
+from .splitter import Splitter
+from .trial import Recording, Trial, current_arm, is_interruption
+
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from numpy.typing import NDArray
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_HALF = 32
+_LOW = (1 << _HALF) - 1
+
+
+@attrs.define(eq=False)
+class Traffic:
+    """
+    Sends each unit to its arm and records how it went.
+
+    It reads one immutable exposure; moving the pointer is one assignment, so a request
+    sees either the old exposure or the new one, never a mixture.
+
+    Attributes:
+        exposure: What is exposed right now.
+        mirror: Where mirrored runs wait.
+    """
+
+    exposure: Exposure
+    mirror: Mirror
+    _splitter: Splitter = attrs.field(alias="splitter")
+    _telemetry: Recording = attrs.field(alias="telemetry")
+    _clock: Clock = attrs.field(alias="clock")
+
+    def assign(self, unit: str) -> Arm:
+        """Return the arm of *unit*; the same one as long as the share does not fall."""
+        inside = self._splitter.hash(unit) < self.exposure.threshold
+        return Arm.CANDIDATE if inside else Arm.CONTROL
+
+    def assign_many(self, units: Iterable[str]) -> NDArray[np.bool_]:
+        """Return which of *units* get the candidate, shape (n,), dtype bool."""
+        return self._splitter.within(units, self.exposure.share)
+
+    def feature(self, name: str, unit: str) -> Feature:
+        """
+        Return the flag and settings of a feature as *unit* has it.
+
+        Inside a trial, a mirrored run included, the arm of that trial counts.
+        """
+        arm = current_arm.get()
+        return self.exposure.feature(name, self.assign(unit) if arm is None else arm)
+
+    def trial(self, unit: str) -> Trial:
+        """Return the unit's turn, to be entered with ``with`` or ``async with``."""
+        exposure = self.exposure
+        place = self._splitter.hash(unit)
+        arm = Arm.CANDIDATE if place < exposure.threshold else Arm.CONTROL
+        return self._trial(unit, arm, exposure, place)
+
+    def _trial(self, unit: str, arm: Arm, exposure: Exposure, place: int) -> Trial:
+        return Trial(
+            unit=unit,
+            arm=arm,
+            exposure=exposure,
+            place=place,
+            telemetry=self._telemetry,
+            clock=self._clock,
+        )
+
+    async def run(
+        self,
+        unit: str,
+        *,
+        control: Callable[..., Awaitable[T]],
+        candidate: Callable[..., Awaitable[T]],
+        args: tuple[object, ...] = (),
+        mirror: Callable[..., Awaitable[T]] | None = None,
+        agree: Callable[[T, T], bool] = operator.eq,
+    ) -> T:
+        """
+        Answer with the unit's arm, time it, and mirror it where the stage says so.
+
+        Args:
+            unit: What is randomised: a task, a session or a user.
+            control: The way it has been done so far.
+            candidate: The way it is to be done.
+            args: Positional arguments of both.
+            mirror: The candidate with stand-ins for everything that has effects. It is
+                run beside control, in the background, and its answer is thrown away.
+                Without it nothing is mirrored.
+            agree: Tells whether control's answer and the mirrored one are the same.
+
+        Returns:
+            The answer of the unit's arm.
+        """
+        async with self.trial(unit) as trial:
+            ask = candidate if trial.arm is Arm.CANDIDATE else control
+            answer = await ask(*args)
+        if mirror is not None and self._mirrors(trial):
+
+            async def shadow() -> None:
+                async with self._shadow(trial) as second:
+                    other = await mirror(*args)
+                    second.event("disagreement", not agree(answer, other))
+
+            self.mirror.spawn(lambda: _unless_failed(shadow))
+        return answer
+
+    def run_sync(
+        self,
+        unit: str,
+        *,
+        control: Callable[..., T],
+        candidate: Callable[..., T],
+        args: tuple[object, ...] = (),
+        mirror: Callable[..., T] | None = None,
+        agree: Callable[[T, T], bool] = operator.eq,
+    ) -> T:
+        """
+        Do as `run` does, in plain code.
+
+        A mirrored run waits until ``host.tick()`` or the host's thread drains the
+        queue.
+        """
+        with self.trial(unit) as trial:
+            ask = candidate if trial.arm is Arm.CANDIDATE else control
+            answer = ask(*args)
+        if mirror is not None and self._mirrors(trial):
+
+            def shadow() -> None:
+                try:
+                    with self._shadow(trial) as second:
+                        other = mirror(*args)
+                        second.event("disagreement", not agree(answer, other))
+                except Exception as error:
+                    # The trial has counted it; nobody waits for this answer.
+                    if is_interruption(error):
+                        raise
+
+            self.mirror.queue(shadow)
+        return answer
+
+    def _mirrors(self, trial: Trial) -> bool:
+        # The other half of the hash, so that mirroring is independent of the share.
+        place = trial.place
+        swapped = (place >> _HALF) | ((place & _LOW) << _HALF)
+        return trial.arm is Arm.CONTROL and swapped < trial.exposure.mirror_threshold
+
+    def _shadow(self, trial: Trial) -> Trial:
+        return self._trial(trial.unit, Arm.CANDIDATE, trial.exposure, trial.place)
+
+
+async def _unless_failed(shadow: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await shadow()
+    except Exception as error:
+        # The trial has counted it; nobody waits for this answer.
+        if is_interruption(error):
+            raise

@@ -1,0 +1,16 @@
+"""Events into observations: the hot path, two clocks, and this process's figures."""
+
+from .clock import SystemClock
+from .limits import cpu_limit, memory_limit
+from .probe import Probe
+from .stream import Event, Telemetry
+
+
+__all__ = [
+    "Event",
+    "Probe",
+    "SystemClock",
+    "Telemetry",
+    "cpu_limit",
+    "memory_limit",
+]

@@ -1,0 +1,109 @@
+"""What is checked, and how to check it: ``nox -l`` lists the sessions."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import sys
+
+import nox
+
+
+nox.needs_version = ">=2024.10"
+nox.options.sessions = ["tests", "lint", "types", "docs", "examples", "wheel"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def group(*names: str) -> list[str]:
+    """Return the requirements of dependency groups."""
+    return [req for n in names for req in nox.project.dependency_groups(PROJECT, n)]
+
+
+@nox.session(python=HERE)
+def tests(session: nox.Session) -> None:
+    """Run the tests on this Python, in parallel."""
+    session.install("-e", ".[demo]", *group("tests"))
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests_all(session: nox.Session) -> None:
+    """Run the tests on every Python that is supported and installed."""
+    session.install("-e", ".[demo]", *group("tests"))
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)
+
+
+@nox.session(python=HERE)
+def coverage(session: nox.Session) -> None:
+    """Run the tests once more and show what they do not reach."""
+    session.install("-e", ".[demo]", *group("tests"))
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report", "--show-missing", "--skip-covered")
+
+
+@nox.session(python=HERE)
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=HERE)
+def types(session: nox.Session) -> None:
+    """Check types: the package strictly, and what users type against it."""
+    session.install("-e", ".[demo]", *group("typing"))
+    session.run("mypy")
+    session.run("mypy", "--strict", "tests/typing")
+    session.run("pyright", "tests/typing")
+
+
+@nox.session(python=HERE)
+def docs(session: nox.Session) -> None:
+    """Run every code block of README and docs."""
+    session.install("-e", ".[demo]", *group("tests"))
+    session.run("pytest", "README.md", "docs", *session.posargs)
+
+
+@nox.session(python=HERE)
+def examples(session: nox.Session) -> None:
+    """Run every example, the plugin package installed as a stranger's would be."""
+    session.install(".[demo]", "./examples/plugin_package")
+    for example in sorted(pathlib.Path("examples").glob("*.py")):
+        session.run("python", "-W", "error", str(example))
+    session.run("python", "-m", "unittest", "discover", "-s", "examples/plugin_package")
+
+
+@nox.session(python=HERE)
+def wheel(session: nox.Session) -> None:
+    """Build the wheel and use it in an empty environment, away from the sources."""
+    session.install("build")
+    dist = pathlib.Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
+    built = next(dist.glob("*.whl"))
+    session.install("--force-reinstall", f"{built}[demo]")
+    session.chdir(session.create_tmp())
+    session.run("legion", "doctor")
+    session.run("legion", "demo", "--requests-per-day", "300")
+
+
+@nox.session(python=HERE)
+def demo(session: nox.Session) -> None:
+    """Run the whole demo, good and with every fault: about ten minutes."""
+    session.install(".[demo]")
+    for bad in ("", "latency", "errors", "wrong-answers", "checksum"):
+        session.run("legion", "demo", *(["--bad", bad] if bad else []), *session.posargs)
+
+
+@nox.session(python=HERE)
+def bench(session: nox.Session) -> None:
+    """Measure against named peers in the same run: ``nox -s bench``."""
+    session.install(".[demo]", *group("bench"))
+    for benchmark in sorted(pathlib.Path("benchmarks").glob("bench_*.py")):
+        session.run("python", str(benchmark), *session.posargs)

@@ -1,0 +1,58 @@
+"""The surface: what ``import legion`` promises."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from pathlib import Path
+
+import pytest
+
+import legion
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_promised_name_is_there():
+    """Each name in ``__all__`` can be touched, once, in alphabetical order."""
+    for name in legion.__all__:
+        assert getattr(legion, name) is not None
+    assert legion.__all__ == sorted(legion.__all__)
+    assert len(legion.__all__) == len(set(legion.__all__))
+
+
+def test_type_checkers_see_what_runs():
+    """The names imported for type checkers are those that load lazily."""
+    tree = ast.parse((ROOT / "legion/__init__.py").read_text("utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.asname or alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert seen == set(legion.__all__)
+
+
+def test_an_unknown_name_says_so():
+    """A misspelt name is an AttributeError, as for any module."""
+    with pytest.raises(AttributeError, match="no attribute 'Wachdog'"):
+        legion.Wachdog  # noqa: B018 - touching it is the test
+
+
+def test_the_version_is_the_distribution_s():
+    """``__version__`` is what the metadata say."""
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+
+    assert f'version = "{legion.__version__}"' in project
+
+
+def test_every_promised_name_is_in_the_reference():
+    """docs/reference.md has a line for every public name."""
+    reference = (ROOT / "docs/reference.md").read_text("utf-8")
+    documented = set(re.findall(r"`(?:legion\.)?(\w+)", reference))
+
+    assert set(legion.__all__) - documented == set()

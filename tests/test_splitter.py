@@ -1,0 +1,69 @@
+"""Who gets which arm."""
+
+from __future__ import annotations
+
+import math
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from legion.stages.splitter import Splitter, threshold_of
+
+
+UNITS = [f"user-{i}" for i in range(200_000)]
+
+
+@given(st.text(max_size=30), st.lists(st.floats(0, 1), min_size=2, max_size=6))
+def test_who_is_in_at_a_share_is_in_at_every_larger_one(unit, shares):
+    """The ramp is nested: growing a share never takes anybody out."""
+    place = Splitter("plan").hash(unit)
+    inside = [place < threshold_of(share) for share in sorted(shares)]
+
+    assert all(not before or after for before, after in pairwise(inside))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.25])
+def test_a_share_is_met(share):
+    """Of 200,000 units the share that is asked for gets in, to four sigma."""
+    inside = int(Splitter("plan").within(UNITS, share).sum())
+    sigma = math.sqrt(len(UNITS) * share * (1 - share))
+
+    assert abs(inside - share * len(UNITS)) < 4 * sigma
+
+
+def test_plans_order_units_independently():
+    """Being in one plan's quarter says nothing about another plan's."""
+    one = Splitter("one").within(UNITS, 0.25)
+    other = Splitter("other").within(UNITS, 0.25)
+
+    assert abs(other[one].mean() - 0.25) < 0.01
+
+
+def test_nobody_at_zero_and_everybody_at_one():
+    """A share of 0 lets nobody in, a share of 1 everybody, the last hash included."""
+    assert not Splitter("plan").within(UNITS[:1000], 0.0).any()
+    assert Splitter("plan").within(UNITS[:1000], 1.0).all()
+    assert 2**64 - 1 < threshold_of(1.0)
+
+
+def test_one_and_many_agree():
+    """The batch says of each unit what the single call says."""
+    splitter = Splitter("plan")
+    many = splitter.within(UNITS[:500], 0.3)
+    single = [splitter.hash(unit) < threshold_of(0.3) for unit in UNITS[:500]]
+
+    assert np.array_equal(many, np.array(single))
+
+
+def test_the_order_never_changes():
+    """A unit's place is a promise to running rollouts: these values are for ever."""
+    assert Splitter("legion-4.1.0").hash("user-1") == GOLDEN["user-1"]
+    assert Splitter("legion-4.1.0").hash("") == GOLDEN[""]
+
+
+GOLDEN = {"user-1": 6_373_696_845_550_621_708, "": 16_870_248_525_187_872_774}
