@@ -161,15 +161,28 @@ class Host:
         clock: Clock,
         plugins: Plugins | None = None,
         policy: Policy | None = None,
+        probe: bool = True,
     ) -> Host:
-        """Wire a host from parts that are open already; it closes them."""
+        """
+        Wire a host from parts that are open already; it closes them.
+
+        Args:
+            plan: The plan.
+            database: State, questions and journal.
+            registry: Versions of the code, or None where they are kept elsewhere.
+            telemetry: Where trials record.
+            clock: Plan time and machine time.
+            plugins: Yours; the built-in parts are added to them.
+            policy: What the gate allows.
+            probe: Whether this process's memory and CPU are measured.
+        """
         plugins = plugins if plugins is not None else Plugins()
         journal = Journal(database, clock=clock, recorders=plugins.record)
         gate = SafetyGate(
             policy, plugins=plugins, journal=journal, store=database, clock=clock
         )
         for name, part in (
-            ("legion-probe", Probe(clock)),
+            ("legion-probe", Probe(clock) if probe else None),
             ("legion-registry", registry),
             ("legion-gate", gate),
         ):

@@ -89,8 +89,16 @@ class Criterion:
             return self.metric
 
     def events(self, window: Window) -> int:
-        """Return how much evidence *window* holds."""
-        return window.events(self.stream)
+        """
+        Return how much evidence *window* holds.
+
+        Where nothing is recorded under `metric`, a criterion that is written by hand
+        reads other metrics: the busiest of them counts.
+        """
+        if window.measures(self.stream):
+            return window.events(self.stream)
+        names = {*window.counts, *window.histograms, *window.gauges}
+        return max((window.events(name) for name in names), default=0)
 
     def measure(self, window: Window) -> float | None:
         """

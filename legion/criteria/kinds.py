@@ -48,6 +48,10 @@ class _Measured(Criterion):
             msg = f"got of={of!r}; write share, count, gauge, mean, p50, p95 or p99"
             raise CriterionError(self.name, msg)
 
+    def events(self, window: Window) -> int:
+        """Return the events of its own metric."""
+        return window.events(self.stream)
+
     def measure(self, window: Window) -> float | None:
         """Return the figure that `of` names."""
         return read(window, self.stream, self.of)
@@ -98,6 +102,10 @@ class Never(Criterion):
     critical: float | None = attrs.field(default=1.0, kw_only=True)
     unit: str = attrs.field(default="count", kw_only=True)
     min_events: int = attrs.field(default=0, kw_only=True)
+
+    def events(self, window: Window) -> int:
+        """Return the events of its own metric."""
+        return window.events(self.stream)
 
     def measure(self, window: Window) -> float | None:
         """Return the count."""

@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -186,7 +186,9 @@ class Demo:
             return
         registry = self.host.registry
         assert registry is not None
-        path = registry.object_path("settings.json", snapshot=self.plan.candidate)
+        digest = registry.files(self.plan.candidate)["settings.json"].digest
+        objects = self.directory / "registry" / "objects"
+        path = objects / digest[:2] / digest[2:]
         path.chmod(0o644)
         damaged = bytearray(path.read_bytes())
         damaged[len(damaged) // 2] ^= 1
@@ -198,7 +200,7 @@ def _same_article(one: Answer, other: Answer) -> bool:
     return one.article == other.article
 
 
-def _settings(settings: dict[str, JSON]) -> dict[str, bytes]:
+def _settings(settings: Mapping[str, JSON]) -> dict[str, bytes]:
     return {"settings.json": json.dumps(settings, indent=2, sort_keys=True).encode()}
 
 

@@ -54,9 +54,6 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __len__(self) -> int:
-        return self.size
-
     def __repr__(self) -> str:
         return f"Journal({self._tables.database.path!r})"
 

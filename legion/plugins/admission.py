@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Options = Mapping[str, object]
+_LAZY = (property, functools.cached_property, staticmethod, classmethod)
 _PREFIX = "legion_"
 _LIMITS = ("warning", "alert", "critical")
 _MAY_YIELD = frozenset({"legion_propose", "legion_register_criteria"})
@@ -161,7 +162,8 @@ class Admission:
     def _arguments(
         self, function: Callable[..., object], name: str, hook: str
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        positional, keyword = [], []
+        positional: list[str] = []
+        keyword: list[str] = []
         known = self.specs[hook]
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -184,8 +186,7 @@ def _write_some(known: tuple[str, ...]) -> str:
 
 def _would_be_ignored(plugin: object, attribute: str) -> bool:
     static = inspect.getattr_static(plugin, attribute, None)
-    lazy = property | functools.cached_property | staticmethod | classmethod
-    return callable(static) or isinstance(static, lazy)
+    return callable(static) or isinstance(static, _LAZY)
 
 
 def _refuse_criterion_class(plugin: object, name: str) -> None:
@@ -199,9 +200,7 @@ def _refuse_criterion_class(plugin: object, name: str) -> None:
 def _refuse_half_criterion(plugin: object, name: str, *, hooks: bool) -> None:
     """Refuse what somebody took for a criterion; its limits would never be judged."""
     limits = [
-        word
-        for word in _LIMITS
-        if isinstance(_static(plugin, word), int | float | str)
+        word for word in _LIMITS if isinstance(_static(plugin, word), int | float | str)
     ]
     judge = _static(plugin, "judge")
     if limits:
@@ -212,7 +211,9 @@ def _refuse_half_criterion(plugin: object, name: str, *, hooks: bool) -> None:
         has = "an argument `window`"
     else:
         return
-    msg = f"got {brief(plugin)}, which has {has} and is no criterion; {_WRITE_CRITERION}"
+    msg = (
+        f"got {brief(plugin)}, which has {has} and is no criterion; {_WRITE_CRITERION}"
+    )
     raise CriterionError(name, msg)
 
 
@@ -240,9 +241,7 @@ def _refuse_unbound(plugin: object, name: str, attribute: str, hook: str) -> Non
         raise PluginError(name, msg, hook=hook)
 
 
-def _refuse_asynchronous(
-    function: Callable[..., object], name: str, hook: str
-) -> None:
+def _refuse_asynchronous(function: Callable[..., object], name: str, hook: str) -> None:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         msg = "got an async function, and hooks are synchronous; write a plain def"
         raise PluginError(name, msg, hook=hook)

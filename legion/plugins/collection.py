@@ -12,6 +12,7 @@ import attrs
 from ..exceptions import CriterionError, PluginError
 from .readings import read_criteria, read_nothing
 from .seat import Seat
+from .wording import WrongAnswerError
 
 
 if TYPE_CHECKING:
@@ -53,11 +54,17 @@ class Entry:
             seat.demand(given, read_nothing)
         self.started = True
 
-    def stop(self) -> None:
-        """Tell it to shut down, if it was started; what it raises is logged."""
-        started, self.started = self.started, False
-        if started and (seat := self.seats.get("legion_shutdown")) is not None:
-            seat.ask({}, read_nothing)
+    def stop(self) -> tuple[Seat, ...]:
+        """Mark it as stopped, and return whom that is to be told."""
+        told = self.seats.get("legion_shutdown") if self.started else None
+        self.started = False
+        return () if told is None else (told,)
+
+
+def shut_down(seats: Iterable[Seat]) -> None:
+    """Tell them, one by one; what they raise is logged."""
+    for seat in seats:
+        seat.ask({}, read_nothing)
 
 
 def collect(entries: Iterable[Entry], newcomer: Entry | None) -> dict[str, Criterion]:
@@ -106,12 +113,20 @@ def taken_twice(criterion: str, *, by: str, first: str) -> CriterionError:
 
 def _supplied(entry: Entry) -> tuple[Criterion, ...]:
     seat = entry.seats.get("legion_register_criteria")
-    criteria = None if seat is None else seat.demand({}, read_criteria)
-    names = [criterion.name for criterion in criteria or ()]
+    if seat is None:
+        return ()
+    try:
+        criteria = seat.demand({}, read_criteria) or ()
+    except PluginError as error:
+        if isinstance(error.__cause__, WrongAnswerError):
+            said = str(error.__cause__)
+            raise CriterionError(entry.name, said, hook=seat.hook) from error
+        raise
+    names = [criterion.name for criterion in criteria]
     for name in names:
         if names.count(name) > 1:
             raise taken_twice(name, by=entry.name, first=entry.name)
-    return criteria or ()
+    return criteria
 
 
 def _owners(

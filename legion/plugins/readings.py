@@ -54,8 +54,16 @@ def read_criteria(value: object) -> tuple[Criterion, ...]:
     from ..criteria import Criterion
 
     wanted = "instances of legion.Criterion"
-    criteria = _items(value, wanted)
-    return tuple(_only(criterion, Criterion, wanted) for criterion in criteria)
+    criteria = tuple(_only(c, Criterion, wanted) for c in _items(value, wanted))
+    for criterion in criteria:
+        own = type(criterion)
+        if own.measure is Criterion.measure and own.judge is Criterion.judge:
+            msg = (
+                f"criterion {criterion.name!r} measures nothing; override "
+                "measure(window) or judge(window, memory)"
+            )
+            raise WrongAnswerError(msg)
+    return criteria
 
 
 def read_metrics(value: object) -> dict[str, Count | float]:
@@ -71,11 +79,11 @@ def read_metrics(value: object) -> dict[str, Count | float]:
 
 def _measured(metric: str, value: object) -> Count | float:
     if isinstance(value, Count):
-        of = () if value.of is None else (value.of,)
-        if all(_whole(number) for number in (value.n, *of)):
+        if _whole(value.n) and (value.of is None or _whole(value.of)):
             return value
-    elif isinstance(value, Real) and not isinstance(value, bool):
-        if math.isfinite(number := float(value)):
+    elif type(value) is not bool and isinstance(value, Real):
+        number = float(value)
+        if math.isfinite(number):
             return number
     msg = (
         f"returned {metric}={brief(value)}; write a finite number, a legion.Count of "
@@ -85,9 +93,9 @@ def _measured(metric: str, value: object) -> Count | float:
 
 
 def _whole(number: object) -> bool:
-    return (
-        isinstance(number, Integral) and not isinstance(number, bool) and number >= 0
-    )
+    if type(number) is bool or not isinstance(number, Integral):
+        return False
+    return int(number) >= 0
 
 
 def _items(value: object, wanted: str) -> Iterable[object]:

@@ -15,9 +15,8 @@ import pluggy
 from .. import hookspecs
 from ..exceptions import PluginError
 from .admission import Admission, as_criterion, deadline_of, name_of
-from .collection import Entry, collect, taken_twice
+from .collection import Entry, collect, shut_down, taken_twice
 from .deadline import Deadline
-from .readings import read_nothing
 from .seat import Seat, Terms
 from .wording import brief, nearest
 
@@ -27,6 +26,15 @@ if TYPE_CHECKING:
 
 
 _INLINE = frozenset({"legion_startup", "legion_register_criteria"})
+
+
+class _Manager(pluggy.PluginManager):
+    """pluggy, without a look at Python's own names; there are many of them."""
+
+    def parse_hookimpl_opts(
+        self, plugin: object, name: str
+    ) -> pluggy.HookimplOpts | None:
+        return None if name[:2] == "__" else super().parse_hookimpl_opts(plugin, name)
 
 
 @attrs.frozen
@@ -54,6 +62,8 @@ class Roster:
     of the old one, so a call that runs meanwhile sees all of a change or none of it.
     pluggy finds the markers and keeps the order.
 
+    No thread may wait for another's change in ``legion_startup``: the lock is held.
+
     Attributes:
         given: The arguments of ``legion_startup``.
         terms: What holds for all calls.
@@ -72,7 +82,7 @@ class Roster:
     _collecting: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        self._manager = pluggy.PluginManager("legion")
+        self._manager = _Manager("legion")
         self._manager.add_hookspecs(hookspecs)
         specs = {
             name: tuple(caller.spec.argnames) if caller.spec else ()
@@ -86,8 +96,11 @@ class Roster:
         with self._change():
             entry = self._enter(plugin, self._free_name(plugin, name))
             if entry.name not in self.blocked:
-                with self._undone(entry):
+                try:
                     self._admit(entry)
+                except BaseException:
+                    self._forget(entry)
+                    raise
             return entry.name
 
     def remove(self, plugin_or_name: object) -> None:
@@ -96,7 +109,8 @@ class Roster:
             entry = self._find(plugin_or_name)
             self._forget(entry)
             self._refresh(None)
-        entry.stop()
+            told = entry.stop()
+        shut_down(told)
 
     def block(self, name: str) -> None:
         """Leave out the plugin and the criterion called *name*, now and later."""
@@ -106,8 +120,8 @@ class Roster:
             if entry is not None:
                 entry.ready = False
             self._refresh(None)
-        if entry is not None:
-            entry.stop()
+            told = entry.stop() if entry is not None else ()
+        shut_down(told)
 
     def unblock(self, name: str) -> None:
         """Let them in again; a plugin that cannot start stays blocked."""
@@ -129,17 +143,19 @@ class Roster:
         with self._change():
             for entry in tuple(self._entries.values()):
                 if entry.ready and not entry.started:
-                    with self._undone(entry):
+                    try:
                         entry.start(self.given)
+                    except BaseException:
+                        self._forget(entry)
+                        self._refresh(None)
+                        raise
 
     def close(self) -> None:
         """Tell everybody who is started to shut down, last in, first out."""
         with self._change():
-            started = {e.name: e for e in self._entries.values() if e.started}
-            order = [seat.plugin for seat in self.table.seats["legion_shutdown"]]
-        for name in dict.fromkeys([*order, *started]):
-            if name in started:
-                started[name].stop()
+            seats = self.table.seats["legion_shutdown"]
+            stopped = {seat for e in self._entries.values() for seat in e.stop()}
+        shut_down(seat for seat in seats if seat in stopped)
 
     def release(self, name: str) -> None:
         """Lift every quarantine of the plugin called *name*."""
@@ -161,22 +177,13 @@ class Roster:
     def _change(self) -> Iterator[None]:
         with self._lock:
             if self._collecting:
+                who = "legion"
                 msg = (
                     "plugins cannot come or go while criteria are collected; do it in "
                     "legion_startup"
                 )
-                raise PluginError("legion", msg, hook="legion_register_criteria")
+                raise PluginError(who, msg, hook="legion_register_criteria")
             yield
-
-    @contextlib.contextmanager
-    def _undone(self, entry: Entry) -> Iterator[None]:
-        """Take *entry* out again if what follows fails."""
-        try:
-            yield
-        except BaseException:
-            self._forget(entry)
-            self._refresh(None)
-            raise
 
     def _free_name(self, plugin: object, name: str | None) -> str:
         wanted = name_of(plugin) if name is None else name
@@ -229,12 +236,9 @@ class Roster:
         """Start *entry* and show it to calls, or leave it stopped and unseen."""
         entry.start(self.given)
         try:
-            if self._entries.get(entry.name) is not entry:
-                msg = "was unregistered while it started; do that afterwards"
-                raise PluginError(entry.name, msg, hook="legion_startup")
             self._refresh(entry)
         except BaseException:
-            entry.stop()
+            shut_down(entry.stop())
             raise
 
     def _refresh(self, newcomer: Entry | None) -> None:
@@ -250,6 +254,9 @@ class Roster:
         finally:
             self._collecting = False
         if newcomer is not None:
+            if newcomer.name not in shown:
+                msg = "was unregistered or blocked as it started; do that afterwards"
+                raise PluginError(newcomer.name, msg, hook="legion_startup")
             newcomer.ready = True
         self.table = Table(
             seats={
@@ -274,9 +281,11 @@ class Roster:
 
     def _find(self, plugin_or_name: object) -> Entry:
         for entry in self._entries.values():
-            if entry.plugin is plugin_or_name or entry.name == plugin_or_name:
+            if entry.plugin is plugin_or_name:
                 return entry
-        given = isinstance(plugin_or_name, str)
-        name = str(plugin_or_name) if given else brief(plugin_or_name)
+        named = isinstance(plugin_or_name, str)
+        if named and plugin_or_name in self._entries:
+            return self._entries[plugin_or_name]
+        name = str(plugin_or_name) if named else brief(plugin_or_name)
         msg = f"is not registered; {nearest(name, self._entries)}"
         raise PluginError(name, msg)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import attrs
 
-from ..exceptions import CriterionError, PluginError
+from ..exceptions import PluginError
 from .admission import Implementation
 from .answers import Answer, Timing
 from .deadline import Deadline
@@ -46,7 +46,7 @@ class Terms:
         took = "not called" if took_s is None else f"{took_s * 1e3:.3f} ms"
         try:
             write(f"{hook} {plugin} {took} {said}")
-        except Exception:
+        except Exception:  # noqa: BLE001 - a trace must not break what it watches
             self.write = None
             _log.warning("the trace's writer raised; tracing is off", exc_info=True)
 
@@ -126,8 +126,6 @@ class Seat:
         try:
             return self.call(given, read)
         except (Exception, SystemExit) as error:
-            if isinstance(error, WrongAnswerError) and "criteria" in self.hook:
-                raise CriterionError(self.plugin, line(error), hook=self.hook) from None
             raise PluginError(self.plugin, line(error), hook=self.hook) from error
 
     def call(

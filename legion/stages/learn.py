@@ -97,10 +97,19 @@ class Learner:
                 trigger=key.startswith(TRIGGER),
                 interval_s=stage.check_interval_s,
                 min_events=criterion.min_events if criterion is not None else 1,
+                detected_at=_detected_at(criterion),
             )
             if key in state.evidence:
                 evidence.restore(state.evidence[key])
             self._evidence[key] = evidence
+
+
+def _detected_at(criterion: Criterion | None) -> float:
+    """Return from which value on a metric is detected: the criterion's first harm."""
+    if criterion is None:
+        return 1.0
+    limits = (criterion.alert, criterion.critical, criterion.warning)
+    return next((limit for limit in limits if limit is not None), 1.0)
 
 
 def _baseline(state: RolloutState, observation: Observation) -> Window | None:

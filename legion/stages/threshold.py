@@ -78,7 +78,7 @@ class ThresholdEvidence:
     trigger: bool = attrs.field(kw_only=True)
     interval_s: float = attrs.field(kw_only=True)
     min_events: int = attrs.field(kw_only=True)
-    detected_at: float = attrs.field(kw_only=True, default=math.ulp(0.0))
+    detected_at: float = attrs.field(kw_only=True, default=1.0)
     _total: Window | None = attrs.field(init=False, default=None)
     _open: Window | None = attrs.field(init=False, default=None)
     _closed: Window | None = attrs.field(init=False, default=None)
@@ -121,7 +121,7 @@ class ThresholdEvidence:
             if window.baseline is None:
                 return False
             windows.append(window.baseline)
-        least = self.min_events if self.metric.kind in {Kind.SHARE, Kind.TIME} else 1
+        least = {Kind.COUNT: 0, Kind.GAUGE: 1}.get(self.metric.kind, self.min_events)
         return all(self.metric.events(each) >= least for each in windows)
 
     def finding(self) -> Finding:

@@ -24,7 +24,7 @@ class SystemClock:
         ValueError: *scale* is not a finite number above 0.
     """
 
-    scale: float = 1.0
+    scale: float = attrs.field(default=1.0)
     plan_epoch_s: float = attrs.field(kw_only=True, factory=time.time)
     _began_s: float = attrs.field(init=False, factory=time.perf_counter)
 

@@ -11,7 +11,7 @@ import stat
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import attrs
 
@@ -73,23 +73,23 @@ class Refused(Exception):  # noqa: N818 - it never leaves this package
 
 def refuse(
     given: str, write: str, *, key: str = "plan", line: int | None = None
-) -> Refused:
-    """Return the exception for a source that cannot be read."""
-    return Refused(Fault(key=key, given=given, write=write, line=line))
+) -> NoReturn:
+    """Give up on a source that cannot be read."""
+    raise Refused(Fault(key=key, given=given, write=write, line=line))
 
 
-def too_much(line: int | None = None) -> Refused:
-    """Return the exception for a source that would expand beyond all measure."""
-    return refuse(
+def too_much(line: int | None = None) -> NoReturn:
+    """Give up on a source that would expand beyond all measure."""
+    refuse(
         f"more than {MOST_NODES} values",
         f"at most {MOST_NODES} values, every alias counted in full",
         line=line,
     )
 
 
-def too_deep(line: int | None = None) -> Refused:
-    """Return the exception for a source that is nested beyond all measure."""
-    return refuse(
+def too_deep(line: int | None = None) -> NoReturn:
+    """Give up on a source that is nested beyond all measure."""
+    refuse(
         f"values nested more than {DEEPEST} levels deep",
         f"at most {DEEPEST} levels",
         line=line,
@@ -102,47 +102,47 @@ def read_file(path: Path) -> str:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             what = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
-            raise refuse(f"{path}, {what}", "the path of a .yaml or .toml file")
+            refuse(f"{path}, {what}", "the path of a .yaml or .toml file")
         if found.st_size > LARGEST_FILE:
-            raise _too_long(found.st_size)
+            _too_long(found.st_size)
         with path.open("rb") as file:
             raw = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         given = f"{path}: {reason}"
-        raise refuse(given, "the path of a file that can be read") from error
+        refuse(given, "the path of a file that can be read")
     if len(raw) > LARGEST_FILE:
-        raise _too_long(len(raw))
+        _too_long(len(raw))
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         given = f"the byte 0x{raw[error.start]:02x}, which is not UTF-8"
-        raise refuse(given, "the file in UTF-8", line=line) from error
+        refuse(given, "the file in UTF-8", line=line)
 
 
-def _too_long(size: int) -> Refused:
-    return refuse(f"{size} bytes", f"at most {LARGEST_FILE} bytes")
+def _too_long(size: int) -> NoReturn:
+    refuse(f"{size} bytes", f"at most {LARGEST_FILE} bytes")
 
 
 def parse(text: str, format: str) -> tuple[Node, list[Fault]]:  # noqa: A002
     """Return the values of *text*, which is YAML or TOML, and its keys given twice."""
     if len(text) > LARGEST_FILE:
-        raise _too_long(len(text))
+        _too_long(len(text))
     try:
         text.encode()
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         given = f"the lone surrogate {text[error.start]!r}"
-        raise refuse(given, "characters", line=line) from error
+        refuse(given, "characters", line=line)
     if format == "yaml":
-        from .yaml_source import compose
+        from . import yaml_source
 
-        return compose(text)
+        return yaml_source.compose(text)
     if format == "toml":
-        from .toml_source import compose
+        from . import toml_source
 
-        return compose(text), []
+        return toml_source.compose(text), []
     msg = f"format: got {format!r}; write 'yaml' or 'toml'"
     raise ValueError(msg)
 
@@ -161,9 +161,9 @@ class _Walk:
     def node(self, value: object, level: int) -> Node:
         self.count += 1
         if self.count > MOST_NODES:
-            raise too_much()
+            too_much()
         if level > DEEPEST:
-            raise too_deep()
+            too_deep()
         if isinstance(value, Mapping):
             return Node({_key(k): self.node(v, level + 1) for k, v in value.items()})
         if isinstance(value, list | tuple):
@@ -173,9 +173,9 @@ class _Walk:
 
 def _key(key: object) -> str:
     if not isinstance(key, str):
-        raise refuse(f"the key {short(key)}", "keys that are text")
+        refuse(f"the key {short(key)}", "keys that are text")
     if not encodable(key):
-        raise refuse(f"the key {short(key)}", "characters, no lone surrogates")
+        refuse(f"the key {short(key)}", "characters, no lone surrogates")
     return str.__str__(key)
 
 

@@ -41,12 +41,12 @@ def compose(text: str) -> Node:
         found = _AT_LINE.search(str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         given = str(error).partition(" (at ")[0].lower()
-        raise refuse(given, "valid TOML", key="toml", line=line) from error
+        refuse(given, "valid TOML", key="toml", line=line)
     except ValueError as error:
-        raise refuse(str(error), "valid TOML", key="toml") from error
-    except RecursionError as error:
+        refuse(str(error), "valid TOML", key="toml")
+    except RecursionError:
         given = "values nested too deep to read"
-        raise refuse(given, "at most 50 levels", key="toml") from error
+        refuse(given, "at most 50 levels", key="toml")
     return _placed(of_mapping(value), (), lines, 1)
 
 

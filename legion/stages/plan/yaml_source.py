@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeAlias
 
 import attrs
 import yaml
@@ -33,7 +33,7 @@ from .source import (
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_WORDS: dict[str, Scalar] = {
+_WORDS: Mapping[str, Scalar] = {
     spelling: value
     for words, value in (
         ("~ null", None),
@@ -53,22 +53,26 @@ _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _Event: TypeAlias = yaml.events.Event
 
 
+class _Mark(Protocol):
+    @property
+    def line(self) -> int: ...
+
+
 def compose(text: str) -> tuple[Node, list[Fault]]:
     """Return the values of one YAML document, and the keys that stand twice."""
     builder = _Builder()
     try:
         return builder.build(yaml.parse(text, Loader=_LOADER)), builder.faults
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = None if mark is None else mark.line + 1
+        line = _line(error.problem_mark or error.context_mark)
         given = error.problem or error.context or "something that is not YAML"
         write = "valid YAML; indent with spaces and quote text that holds ': ' or '#'"
-        raise refuse(given, write, key="yaml", line=line) from error
+        refuse(given, write, key="yaml", line=line)
     except yaml.reader.ReaderError as error:
         at = error.position if isinstance(error.position, int) else 0
         line = text.count("\n", 0, at) + 1
         given = f"an unreadable character: {error.reason}"
-        raise refuse(given, "printable characters", key="yaml", line=line) from error
+        refuse(given, "printable characters", key="yaml", line=line)
 
 
 @attrs.define
@@ -95,11 +99,11 @@ class _Builder:
     def build(self, events: Iterator[_Event]) -> Node:
         documents = 0
         for event in events:
-            line = event.start_mark.line + 1
+            line = _line(event.start_mark)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise refuse("a second document", "one plan a file", line=line)
+                    refuse("a second document", "one plan a file", line=line)
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._close()
             elif isinstance(event, yaml.NodeEvent):
@@ -107,17 +111,17 @@ class _Builder:
         return Node(None, 1) if self._root is None else self._root
 
     def _take(self, event: yaml.NodeEvent, line: int) -> None:
-        if isinstance(event, yaml.AliasEvent):
-            self._alias(event, line)
+        if not isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            self._alias(event.anchor or "", line)
             return
         if event.tag is not None and event.tag != "!":
             given = f"the tag {short(event.tag)}"
-            raise refuse(given, "the plain value, without a tag", line=line)
+            refuse(given, "the plain value, without a tag", line=line)
         if isinstance(event, yaml.ScalarEvent):
             self._scalar(event, line)
             return
         if len(self._open) >= DEEPEST:
-            raise too_deep(line)
+            too_deep(line)
         if self._wants_key():
             self._refuse_key(line)
         mapping = isinstance(event, yaml.MappingStartEvent)
@@ -129,18 +133,18 @@ class _Builder:
         return top is not None and top.entries is not None and top.key is None
 
     def _refuse_key(self, line: int) -> None:
-        raise refuse("a key that is no text", "a key of one word", line=line)
+        refuse("a key that is no text", "a key of one word", line=line)
 
-    def _alias(self, event: yaml.AliasEvent, line: int) -> None:
-        node = self._anchors.get(event.anchor)
+    def _alias(self, anchor: str, line: int) -> None:
+        node = self._anchors.get(anchor)
         if node is None:
-            given = f"the alias *{event.anchor}"
-            write = f"an anchor &{event.anchor} that ends before it"
-            raise refuse(given, write, line=line)
+            given = f"the alias *{anchor}"
+            write = f"an anchor &{anchor} that ends before it"
+            refuse(given, write, line=line)
         if self._wants_key():
             self._refuse_key(line)
         if len(self._open) + node.depth > DEEPEST:
-            raise too_deep(line)
+            too_deep(line)
         self._add(node)
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
@@ -180,7 +184,7 @@ class _Builder:
         top.size += node.size
         top.depth = max(top.depth, node.depth + 1)
         if top.size > MOST_NODES:
-            raise too_much(node.line)
+            too_much(node.line)
         if top.entries is None:
             top.items.append(node)
             return
@@ -203,6 +207,10 @@ class _Builder:
                 line=line,
             )
         )
+
+
+def _line(mark: _Mark | None) -> int:
+    return 1 if mark is None else mark.line + 1
 
 
 def _resolve(text: str) -> Scalar:

@@ -1,0 +1,153 @@
+"""A plan, read from its source; every fault in it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import methodcaller
+
+from ...exceptions import Fault, PlanError
+from . import source, units
+from .nouns import STEPS, RollbackSpec, Trigger
+from .place import Place, read_or
+from .plan import Plan, Unit
+from .read_rule import triggers
+from .read_stage import StageReader
+from .vocabulary import Vocabulary, declared
+
+
+_REQUIRED = {
+    "plan": "the name of this rollout",
+    "candidate": 'the version to roll out, such as "4.1.0"',
+    "baseline": 'the version to go back to, such as "4.0.0"',
+    "rollback": "how to go back, such as {to: v4.0.0-stable, within: 5m}",
+    "stages": "a list of stages",
+}
+_KNOWN = (
+    "plan",
+    "candidate",
+    "baseline",
+    "unit",
+    "false_rollback",
+    "matures",
+    "check_interval",
+    "rollback",
+    "triggers",
+    "criteria",
+    "metrics",
+    "collect",
+    "stages",
+)
+_ROLLBACK_S = 300.0
+
+
+def plan_of_text(text: str, *, format: str, name: str) -> Plan:  # noqa: A002
+    """Return the plan that *text* says."""
+    try:
+        node, twice = source.parse(text, format)
+    except source.Refused as refused:
+        raise PlanError(name, [refused.fault]) from refused
+    return plan_of(node, name, twice)
+
+
+def plan_of_mapping(value: Mapping[str, object], *, name: str) -> Plan:
+    """Return the plan that *value* says."""
+    try:
+        node = source.of_mapping(value)
+    except source.Refused as refused:
+        raise PlanError(name, [refused.fault]) from refused
+    return plan_of(node, name, [])
+
+
+def plan_of(node: source.Node, name: str, faults: list[Fault]) -> Plan:
+    """Return the plan, or raise one error with every fault there is."""
+    place = Place(node, "", faults)
+    plan = _plan(place)
+    if plan is None or faults:
+        in_order = sorted(faults, key=lambda fault: fault.line or 0)
+        raise PlanError(name, in_order)
+    return plan
+
+
+def _plan(place: Place) -> Plan | None:
+    if place.node.value in (None, {}):
+        place.fault("at least plan, candidate, baseline, rollback and stages")
+        return None
+    entries = place.entries(_KNOWN, required=_REQUIRED, write="a mapping of keys")
+    vocabulary = read_or(entries, "metrics", declared, Vocabulary())
+    none: tuple[Trigger, ...] = ()
+    found = read_or(entries, "triggers", lambda at: triggers(at, vocabulary), none)
+    rollback = _rollback(entries, found)
+    interval_s = read_or(entries, "check_interval", _time, 300.0)
+    stages = StageReader(
+        vocabulary, rehearsal_s=rollback.within_s, check_interval_s=interval_s
+    )
+    words = {
+        key: read_or(entries, key, methodcaller("text", wanted), "")
+        for key, wanted in list(_REQUIRED.items())[:3]
+    }
+    return Plan(
+        name=words["plan"],
+        candidate=words["candidate"],
+        baseline=words["baseline"],
+        unit=Unit(read_or(entries, "unit", lambda at: at.choice(tuple(Unit)), "task")),
+        false_rollback=read_or(entries, "false_rollback", _chance, 0.01),
+        matures_s=read_or(entries, "matures", _any_time, 0.0),
+        check_interval_s=interval_s,
+        rollback=rollback,
+        triggers=found,
+        criteria=read_or(entries, "criteria", vocabulary.criteria, {}),
+        metrics=vocabulary.own,
+        collect=read_or(entries, "collect", vocabulary.metrics, ()),
+        stages=read_or(entries, "stages", stages.stages, ()),
+    )
+
+
+def _time(place: Place) -> float | None:
+    return place.read(units.duration)
+
+
+def _any_time(place: Place) -> float | None:
+    return place.read(lambda value: units.duration(value, zero=True))
+
+
+def _chance(place: Place) -> float | None:
+    chance = place.read(units.share)
+    if chance is not None and not 0 < chance < 1:
+        place.fault("a percentage above 0% and below 100%")
+    return chance
+
+
+def _rollback(
+    entries: Mapping[str, Place], triggers: tuple[Trigger, ...]
+) -> RollbackSpec:
+    deadlines = [trigger.within_s for trigger in triggers if trigger.within_s]
+    shortest_s = min(deadlines, default=units.LONGEST_S)
+    if "rollback" not in entries:
+        return RollbackSpec(to="")
+    parts = entries["rollback"].entries(
+        ("to", "within", "steps"),
+        required={"to": "the snapshot to go back to, such as v4.0.0-stable"},
+        write=_REQUIRED["rollback"],
+    )
+    within_s = read_or(parts, "within", _time, min(_ROLLBACK_S, shortest_s))
+    if within_s > shortest_s:
+        most = units.write_duration(shortest_s)
+        parts["within"].fault(f"at most {most}, the shortest deadline of a trigger")
+    return RollbackSpec(
+        to=read_or(parts, "to", lambda at: at.text("the name of a snapshot"), ""),
+        within_s=within_s,
+        steps=read_or(parts, "steps", _steps, STEPS),
+    )
+
+
+def _steps(place: Place) -> tuple[str, ...] | None:
+    before = len(place.faults)
+    found = [item.choice(STEPS) for item in place.items("a list of steps")]
+    if len(place.faults) > before:
+        return None
+    ordered = tuple(step for step in STEPS if step in found)
+    if tuple(found) != ordered or STEPS[0] not in ordered:
+        given = f"[{', '.join(str(step) for step in found)}]"
+        steps = ordered if STEPS[0] in ordered else (STEPS[0], *ordered)
+        place.fault(f"[{', '.join(steps)}]", given=given)
+    return ordered
