@@ -15,9 +15,7 @@ from legion import hookspecs
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "hooks.md"
 SPECS = {
-    name: spec
-    for name, spec in vars(hookspecs).items()
-    if hasattr(spec, "legion_spec")
+    name: spec for name, spec in vars(hookspecs).items() if hasattr(spec, "legion_spec")
 }
 
 
