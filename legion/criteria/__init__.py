@@ -1,7 +1,7 @@
 """
 What is judged: criteria, the kinds they are made from, and the 21 built-in ones.
 
-A criterion is an immutable object with a name, a unit and limits. It is a plugin itself:
+A criterion is an immutable object with a name, a unit and limits, and a plugin itself:
 ``plugins.register(Ceiling("toxicity", warning=.01, critical=.05))``.
 """
 

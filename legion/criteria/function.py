@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+
 from collections.abc import Callable
-from typing import cast
 
 import attrs
 
+from ..exceptions import CriterionError
 from ..model import Window
 from .criterion import Criterion
 
 
 @attrs.frozen(eq=False)
-class _Function(Criterion):
-    function: Callable[[Window], float | None] = attrs.field(kw_only=True)
+class FunctionCriterion(Criterion):
+    """
+    What `legion.criterion` makes.
+
+    Attributes:
+        function: Reads the figure from a window.
+    """
+
+    function: Callable[[Window], float | None] = attrs.field(kw_only=True, repr=False)
 
     def measure(self, window: Window) -> float | None:
         """Call the function."""
@@ -29,6 +38,9 @@ def criterion(
     min_events: int = 1,
     metric: str | None = None,
     lower_is_worse: bool = False,
+    compares: bool = False,
+    features: tuple[str, ...] = (),
+    group: str = "yours",
 ) -> Callable[[Callable[[Window], float | None]], Criterion]:
     """
     Make a criterion of a function that reads one figure from a window.
@@ -42,13 +54,24 @@ def criterion(
         alert: Value at which it is an alert.
         critical: Value at which it is critical.
         min_events: Events a window holds at least before it is judged.
-        metric: What is counted against *min_events*; the function's name by default.
+        metric: What is counted against *min_events*. By default the metric of the
+            function's name or, where the window has none, whatever the function reads:
+            the scarcest of it. A function that reads none by the window's methods has
+            enough once it returns a value.
         lower_is_worse: Whether a low value is the bad one.
+        compares: Whether the window's baseline must hold *min_events*, too.
+        features: Features that bring what it reads.
+        group: Where it stands in lists.
+
+    Raises:
+        CriterionError: It is malformed; raised where the function is decorated.
+
+    .. versionadded:: 0.1
     """
 
     def make(function: Callable[[Window], float | None]) -> Criterion:
-        name = cast("str", getattr(function, "__name__", ""))
-        return _Function(
+        name = _name(function)
+        return FunctionCriterion(
             name,
             function=function,
             unit=unit,
@@ -58,7 +81,24 @@ def criterion(
             min_events=min_events,
             metric=metric or name,
             lower_is_worse=lower_is_worse,
-            summary=(function.__doc__ or "").strip().partition("\n")[0],
+            compares=compares,
+            features=features,
+            group=group,
+            summary=(inspect.getdoc(function) or "").partition("\n")[0],
         )
 
     return make
+
+
+def _name(function: object) -> str:
+    name = getattr(function, "__name__", None)
+    if not callable(function) or not isinstance(name, str):
+        msg = "decorate a function of one window: @legion.criterion(warning=...)"
+        raise CriterionError(str(name or type(function).__name__), msg)
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        msg = "got an async function or a generator; write a plain def"
+        raise CriterionError(name, msg)
+    if len(inspect.signature(function).parameters) != 1:
+        msg = f"takes {inspect.signature(function)}; write one argument, the window"
+        raise CriterionError(name, msg)
+    return name

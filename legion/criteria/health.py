@@ -1,4 +1,10 @@
-"""Health: four criteria, and for all of them less is worse."""
+"""
+Health: four criteria, and for all of them less is worse.
+
+100 look-ups put a hit rate within ten points (two standard errors at worst); of 30 runs
+with a true share of 95 %, five or more fail in 1.6 % of the windows (binomial tail),
+three windows in a row in four of a million.
+"""
 
 from .criterion import Criterion
 from .kinds import Floor

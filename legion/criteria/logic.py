@@ -10,7 +10,6 @@ LOGIC: tuple[Criterion, ...] = (
         of="count",
         warning=1,
         alert=3,
-        min_events=0,
         group="logic",
         summary="Opposite decisions on the same facts.",
     ),

@@ -1,11 +1,25 @@
-"""Performance: six criteria."""
+"""
+Performance: six criteria.
+
+What `min_events` rests on: how often a healthy candidate would reach the alert by
+chance, in one window and then three times in a row, which is what takes a rollout back.
+
+- ``error_rate``, 100 requests: with 1 % of errors the alert comes in 0.34 % of the
+  windows, critical in less than one of ten million (binomial tail).
+- ``latency_*``: the standard error of a quantile's logarithm is
+  ``sigma * sqrt(p * (1 - p) / n) / phi(z_p)`` for lognormal times. At ``sigma`` 0.8 and
+  against a far larger control, the alert comes in 0.08 % of the windows for the median
+  (300 values: its limit is the tightest), 0.8 % for p95 (100 values) and 0.02 % for p99
+  (500 values); three in a row, less than once in a million.
+
+A canary of 5 % at ten requests a second has 100 events in 200 s and 500 in 17 minutes.
+"""
 
 from .criterion import Criterion
 from .kinds import Ceiling, Rise
 
 
 PERFORMANCE: tuple[Criterion, ...] = (
-    # 100 requests tell 5 % from 10 %; fewer make one failure a warning.
     Ceiling(
         "error_rate",
         warning=0.03,
@@ -20,11 +34,10 @@ PERFORMANCE: tuple[Criterion, ...] = (
         of="p50",
         warning=0.15,
         alert=0.20,
-        min_events=100,
+        min_events=300,
         group="performance",
         summary="Rise of the median latency over the baseline.",
     ),
-    # A p95 rests on the upper twentieth: 100 values leave five.
     Rise(
         "latency_p95",
         of="p95",

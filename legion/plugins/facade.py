@@ -184,9 +184,9 @@ class Plugins:
     def quarantined(self) -> Mapping[tuple[str, str], str]:
         """Return who is in quarantine and why, by plugin and hook."""
         return {
-            (seat.plugin, seat.hook): seat.barred
+            (seat.plugin, seat.hook): barred
             for seat in self._roster.seats()
-            if seat.barred is not None
+            if (barred := seat.barred) is not None
         }
 
     def release(self, name: str) -> None:
@@ -246,7 +246,8 @@ class Plugins:
         for metric, claimed in sources.items():
             if len(claimed) > 1:
                 del observed.metrics[metric]
-                observed.errors[metric] = _claimed(metric, claimed)
+                said = [observed.errors.get(metric), _claimed(metric, claimed)]
+                observed.errors[metric] = "; ".join(filter(None, said))
         return observed
 
     def choose_stage(

@@ -102,9 +102,9 @@ class Seat:
             given: All arguments of the hook; the implementation gets those it names.
             read: Checks what came back, and raises where it is of no use.
         """
-        if self.barred is not None:
-            self.terms.trace(self.plugin, self.hook, None, self.barred)
-            return Answer(plugin=self.plugin, error=self.barred)
+        if (barred := self.barred) is not None:
+            self.terms.trace(self.plugin, self.hook, None, barred)
+            return Answer(plugin=self.plugin, error=barred)
         try:
             value = self.call(given, read)
         except StillHangingError as error:
@@ -142,9 +142,10 @@ class Seat:
             else:
                 value = self.deadline.run(lambda: self._answer(given, read))
         except BaseException as error:
-            self._note(timer() - start, failed=True)
+            took_s = timer() - start
+            self._note(took_s, failed=True)
             if self.terms.write is not None:
-                self.terms.trace(self.plugin, self.hook, timer() - start, line(error))
+                self.terms.trace(self.plugin, self.hook, took_s, line(error))
             raise
         took_s = timer() - start
         self._note(took_s, failed=False)
@@ -193,19 +194,24 @@ class Seat:
         _log.warning(
             "plugin %r, hook %s: %s", self.plugin, self.hook, said, exc_info=error
         )
+        if self._bar(said, hung=isinstance(error, NoAnswerError)):
+            _log.warning(
+                "plugin %r, hook %s: in quarantine; release(%r) lifts it",
+                self.plugin,
+                self.hook,
+                self.plugin,
+            )
+        return said
+
+    def _bar(self, said: str, *, hung: bool) -> bool:
+        """Count a failure, and tell whether it is the one that leads to quarantine."""
         with self._lock:
             self._failures += 1
-            hung = isinstance(error, NoAnswerError)
-            if (hung or self._failures >= self.terms.quarantine_after) and (
-                self.barred is None
-            ):
-                why = said if hung else f"{self._failures} failures in a row: {said}"
-                self.barred = f"in quarantine: {why}"
-                _log.warning(
-                    "plugin %r, hook %s: %s; release(%r) lifts it",
-                    self.plugin,
-                    self.hook,
-                    self.barred,
-                    self.plugin,
-                )
-        return said
+            n = self._failures
+            enough = hung or n >= self.terms.quarantine_after
+            if self.barred is not None or not enough:
+                return False
+            often = "once" if n == 1 else f"{n} times in a row"
+            why = said if hung else f"failed {often}: {said}"
+            self.barred = f"in quarantine: {why}"
+            return True

@@ -1,9 +1,10 @@
 """Events into observations: the hot path, two clocks, and this process's figures."""
 
 from .clock import SystemClock
+from .fold import Event
 from .limits import cpu_limit, memory_limit
 from .probe import Probe
-from .stream import Event, Telemetry
+from .stream import Telemetry
 
 
 __all__ = [

@@ -18,15 +18,26 @@ class SystemClock:
 
     Args:
         scale: Seconds of plan time in a second of machine time.
-        plan_epoch_s: Where plan time begins; the date by default.
+        plan_epoch_s: Where plan time begins, in seconds since the epoch; with the date
+            by default.
 
     Raises:
-        ValueError: *scale* is not a finite number above 0.
+        ValueError: *scale* is not a finite number above 0, or *plan_epoch_s* is not
+            finite.
     """
 
     scale: float = attrs.field(default=1.0)
-    plan_epoch_s: float = attrs.field(kw_only=True, factory=time.time)
-    _began_s: float = attrs.field(init=False, factory=time.perf_counter)
+    plan_epoch_s: float | None = attrs.field(default=None, kw_only=True)
+    _epoch_s: float = attrs.field(init=False)
+    _began_s: float = attrs.field(init=False)
+
+    @_epoch_s.default
+    def _epoch(self) -> float:
+        return time.time() if self.plan_epoch_s is None else self.plan_epoch_s
+
+    @_began_s.default
+    def _now(self) -> float:
+        return time.perf_counter()
 
     @scale.validator
     def _positive(self, _: object, scale: float) -> None:
@@ -34,10 +45,16 @@ class SystemClock:
             msg = f"clock: got scale={scale}; write a finite number above 0"
             raise ValueError(msg)
 
+    @plan_epoch_s.validator
+    def _finite(self, _: object, plan_epoch_s: float | None) -> None:
+        if plan_epoch_s is not None and not math.isfinite(plan_epoch_s):
+            msg = f"clock: got plan_epoch_s={plan_epoch_s}; write a finite number"
+            raise ValueError(msg)
+
     def plan(self) -> float:
         """Return plan time, in seconds since the epoch."""
         passed_s = time.perf_counter() - self._began_s
-        return self.plan_epoch_s + passed_s * self.scale
+        return self._epoch_s + passed_s * self.scale
 
     def machine(self) -> float:
         """Return machine time, in seconds from an arbitrary instant."""

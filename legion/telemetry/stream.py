@@ -2,118 +2,114 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import operator
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from typing import TypeAlias
 
 import attrs
 
-from ..exceptions import MetricError
-from ..metrics import find
+from ..metrics import Metric
 from ..model import Arm, Clock, Count, Gauge, Observation, Window
-from ..stats import LogHistogram
-from ..stats.histogram import bucket_of
+from .fold import SELF, Event, Fold, Tally, by_name
 
 
-Event: TypeAlias = tuple[str, Arm, int, str, float, bool | int | float]
-"""
-What is recorded: (metric, arm, unit, exposure, at_s, value).
-
-*unit* is the 64-bit hash of the unit, *exposure* the digest of what it was exposed to,
-*at_s* when that was, in plan time. A bool is one opportunity and whether the event
-happened; a float is a value of a distribution, times in seconds; an int is added to a
-counter.
-"""
+logger = logging.getLogger("legion")
 
 Sources: TypeAlias = Callable[
     [Arm], tuple[Mapping[str, Count | float], Mapping[str, str]]
 ]
 """Supplies the metrics of an arm that are not recorded, and why some are missing."""
 
+_ROOM = 4
+"""How many times its capacity the buffer holds, so that what is lost can be counted."""
 
-@attrs.define(eq=False)
-class _Fold:
-    """What has been folded of one arm since the last close."""
-
-    counts: dict[str, list[int]] = attrs.field(factory=dict)
-    adds: dict[str, int] = attrs.field(factory=dict)
-    buckets: dict[str, dict[int, int]] = attrs.field(factory=dict)
-    odd: dict[str, list[float]] = attrs.field(factory=dict)
-    totals: dict[str, float] = attrs.field(factory=dict)
-    bad: dict[str, set[int]] = attrs.field(factory=dict)
-    errors: dict[str, str] = attrs.field(factory=dict)
-
-    def add(self, metric: str, unit: int, value: float, *, bad: bool) -> None:
-        """Add one event; *bad* is the value that counts against its unit."""
-        if value is True or value is False:
-            count = self.counts.setdefault(metric, [0, 0])
-            count[1] += 1
-            if value:
-                count[0] += 1
-            if value is bad:
-                self.bad.setdefault(metric, set()).add(unit)
-        elif isinstance(value, int):
-            self.adds[metric] = self.adds.get(metric, 0) + value
-        elif value > 0 and value < math.inf:
-            buckets = self.buckets.setdefault(metric, {})
-            bucket = bucket_of(value)
-            buckets[bucket] = buckets.get(bucket, 0) + 1
-            self.totals[metric] = self.totals.get(metric, 0.0) + value
-        elif math.isfinite(value):
-            self.odd.setdefault(metric, []).append(value)
-        else:
-            self.errors[metric] = f"recorded {value}; record finite numbers"
-
-    def histograms(self) -> dict[str, LogHistogram]:
-        """Return the distributions."""
-        found = {
-            metric: LogHistogram(positive=buckets, total=self.totals[metric])
-            for metric, buckets in self.buckets.items()
-        }
-        for metric, values in self.odd.items():
-            rest = LogHistogram.of(values)
-            found[metric] = found[metric].merge(rest) if metric in found else rest
-        return found
+_SLICE = 4096
+"""How many events are folded at a time, so that little memory is held twice."""
 
 
 class Telemetry:
     """
     Takes events without waiting and turns them into observations.
 
-    `record` is the append of a deque, handed out as it is: no lock, no call of ours, no
-    file. Events are folded into the open windows by `drain` and `close`. What does not
-    fit until then pushes the oldest out, and the observation says how many were lost.
+    `record` is the append of a bounded deque, handed out as it is: no lock, no call of
+    legion's, no file. Whoever holds it may keep it. `drain` and `close` fold what waits
+    into the open windows, one at a time; those who record never wait for them. Nor do
+    they see an exception: what cannot be counted is named in the window's errors.
+
+    More than *capacity* events between two folds are too many: the oldest are dropped,
+    and the windows say how many. The buffer has room for four times as many, so the
+    number is exact up to three times the capacity; beyond that the deque itself lets
+    the oldest go, memory stays bounded, and the number is a lower bound.
 
     Args:
         clock: For when a window opens and closes.
         capacity: How many events may wait to be folded.
+        metrics: Metrics that the plan declares, beside those of `legion.metrics`.
+
+    Attributes:
+        record: Takes an `Event`.
+
+    Raises:
+        ValueError: *capacity* is less than 1.
     """
 
-    def __init__(self, clock: Clock, *, capacity: int = 65_536) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        capacity: int = 65_536,
+        metrics: Iterable[Metric] = (),
+    ) -> None:
+        if capacity < 1:
+            msg = f"telemetry: got capacity={capacity}; write 1 or more"
+            raise ValueError(msg)
         self._clock = clock
         self._capacity = capacity
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] = deque(maxlen=_ROOM * capacity)
         self.record: Callable[[Event], None] = self._events.append
+        self._known = by_name(metrics)
         self._folding = Lock()
-        self._folds = {arm: _Fold() for arm in Arm}
-        self._bad_value: dict[str, bool] = {}
+        self._fold = Fold(self._known)
         self._dropped = 0
         self._opened_s = clock.plan()
 
-    def event(self, metric: str, arm: Arm, unit: int, flag: bool) -> None:  # noqa: FBT001
-        """Record one opportunity of *metric*, and whether the event happened."""
-        self.record((metric, arm, unit, "", self._clock.plan(), flag))
+    def latency(
+        self, arm: Arm, unit: int, seconds: float, *, exposure: str = ""
+    ) -> None:
+        """Record how long *unit* waited for its answer, in seconds of machine time."""
+        at_s = self._clock.plan()
+        self.record(("latency", arm, unit, exposure, at_s, _number(seconds)))
 
-    def score(self, metric: str, arm: Arm, unit: int, value: float) -> None:
+    def event(
+        self,
+        metric: str,
+        arm: Arm,
+        unit: int,
+        flag: bool,  # noqa: FBT001 - reads as a word
+        *,
+        exposure: str = "",
+    ) -> None:
+        """
+        Record one opportunity of *metric*, and whether the event happened.
+
+        A failure is ``event("error_rate", arm, unit, True)``.
+        """
+        self.record((metric, arm, unit, exposure, self._clock.plan(), _flag(flag)))
+
+    def score(
+        self, metric: str, arm: Arm, unit: int, value: float, *, exposure: str = ""
+    ) -> None:
         """Record a value of *metric*; times in seconds."""
-        self.record((metric, arm, unit, "", self._clock.plan(), float(value)))
+        self.record((metric, arm, unit, exposure, self._clock.plan(), _number(value)))
 
     def add(self, metric: str, arm: Arm, n: int = 1) -> None:
         """Add *n* to the counter *metric*."""
-        self.record((metric, arm, 0, "", self._clock.plan(), int(n)))
+        self.record((metric, arm, 0, "", self._clock.plan(), _integer(n)))
 
     def drain(self) -> int:
         """Fold what waits into the open windows; return how many events that was."""
@@ -121,25 +117,16 @@ class Telemetry:
             return self._drain()
 
     def _drain(self) -> int:
+        # What is appended from here on waits for the next time, so this ends.
         waiting = len(self._events)
         surplus = max(0, waiting - self._capacity)
+        take = self._events.popleft
         for _ in range(surplus):
-            self._events.popleft()
+            take()
         self._dropped += surplus
-        for _ in range(waiting - surplus):
-            self._fold(self._events.popleft())
+        for done in range(surplus, waiting, _SLICE):
+            self._fold.add([take() for _ in range(min(_SLICE, waiting - done))])
         return waiting - surplus
-
-    def _fold(self, event: Event) -> None:
-        try:
-            metric, arm, unit, _, _, value = event
-            bad = self._bad_value.get(metric)
-            if bad is None:
-                bad = self._bad_value[metric] = _bad_value(metric)
-            self._folds[arm].add(metric, unit, value, bad=bad)
-        except (TypeError, ValueError, KeyError) as error:
-            for fold in self._folds.values():
-                fold.errors["telemetry"] = f"event {event!r}: {error}"[:200]
 
     def close(
         self,
@@ -152,24 +139,31 @@ class Telemetry:
         """
         Close the windows of both arms and open new ones.
 
+        Control's window is the candidate's baseline if anything was recorded of
+        control. What *sources* alone say of it does not count for that: they speak of
+        the process as a whole, whether or not anybody still gets the control.
+
         Args:
             plan: Name of the plan.
             stage: Name of the stage.
             exposure: Digest of the exposure in force.
-            sources: Supplies what is measured elsewhere, arm by arm.
+            sources: Supplies what is measured elsewhere, arm by arm. It is asked before
+                anything is closed: where it raises, nothing is lost.
         """
-        with self._folding:
-            self._drain()
-            folds, self._folds = self._folds, {arm: _Fold() for arm in Arm}
-            dropped, self._dropped = self._dropped, 0
-            opened_s, self._opened_s = self._opened_s, self._clock.plan()
-            closed_s = self._opened_s
-        windows = {
-            arm: _window(fold, sources and sources(arm), opened_s, closed_s, dropped)
-            for arm, fold in folds.items()
-        }
-        control = windows[Arm.CONTROL]
-        compared = control if _has_data(folds[Arm.CONTROL]) else None
+        sourced = {arm: sources(arm) if sources else ({}, {}) for arm in Arm}
+        fold, dropped, opened_s, closed_s = self._turn_over()
+        if dropped:
+            logger.warning("telemetry: %s", _lost(dropped, self._capacity))
+        blank = Window(
+            opened_s=opened_s,
+            closed_s=closed_s,
+            errors=self._faults(fold, dropped),
+            dropped=dropped,
+        )
+        recorded = {arm: _recorded(blank, fold.tallies(arm)) for arm in Arm}
+        windows = {arm: self._supplied(recorded[arm], *sourced[arm]) for arm in Arm}
+        control, alone = windows[Arm.CONTROL], recorded[Arm.CONTROL]
+        compared = control if alone.counts or alone.histograms else None
         return Observation(
             plan=plan,
             stage=stage,
@@ -179,45 +173,88 @@ class Telemetry:
             exposure=exposure,
         )
 
+    def _turn_over(self) -> tuple[Fold, int, float, float]:
+        with self._folding:
+            self._drain()
+            fold, self._fold = self._fold, Fold(self._known)
+            dropped, self._dropped = self._dropped, 0
+            opened_s, self._opened_s = self._opened_s, self._clock.plan()
+            return fold, dropped, opened_s, self._opened_s
 
-def _bad_value(metric: str) -> bool:
-    """Return which flag of a share counts against its unit."""
-    try:
-        return not find(metric).higher_is_better
-    except MetricError:
-        return True
+    def _faults(self, fold: Fold, dropped: int) -> dict[str, str]:
+        """Return what went wrong with events of which the arm is not known."""
+        faults = [_lost(dropped, self._capacity)] if dropped else []
+        if fold.refused:
+            faults.append(f"{fold.refused} were no events: {fold.example}")
+        return {SELF: "; ".join(faults)} if faults else {}
+
+    def _supplied(
+        self,
+        window: Window,
+        metrics: Mapping[str, Count | float],
+        missing: Mapping[str, str],
+    ) -> Window:
+        """Return *window* with what the sources say of it."""
+        counts, gauges = dict(window.counts), dict(window.gauges)
+        errors = {**window.errors, **missing}
+        for name, value in metrics.items():
+            metric = self._known.get(name)
+            stream = name if metric is None else metric.stream
+            if window.measures(stream):
+                errors[stream] = "recorded, and supplied by a plugin too; keep one"
+            elif stream in counts or stream in gauges:
+                errors[stream] = "supplied twice under different names; keep one"
+            elif isinstance(value, Count):
+                counts[stream] = value
+            elif math.isfinite(value):
+                gauges[stream] = Gauge.of(float(value))
+            else:
+                errors[stream] = f"supplied as {value}; write a finite number"
+        return attrs.evolve(window, counts=counts, gauges=gauges, errors=errors)
 
 
-def _has_data(fold: _Fold) -> bool:
-    return bool(fold.counts or fold.adds or fold.buckets or fold.odd)
-
-
-def _window(
-    fold: _Fold,
-    sourced: tuple[Mapping[str, Count | float], Mapping[str, str]] | None,
-    opened_s: float,
-    closed_s: float,
-    dropped: int,
-) -> Window:
-    counts = {metric: Count(n, of) for metric, (n, of) in fold.counts.items()}
-    counts |= {metric: Count(n) for metric, n in fold.adds.items()}
-    histograms, gauges = fold.histograms(), {}
-    metrics, missing = sourced or ({}, {})
-    errors = {**fold.errors, **missing}
-    for metric, value in metrics.items():
-        if metric in counts or metric in histograms:
-            errors[metric] = "recorded by trials and supplied by a plugin; keep one"
-        elif isinstance(value, Count):
-            counts[metric] = value
-        else:
-            gauges[metric] = Gauge.of(float(value))
-    return Window(
-        opened_s=opened_s,
-        closed_s=closed_s,
-        counts=counts,
-        histograms=histograms,
-        gauges=gauges,
-        bad_units={metric: frozenset(units) for metric, units in fold.bad.items()},
-        errors=errors,
-        dropped=dropped,
+def _recorded(blank: Window, tallies: Mapping[str, Tally]) -> Window:
+    """Return *blank* with what was recorded."""
+    counts, histograms, units = {}, {}, {}
+    errors = dict(blank.errors)
+    for stream, tally in tallies.items():
+        if (count := tally.count()) is not None:
+            counts[stream] = count
+        if (histogram := tally.histogram()) is not None:
+            histograms[stream] = histogram
+        if bad := tally.bad_units():
+            units[stream] = bad
+        if (error := tally.error()) is not None:
+            errors[stream] = error
+    return attrs.evolve(
+        blank, counts=counts, histograms=histograms, bad_units=units, errors=errors
     )
+
+
+def _lost(dropped: int, capacity: int) -> str:
+    return (
+        f"at least {dropped} events of both arms were lost: more than {capacity} came "
+        "between two folds; drain more often or raise the capacity"
+    )
+
+
+def _number(value: object) -> float:
+    """Return *value* as a float, or NaN, which the fold refuses."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _flag(value: object) -> bool | float:
+    """Return *value* as a bool, or NaN; None is no flag, and an array's bool is one."""
+    number = _number(value)
+    return number == 1 if number in {0, 1} else math.nan
+
+
+def _integer(value: object) -> int | float:
+    """Return *value* as an int, or NaN where it is not whole."""
+    try:
+        return int(operator.index(value))  # type: ignore[arg-type]
+    except TypeError:
+        return math.nan

@@ -1,6 +1,6 @@
 """The watchdog: an observation into a report, one verdict a criterion."""
 
-from .watchdog import Watchdog
+from .watchdog import Criteria, Watchdog
 
 
-__all__ = ["Watchdog"]
+__all__ = ["Criteria", "Watchdog"]

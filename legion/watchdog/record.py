@@ -3,111 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import attrs
 
 from ..canonical import JSON
 from ..criteria import Criterion
-from ..model import Level, Window
+from ..model import Level, Verdict, Window
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class CriterionRecord:
     """
     One criterion's open window and what came of its closed ones.
 
     Attributes:
+        made_by: What sort of criterion it was, so that a changed one starts anew.
         open: What was measured since the last window closed, or None.
+        seen_s: How much of the open window was observed, in plan time; a pause of the
+            process is not in it.
         memory: What the criterion itself returned to be remembered.
+        restored: Whether the memory is from an earlier process and not yet accepted.
         in_a_row: Unhealthy closed windows without a healthy one between.
-        closed_s: End of the newest closed window, in plan time, or None.
-        length_s: How long it took to close.
-        level: Its level, or None.
+        last: The newest verdict with a level, or None.
         incident: Id of the open incident, or "".
+        peak: The worst level that this incident was told at.
+        asked_s: When the criterion was last asked, in plan time.
     """
 
+    made_by: str = ""
     open: Window | None = None
+    seen_s: float = 0.0
     memory: Mapping[str, JSON] | None = None
+    restored: bool = False
     in_a_row: int = 0
-    closed_s: float | None = None
-    length_s: float = 0.0
-    level: Level | None = None
+    last: Verdict | None = None
     incident: str = ""
+    peak: Level = Level.OK
+    asked_s: float = 0.0
 
-    def with_seen(self, window: Window) -> CriterionRecord:
-        """Return the record with *window* added to the open one."""
-        if self.open is None:
-            return attrs.evolve(self, open=window)
-        return attrs.evolve(self, open=self.open.merge(window))
+    def empty(self) -> None:
+        """Begin a new window with what comes next."""
+        self.open, self.seen_s = None, 0.0
+
+    def of(self, criterion: Criterion) -> CriterionRecord:
+        """
+        Return what *criterion* may go on from.
+
+        One that measures something else than its namesake before keeps only the open
+        incident, which it will resolve or confirm.
+        """
+        made_by = made_by_of(criterion)
+        if self.made_by == made_by:
+            return self
+        return CriterionRecord(
+            made_by=made_by,
+            incident=self.incident,
+            peak=self.peak,
+            asked_s=self.asked_s,
+        )
 
     def to_json(self) -> dict[str, JSON]:
         """Return what `from_json` reads back to an equal record."""
         return {
+            "made_by": self.made_by,
             "open": None if self.open is None else self.open.to_json(),
+            "seen_s": self.seen_s,
             "memory": self.memory,
             "in_a_row": self.in_a_row,
-            "closed_s": self.closed_s,
-            "length_s": self.length_s,
-            "level": None if self.level is None else self.level.name,
+            "last": None if self.last is None else self.last.to_json(),
             "incident": self.incident,
+            "peak": self.peak.name.lower(),
+            "asked_s": self.asked_s,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, JSON]) -> CriterionRecord:
-        """Read what `to_json` wrote."""
-        window = cast("Mapping[str, JSON] | None", value["open"])
-        level = value["level"]
+        """
+        Read what `to_json` wrote.
+
+        Raises:
+            ValueError: It is not that; so do KeyError, TypeError and AttributeError.
+        """
+        raw = cast("Mapping[str, Any]", value)
         return cls(
-            open=None if window is None else Window.from_json(window),
-            memory=cast("Mapping[str, JSON] | None", value["memory"]),
-            in_a_row=int(cast("int", value["in_a_row"])),
-            closed_s=cast("float | None", value["closed_s"]),
-            length_s=float(cast("float", value["length_s"])),
-            level=None if level is None else Level[str(level)],
-            incident=str(value["incident"]),
+            made_by=str(raw["made_by"]),
+            open=None if raw["open"] is None else Window.from_json(raw["open"]),
+            seen_s=float(raw["seen_s"]),
+            memory=None if raw["memory"] is None else dict(raw["memory"]),
+            restored=raw["memory"] is not None,
+            in_a_row=int(raw["in_a_row"]),
+            last=None if raw["last"] is None else _verdict(raw["last"]),
+            incident=str(raw["incident"]),
+            peak=Level[raw["peak"].upper()],
+            asked_s=float(raw["asked_s"]),
         )
 
 
-def lean(window: Window, criterion: Criterion) -> Window:
-    """
-    Return *window* without what grows for ever.
-
-    A built-in criterion reads one stream, so only that is kept of what may stay open
-    for long; one that is written by hand may read anything, and keeps everything but
-    the sets of units.
-    """
-    stream = criterion.stream
-    if type(criterion).__module__.startswith("legion.criteria.kinds"):
-        return attrs.evolve(
-            window,
-            counts=_kept(window.counts, stream),
-            histograms=_kept(window.histograms, stream),
-            gauges=_kept(window.gauges, stream),
-            bad_units={},
-            baseline=_leaner(window.baseline, stream),
-        )
-    baseline = window.baseline
-    if baseline is not None:
-        baseline = attrs.evolve(baseline, bad_units={})
-    return attrs.evolve(window, bad_units={}, baseline=baseline)
-
-
-def _leaner(window: Window | None, stream: str) -> Window | None:
-    if window is None:
-        return None
-    return attrs.evolve(
-        window,
-        counts=_kept(window.counts, stream),
-        histograms=_kept(window.histograms, stream),
-        gauges=_kept(window.gauges, stream),
-        bad_units={},
-        errors={},
+def made_by_of(criterion: Criterion) -> str:
+    """Say what sort of criterion it is; its limits may change and it stays the same."""
+    kind = type(criterion)
+    figure = getattr(criterion, "of", "")
+    worse = "falls" if criterion.lower_is_worse else "rises"
+    return (
+        f"{kind.__module__}.{kind.__qualname__}"
+        f" {criterion.stream} {figure} {criterion.unit} {worse}"
     )
 
 
-_Values = Mapping[str, object]
-
-
-def _kept(values: _Values, stream: str) -> _Values:
-    return {stream: values[stream]} if stream in values else {}
+def _verdict(raw: Mapping[str, Any]) -> Verdict:
+    """Read a verdict that has a level."""
+    return Verdict(**{**raw, "level": Level[raw["level"].upper()], "missing": None})

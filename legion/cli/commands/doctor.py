@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ... import __version__
+from ...cache import SemanticCache
 from ...journal import Journal
 from ...plugins import Plugins
 from ..main import command
@@ -63,16 +64,16 @@ def _trials() -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def _journal() -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        with Journal(Path(folder) / "doctor.db") as journal:
-            journal.append({"tried": True}, kind="doctor")
-            return f"a journal of {journal.verify().size} entry verifies"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Journal(Path(folder) / "doctor.db") as journal,
+    ):
+        journal.append({"tried": True}, kind="doctor")
+        return f"a journal of {journal.verify().size} entry verifies"
 
 
 def _vectors() -> str:
-    import faiss
-    import numpy as np
-
-    index = faiss.IndexFlatIP(64)
-    index.add(np.eye(64, dtype=np.float32))
-    return f"faiss {faiss.__version__} finds {index.ntotal} vectors"
+    cache = SemanticCache[str](lambda texts: [[1.0, float(len(t))] for t in texts])
+    cache.put("three", "3")
+    hit = cache.get("seven")
+    return f"the cache finds {hit.value if hit else 'nothing'} for a near question"

@@ -12,8 +12,8 @@ from ...canonical import JSON
 from .units import spoken
 
 
-Limits: TypeAlias = Mapping[str, float]
-"""Limits of a criterion by level name, in the unit of its metric."""
+Limits: TypeAlias = Mapping[str, float | None]
+"""Other limits of a criterion, by level name; None takes one away."""
 
 STEPS = ("route_to_baseline", "restore_registry", "deactivate_features", "validate")
 """The steps of a rollback, in the order in which they make sense."""

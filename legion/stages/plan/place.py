@@ -39,6 +39,9 @@ class Place:
 
     def fault(self, write: str, *, given: str | None = None) -> None:
         """Note that something else must be written here."""
+        value = self.node.value
+        if isinstance(value, Strange) and write != value.write:
+            write = f"{write}: {value.write}"
         self.faults.append(
             Fault(
                 key=self.key or "plan",

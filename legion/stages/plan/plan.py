@@ -57,7 +57,7 @@ class Plan:
         check_interval_s: Plan time between two looks where a stage says nothing.
         rollback: How it goes back.
         triggers: What takes it back, shortest deadline first.
-        criteria: Limits in place of a criterion's own, or None where it is off.
+        criteria: Limits in place of some of a criterion's own, or None where it is off.
         metrics: Metrics that the plan declares.
         collect: Metrics to record beside those that are judged.
         stages: The ladder, smallest share first.

@@ -10,7 +10,7 @@ from . import source, units
 from .nouns import STEPS, RollbackSpec, Trigger
 from .place import Place, read_or
 from .plan import Plan, Unit
-from .read_rule import triggers
+from .read_rule import shortest_deadline_s, triggers
 from .read_stage import StageReader
 from .vocabulary import Vocabulary, declared
 
@@ -76,7 +76,7 @@ def _plan(place: Place) -> Plan | None:
     vocabulary = read_or(entries, "metrics", declared, Vocabulary())
     none: tuple[Trigger, ...] = ()
     found = read_or(entries, "triggers", lambda at: triggers(at, vocabulary), none)
-    rollback = _rollback(entries, found)
+    rollback = _rollback(entries)
     interval_s = read_or(entries, "check_interval", _time, 300.0)
     stages = StageReader(
         vocabulary, rehearsal_s=rollback.within_s, check_interval_s=interval_s
@@ -117,11 +117,8 @@ def _chance(place: Place) -> float | None:
     return chance
 
 
-def _rollback(
-    entries: Mapping[str, Place], triggers: tuple[Trigger, ...]
-) -> RollbackSpec:
-    deadlines = [trigger.within_s for trigger in triggers if trigger.within_s]
-    shortest_s = min(deadlines, default=units.LONGEST_S)
+def _rollback(entries: Mapping[str, Place]) -> RollbackSpec:
+    shortest_s = read_or(entries, "triggers", shortest_deadline_s, units.LONGEST_S)
     if "rollback" not in entries:
         return RollbackSpec(to="")
     parts = entries["rollback"].entries(

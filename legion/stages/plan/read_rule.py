@@ -236,6 +236,14 @@ def triggers(place: Place, vocabulary: Vocabulary) -> tuple[Trigger, ...]:
     return tuple(sorted(found, key=lambda trigger: trigger.within_s))
 
 
+def shortest_deadline_s(place: Place) -> float:
+    """Return the shortest deadline that is not immediate, whatever its rules are."""
+    names = place.node.value if isinstance(place.node.value, Mapping) else {}
+    unheard = attrs.evolve(place, faults=[])
+    deadlines = (_deadline(name, unheard) for name in names)
+    return min((s for s in deadlines if s), default=units.LONGEST_S)
+
+
 def _deadline(name: str, place: Place) -> float | None:
     if name == "immediate":
         return 0.0

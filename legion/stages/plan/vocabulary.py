@@ -80,9 +80,12 @@ class Vocabulary:
             if metric.name in criteria:
                 entry.fault("each criterion once", given=f"{metric.name} again")
                 continue
-            off = entry.node.value is False or entry.node.value == "off"
-            criteria[metric.name] = None if off else _limits(entry, metric)
+            criteria[metric.name] = None if _off(entry) else _limits(entry, metric)
         return criteria
+
+
+def _off(place: Place) -> bool:
+    return place.node.value is False or place.node.value == "off"
 
 
 def _limits(place: Place, metric: Metric) -> Limits | None:
@@ -92,17 +95,15 @@ def _limits(place: Place, metric: Metric) -> Limits | None:
         return None
     # The built-in criteria of times judge the rise over the baseline.
     rise = metric.kind is Kind.TIME and metric.name in METRICS
-    limits: dict[str, float] = {}
+    reader = units.relative if rise else partial(units.quantity, unit=metric.unit)
     entries = place.entries(_LEVELS)
-    for level in _LEVELS:
-        if level not in entries:
-            continue
-        reader = partial(units.quantity, unit=metric.unit)
-        limit = entries[level].read(units.relative if rise else reader)
-        if limit is not None:
-            limits[level] = limit
-    ordered = sorted(limits.values(), reverse=metric.higher_is_better)
-    if list(limits.values()) != ordered:
+    limits = {
+        level: None if _off(entries[level]) else entries[level].read(reader)
+        for level in _LEVELS
+        if level in entries
+    }
+    values = [limit for limit in limits.values() if limit is not None]
+    if values != sorted(values, reverse=metric.higher_is_better):
         way = "fall" if metric.higher_is_better else "rise"
         place.fault(f"limits that {way} from warning to critical")
     return limits

@@ -71,7 +71,10 @@ def _limits(limits: Limits | None, metric: Metric) -> JSON:
         return False
     rise = metric.kind is Kind.TIME and metric.name in METRICS
     unit = "share" if rise else metric.unit
-    return {level: write(limit, unit) for level, limit in limits.items()}
+    return {
+        level: False if limit is None else write(limit, unit)
+        for level, limit in limits.items()
+    }
 
 
 def _triggers(triggers: tuple[Trigger, ...]) -> dict[str, JSON]:

@@ -65,6 +65,7 @@ def compose(text: str) -> tuple[Node, list[Fault]]:
         return builder.build(yaml.parse(text, Loader=_LOADER)), builder.faults
     except yaml.MarkedYAMLError as error:
         line = _line(error.problem_mark or error.context_mark)
+        line = min(line, max(1, len(text.splitlines())))
         given = error.problem or error.context or "something that is not YAML"
         write = "valid YAML; indent with spaces and quote text that holds ': ' or '#'"
         refuse(given, write, key="yaml", line=line)
