@@ -98,7 +98,9 @@ def demo(session: nox.Session) -> None:
     """Run the whole demo, good and with every fault: about ten minutes."""
     session.install(".[demo]")
     for bad in ("", "latency", "errors", "wrong-answers", "checksum"):
-        session.run("legion", "demo", *(["--bad", bad] if bad else []), *session.posargs)
+        session.run(
+            "legion", "demo", *(["--bad", bad] if bad else []), *session.posargs
+        )
 
 
 @nox.session(python=HERE)

@@ -71,7 +71,9 @@ def _write(value: JSON, parts: list[str]) -> None:
             _write(item, parts)
         parts.append("]")
     else:
-        msg = f"canonical JSON: got {type(value).__name__}; write a JSON value"
+        msg = (  # type: ignore[unreachable] - callers need not check types
+            f"canonical JSON: got {type(value).__name__}; write a JSON value"
+        )
         raise TypeError(msg)
 
 

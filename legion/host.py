@@ -8,7 +8,7 @@ import os
 
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Self
+from typing import Self, cast
 
 import attrs
 
@@ -198,7 +198,8 @@ class Host:
             clock=clock,
         )
         memory = Memory(database)
-        watchdog = Watchdog(plugins, limits=plan.criteria)
+        limits = cast("dict[str, dict[str, float] | None]", dict(plan.criteria))
+        watchdog = Watchdog(plugins, limits=limits)
         remembered = memory.load("watchdog")
         if remembered is not None:
             watchdog.restore(remembered)

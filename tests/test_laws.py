@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import pytest
 
+from test_wheel import PLAN, open_host, serve, turn
+
 import legion
 
 from legion.exceptions import StateError
 from legion.model import Change, Level, Missing, Permission
 from legion.stages import Status
 from legion.testing import ManualClock, Rollout
-from test_wheel import PLAN, open_host, serve, turn
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unittest
 
-import legion
 import legion_toxicity
+
+import legion
 
 from legion.testing import check_criterion
 

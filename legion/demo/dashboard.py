@@ -69,26 +69,30 @@ def _cell(text: str) -> Text:
     return Text(text, style="dim" if text == NOT_MEASURED else "")
 
 
-def _rows(
-    seen: Window, control: Window, demo: Demo
-) -> Iterator[tuple[str, str, str]]:
+def _rows(seen: Window, control: Window, demo: Demo) -> Iterator[tuple[str, str, str]]:
     levels = [v.level for v in demo.turns[-1].report.verdicts if v.level is not None]
     alerts = f"{sum(level is Level.CRITICAL for level in levels)} critical, "
     alerts += f"{sum(level is Level.ALERT for level in levels)} alerts, "
     alerts += f"{sum(level is Level.WARNING for level in levels)} warnings"
     both = (seen, control)
-    yield "error rate", *(_share(w.share("error_rate")) for w in both)
-    yield "latency p95", *(_milliseconds(w.quantile("latency", 0.95)) for w in both)
+    yield "error rate", *_pair(_share(w.share("error_rate")) for w in both)
+    latencies = (_milliseconds(w.quantile("latency", 0.95)) for w in both)
+    yield "latency p95", *_pair(latencies)
     yield "memory", _share(seen.gauge("memory_usage")), ""
     yield "CPU", _share(seen.gauge("cpu_usage")), ""
     yield "watchdog", alerts if levels else NOT_MEASURED, ""
-    yield "cache hit rate", *(_share(w.share("cache_hit_rate")) for w in both)
+    yield "cache hit rate", *_pair(_share(w.share("cache_hit_rate")) for w in both)
     sizes = (str(demo.version(arm).reuse.size) for arm in (Arm.CANDIDATE, Arm.CONTROL))
-    yield "cache size", *sizes
+    yield "cache size", *_pair(sizes)
     yield "answers that differ", _share(seen.share("disagreement")), ""
     yield "learning cycles", _count(seen.count("learning_cycles_succeeded")), ""
     yield "patches applied", _count(seen.count("patches_applied")), ""
     yield "agent success", _share(seen.share("mobile_success")), ""
+
+
+def _pair(cells: Iterator[str]) -> tuple[str, str]:
+    candidate, control = cells
+    return candidate, control
 
 
 def _share(value: float | None) -> str:

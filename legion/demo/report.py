@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -110,7 +111,7 @@ def _plots(series: Sequence[Point]) -> Iterable[str]:
     days = [point.day for point in series]
     marks = [
         (later.day, later.stage)
-        for before, later in zip(series, series[1:], strict=False)
+        for before, later in itertools.pairwise(series)
         if before.stage != later.stage
     ]
     for title, lines, scale in (
@@ -122,7 +123,11 @@ def _plots(series: Sequence[Point]) -> Iterable[str]:
             [Line("candidate", [p.disagreement for p in series])],
             100.0,
         ),
-        ("Memory, per cent of the limit", [Line("process", [p.memory for p in series])], 100.0),
+        (
+            "Memory, per cent of the limit",
+            [Line("process", [p.memory for p in series])],
+            100.0,
+        ),
     ):
         scaled = [
             Line(line.name, [None if y is None else y * scale for y in line.values])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import time
@@ -165,7 +166,8 @@ class Demo:
     def _ask(self, number: int, question: Question) -> None:
         engine = self.host.engine
         candidate = self._versions[Arm.CANDIDATE].answer
-        try:
+        # The candidate's own bug: the engine has counted it as a failed request.
+        with contextlib.suppress(ValueError):
             engine.run_sync(
                 f"{number}",
                 control=self._versions[Arm.CONTROL].answer,
@@ -174,9 +176,6 @@ class Demo:
                 mirror=candidate,
                 agree=_same_article,
             )
-        except ValueError:
-            # The candidate's own bug: the engine has counted it as a failed request.
-            pass
         engine.traffic.mirror.drain()
 
     def _break_registry(self) -> None:

@@ -63,7 +63,9 @@ def plot(
         *_marks(marks, scale),
     ]
     for number, line in enumerate(lines):
-        parts.extend(_drawn(days, line, scale, _COLOURS[number % len(_COLOURS)], number))
+        parts.extend(
+            _drawn(days, line, scale, _COLOURS[number % len(_COLOURS)], number)
+        )
     return "".join([*parts, "</svg>"])
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextvars
-import functools
+import inspect
 import logging
 import os
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 import attrs
 
-from ..exceptions import GateError, LegionError
+from ..exceptions import GateError
 from ..hookspecs import hookimpl
 from ..model import (
     Action,
@@ -24,37 +23,27 @@ from ..model import (
     Count,
     Log,
     Notice,
-    Noun,
     Permission,
     Report,
     Ruling,
-    as_json,
 )
-from ..plugins import Answer
 from ..store import Database
 from ..telemetry import SystemClock
-from .asks import Ask, Asks, AskState
+from . import rulings
+from .acts import Act, Acts
+from .asks import Ask, Asks, AskState, binding
+from .guard import Guard
+from .notes import Notes
+from .permits import Tally, permit
 from .policy import Policy
-from .receipts import DONE, FAILED, RUNNING, Executed, Intent, Receipts
+from .receipts import Executed, Intent, Receipt
+from .turns import Turns
 
 
 logger = logging.getLogger("legion")
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-RETREATS = frozenset({"roll_back", "deactivate"})
-"""Kinds of changes that only take something back; nobody is asked about them."""
-
-
-class Reviewers(Protocol):
-    """What the gate needs of `legion.Plugins`."""
-
-    def review(
-        self, change: Change | Action, report: Report | None
-    ) -> Sequence[Answer[Ruling]]:
-        """Ask every reviewer."""
-        ...
 
 
 class SafetyGate:
@@ -63,50 +52,69 @@ class SafetyGate:
 
     The strictest answer of the policy and all reviewers wins. A question that a person
     must answer is durable, has an id, and is bound to exactly this act under exactly
-    this policy; an approval is used once. What the gate cannot decide, it denies.
+    this policy; an approval is used once, and never outweighs a denial. What the gate
+    cannot decide or write down, it denies.
 
     Args:
         policy: The rules; the standard ones by default.
         plugins: Whose reviewers are asked; none by default.
-        journal: Where rulings, intents and outcomes are recorded; None records nowhere.
-        store: The state file, an open `Database`, or ``":memory:"``.
+        journal: Where questions, answers, rulings, intents and outcomes are recorded;
+            nowhere by default.
+        store: An open state file to share, or a file's path. By default questions and
+            outcomes live in memory, and die with the process.
         clock: The system's by default.
+
+    Raises:
+        StateError: The file cannot be used.
     """
 
     def __init__(
         self,
         policy: Policy | None = None,
         *,
-        plugins: Reviewers | None = None,
+        plugins: rulings.Reviewers | None = None,
         journal: Log | None = None,
-        store: Database | str | os.PathLike[str] = ":memory:",
+        store: Database | str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.policy = policy or Policy()
+        self._policy = policy if policy is not None else Policy()
         self._reviewers = plugins
-        self._journal = journal
-        self._owned = None if isinstance(store, Database) else Database(store)
-        database = store if isinstance(store, Database) else self._owned
-        assert database is not None
-        self._clock = clock or SystemClock()
-        self._asks = Asks(database, self._clock)
-        self._receipts = Receipts(database)
-        self._keys: dict[str, Lock] = {}
-        self._lock = Lock()
-        self._told: set[str] = {ask.id for ask in self.asks()}
-        self._permit: contextvars.ContextVar[str | None] = contextvars.ContextVar(
-            "legion_permit", default=None
-        )
-        self._bypasses = self._unauthorized = 0
+        self._notes = Notes(journal)
+        self._owned: Database | None = None
+        if store is None or isinstance(store, str | os.PathLike):
+            store = self._owned = Database(":memory:" if store is None else store)
+        self._database = store
+        self._clock = clock if clock is not None else SystemClock()
+        self._asks = Asks(store, self._clock)
+        self._acts = Acts(store, self._asks, self._notes, self._clock)
+        self._turns = Turns()
+        self._told: set[str] = set()
+        self._telling = Lock()
+        self._guard = Guard(self._notes, lenient=self._policy.containment == "observe")
+        self._unauthorized = Tally()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Close the state file if the gate opened it."""
+        """Close the state file, if this gate opened it."""
         if self._owned is not None:
             self._owned.close()
+
+    @property
+    def policy(self) -> Policy:
+        """The rules; another gate has others, this one keeps them."""
+        return self._policy
 
     def review(self, subject: Change | Action, report: Report | None = None) -> Ruling:
         """
         Say whether *subject* may go ahead now.
+
+        A rollout's way back is allowed without asking anybody. An approval that the
+        ruling rests on is not used up by this: see `execute` and `consume`.
 
         Args:
             subject: A change, or an action of the host's.
@@ -116,105 +124,63 @@ class SafetyGate:
             ALLOW, ASK with the id of the question, or DENY; each with its reason.
         """
         try:
-            return self._review(subject, report)
-        except (LegionError, ValueError, TypeError) as error:
-            logger.warning("the gate could not rule, so it denies", exc_info=True)
-            return Ruling(
-                permission=Permission.DENY,
-                code="gate_error",
-                reason=f"the gate could not rule: {error}",
-                policy=self.policy.digest,
-            )
+            ruling = self._review(subject, report)
+            if ruling.code == "observed":
+                self._notes.write(ruling)
+        except Exception as error:  # noqa: BLE001 - a gate that fails is closed
+            return self._failure(error)
+        return ruling
 
     def _review(self, subject: Change | Action, report: Report | None) -> Ruling:
-        digest = subject.digest
-        if isinstance(subject, Change) and subject.kind in RETREATS:
+        if rulings.is_retreat(subject):
             return Ruling(
                 permission=Permission.ALLOW,
                 code="retreat",
                 reason="going back is never gated",
-                subject=digest,
+                subject=subject.digest,
                 policy=self.policy.digest,
             )
-        strictest = max(
-            self._rulings(subject, report), key=lambda ruling: ruling.permission
-        )
-        ruling = attrs.evolve(strictest, subject=digest, policy=self.policy.digest)
-        if self.policy.containment == "observe" and not ruling.allowed:
-            return attrs.evolve(
-                ruling,
-                permission=Permission.ALLOW,
-                code="observed",
-                reason=f"only observed; else {ruling.permission.name}: {ruling.reason}",
-            )
+        own = self.policy.rule(subject)
+        if own.code == "bad_risk":  # it may have no digest to speak of
+            return own
+        digest = subject.digest
+        answers = self._reviewers.review(subject, report) if self._reviewers else ()
+        ruling = rulings.strictest(own, answers)
+        # Whoever reviews may hold other policies; this ruling is made under ours.
+        ruling = attrs.evolve(ruling, subject=digest, policy=own.policy)
+        if subject.digest != digest:
+            return rulings.changed(ruling)
+        return ruling if ruling.allowed else self._contained(subject, ruling)
+
+    def _contained(self, subject: Change | Action, ruling: Ruling) -> Ruling:
+        if self.policy.containment == "observe":
+            return rulings.observed(ruling)
         if ruling.permission is Permission.ASK:
-            return self._asked(subject, ruling)
+            return self._ask(subject, ruling)
         return ruling
 
-    def _rulings(
-        self, subject: Change | Action, report: Report | None
-    ) -> Iterator[Ruling]:
-        own = self.policy.rule(subject)
-        if self.policy.containment == "ask" and own.code == "above_max_risk":
-            own = attrs.evolve(own, permission=Permission.ASK)
-        yield own
-        for answer in (
-            self._reviewers.review(subject, report) if self._reviewers else ()
-        ):
-            if answer.value is None:
-                yield Ruling(
-                    permission=Permission.DENY,
-                    code="reviewer_raised",
-                    reason=f"reviewer {answer.plugin} failed: {answer.error}",
-                    by=answer.plugin,
-                )
-            else:
-                yield attrs.evolve(answer.value, by=answer.plugin)
+    def _ask(self, subject: Change | Action, ruling: Ruling) -> Ruling:
+        with self._database.transaction(durable=True):
+            earlier = self._asks.newest(binding(subject), ruling.policy)
+            if earlier is not None:
+                reply = rulings.answered(ruling, earlier, self._clock.wall())
+                if reply is not None:
+                    return reply
+                if earlier.state is AskState.PENDING:
+                    return rulings.asked(ruling, earlier)
+            ask = self._asks.open(subject, ruling, expires_s=self.policy.expires_s)
+            self._notes.write(
+                {"ask": ask.id, "act": ask.act, "reason": ask.reason},
+                kind="question",
+                refs=(ask.subject,),
+            )
+            return rulings.asked(ruling, ask, earlier)
 
-    def _asked(self, subject: Change | Action, ruling: Ruling) -> Ruling:
-        with self._lock:
-            ask = self._asks.find(ruling.subject, ruling.policy)
-            answered = {
-                AskState.APPROVED: (Permission.ALLOW, "approved", "approved by"),
-                AskState.DENIED: (Permission.DENY, "refused_by_person", "refused by"),
-            }
-            if ask is not None and ask.state in answered:
-                permission, code, said = answered[ask.state]
-                return attrs.evolve(
-                    ruling,
-                    permission=permission,
-                    code=code,
-                    reason=f"{said} {ask.by}{f': {ask.said}' if ask.said else ''}",
-                    by=ask.by,
-                    ask=ask.id,
-                )
-            if ask is None or ask.state is not AskState.PENDING:
-                expired = ask is not None and ask.state is AskState.EXPIRED
-                ask = self._question(subject, ruling)
-                if expired:
-                    ruling = attrs.evolve(
-                        ruling,
-                        code="expired",
-                        reason=f"{ruling.reason}; the last question expired unanswered",
-                    )
-            return attrs.evolve(ruling, ask=ask.id)
+    def _failure(self, error: Exception) -> Ruling:
+        logger.warning("the gate failed, so it denies", exc_info=error)
+        return rulings.failure(error, policy=self.policy.digest)
 
-    def _question(self, subject: Change | Action, ruling: Ruling) -> Ask:
-        now = self._clock.wall()
-        number = len(self._asks.all(open_only=False)) + 1
-        ask = Ask(
-            id=f"ask-{number}-{ruling.subject[:8]}",
-            subject=ruling.subject,
-            policy=ruling.policy,
-            act=as_json(subject),
-            title=_title(subject),
-            reason=ruling.reason,
-            principal=subject.principal if isinstance(subject, Action) else "",
-            created=now,
-            expires=now + self.policy.expires_s,
-        )
-        self._asks.save(ask)
-        return ask
+    # Questions and answers.
 
     def asks(self, *, open_only: bool = True) -> tuple[Ask, ...]:
         """Return the questions, oldest first; only the open ones by default."""
@@ -224,54 +190,76 @@ class SafetyGate:
         """
         Answer a question, from any process that has the state file.
 
+        The same answer of the same person twice is one.
+
         Args:
             ask_id: Which one.
-            approve: Whether the act may run, once.
+            approve: Whether the act may be done, once.
             by: Who answers; not who wants to act.
             reason: What there is to say about it.
 
         Raises:
             GateError: It cannot be answered, or not like this.
+            StateError: The answer cannot be written down.
         """
-        ask = self._asks.get(ask_id)
-        state = AskState.APPROVED if approve else AskState.DENIED
-        if not by.strip():
-            msg = f"answer: got no name; write by= with who answers {ask_id}"
-            raise GateError(msg)
-        if by == ask.principal:
-            msg = f"answer: {by} wants to act and cannot answer; ask somebody else"
-            raise GateError(msg)
-        if ask.state is state and ask.by == by:
-            return ask
-        if ask.state is not AskState.PENDING:
-            msg = (
-                f"answer: {ask_id} is {ask.state.value}; only a pending one is answered"
-            )
-            raise GateError(msg)
-        answered = attrs.evolve(ask, state=state, by=by, said=reason)
-        self._asks.save(answered)
-        self._note({"ask": ask_id, "state": state.value, "by": by}, kind="answer")
-        return answered
+        with self._database.transaction(durable=True):
+            before = self._asks.get(ask_id)
+            ask = self._asks.answer(ask_id, approve=approve, by=by, said=reason)
+            if ask != before:
+                said = {"state": ask.state.value, "by": ask.by, "reason": ask.said}
+                refs = (ask.subject,)
+                self._notes.write({"ask": ask.id, **said}, kind="answer", refs=refs)
+        return ask
 
     def notices(self) -> tuple[Notice, ...]:
-        """Return the questions that were opened since last asked."""
-        fresh = [ask for ask in self.asks() if ask.id not in self._told]
-        self._told.update(ask.id for ask in fresh)
+        """
+        Return the open questions that this gate has not told of yet.
+
+        After a restart those that are still open are told once more, with the same id.
+        """
+        pending = self.asks()
+        with self._telling:
+            fresh = [ask for ask in pending if ask.id not in self._told]
+            self._told = {ask.id for ask in pending}
         return tuple(
-            Notice(kind="question", id=ask.id, title=ask.title, reason=ask.reason)
+            Notice(
+                kind="question",
+                id=ask.id,
+                title=ask.title,
+                reason=f"{ask.reason}; it waits until {ask.id} is answered",
+                at_s=self._clock.plan(),
+            )
             for ask in fresh
         )
 
-    # Executing: intent, call, outcome.
+    def consume(self, ruling: Ruling) -> bool:
+        """
+        Use up the approval that *ruling* rests on, before acting on it.
+
+        `execute` does this itself.
+
+        Returns:
+            Whether one may act: False if the ruling allows nothing, or its approval was
+            used or has expired.
+
+        Raises:
+            StateError: It cannot be written down; do not act.
+        """
+        if not ruling.allowed or ruling.code != "approved":
+            return ruling.allowed
+        return self._asks.use(ruling.ask or "")
+
+    # Acts.
 
     def execute(
-        self, action: Action, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+        self, action: Action, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Executed[T]:
         """
         Check *action* and, if it is allowed, call *fn* with the arguments.
 
         The intent is durable before the call, the outcome after it. An exception of
-        *fn* is recorded and raised on.
+        *fn* is recorded and raised on; an interruption leaves the act in doubt. With a
+        key, a second call returns the first outcome, and waits for it if need be.
 
         Args:
             action: What is done, said exactly; its digest is what a person approves.
@@ -280,225 +268,126 @@ class SafetyGate:
             **kwargs: For *fn*.
 
         Raises:
-            GateError: The action's key was used for another action.
+            GateError: The action's key was used for another action, or *fn* is async.
         """
-        with self._turn(action.key):
-            before = self._before(action)
-            if isinstance(before, Executed):
-                return before
-            ruling, intent = before
-            token = self._permit.set(ruling.subject)
-            try:
+        if inspect.iscoroutinefunction(fn):
+            raise GateError(_not_here(fn))
+        with self._turns.of(action.key):
+            act: Act | Executed[T] = self._begin(action)
+            if isinstance(act, Executed):
+                return act
+            with self._acting(act, action):
                 value = fn(*args, **kwargs)
-            except BaseException as error:
-                self._after(intent, FAILED, error)
-                raise
-            finally:
-                self._permit.reset(token)
-            self._after(intent, DONE, value)
-            return Executed(ran=True, value=value, ruling=ruling)
+                if inspect.iscoroutine(value):
+                    value.close()
+                    raise GateError(_not_here(fn))
+            return self._acts.done(act, value)
 
     async def aexecute(
         self,
         action: Action,
         fn: Callable[P, Awaitable[T]],
+        /,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Executed[T]:
         """
         Do as `execute` does, and await what *fn* returns.
 
-        A call with the same key that is under way is in doubt, not waited for.
+        Review, intent and outcome are written inline, which takes a disk's time. An act
+        with the same key that is under way is not waited for: the answer says so.
 
         Raises:
             GateError: The action's key was used for another action.
         """
-        with self._turn(action.key):
-            before = self._before(action)
-        if isinstance(before, Executed):
-            return before
-        ruling, intent = before
-        token = self._permit.set(ruling.subject)
-        try:
+        act: Act | Executed[T] = self._begin(action)
+        if isinstance(act, Executed):
+            return act
+        with self._acting(act, action):
             value = await fn(*args, **kwargs)
-        except BaseException as error:
-            self._after(intent, FAILED, error)
-            raise
-        finally:
-            self._permit.reset(token)
-        self._after(intent, DONE, value)
-        return Executed(ran=True, value=value, ruling=ruling)
+        return self._acts.done(act, value)
+
+    def _begin(self, action: Action) -> Act | Executed[T]:
+        try:
+            act: Act | Receipt | Executed[T] | None = self._acts.receipts.of_key(
+                action.key
+            )
+            if act is None:
+                act = self._acts.begin(action, self._review(action, None))
+        except Exception as error:  # noqa: BLE001 - a gate that fails is closed
+            return Executed(ran=False, value=None, ruling=self._failure(error))
+        return self._acts.again(action, act) if isinstance(act, Receipt) else act
 
     @contextmanager
-    def _turn(self, key: str | None) -> Iterator[None]:
-        """Let one thread at a time act under one key."""
-        if key is None:
-            yield
-            return
-        with self._lock:
-            lock = self._keys.setdefault(key, Lock())
-        with lock:
-            yield
-
-    def _before(self, action: Action) -> Executed[T] | tuple[Ruling, Intent]:
-        digest = action.digest
-        if action.key is not None:
-            earlier = self._receipts.earlier(action.key, digest)
-            if earlier is not None and earlier[0] != FAILED:
-                return _again(action, earlier[0], earlier[1])
-        ruling = self.review(action)
-        if action.digest != digest:
-            ruling = attrs.evolve(
-                ruling,
-                permission=Permission.DENY,
-                code="changed",
-                reason="the action changed while it was reviewed",
-            )
-        if ruling.allowed and ruling.code == "approved":
-            ruling = self._used(ruling)
-        self._note(ruling)
-        if not ruling.allowed:
-            return Executed(ran=False, value=None, ruling=ruling)
-        return self._open(action, ruling)
-
-    def _open(
-        self, action: Action, ruling: Ruling
-    ) -> Executed[T] | tuple[Ruling, Intent]:
+    def _acting(self, act: Act, action: Action) -> Iterator[None]:
+        ruling = act.ruling
+        if ruling.code == "observed" and ruling.evidence.get("would") == "deny":
+            self._unauthorized.add()
         try:
-            intent = self._receipts.open(ruling.subject, _title(action), action.key)
-            self._note(intent)
-        except LegionError as error:
-            reason = f"the intent cannot be written down: {error}"
-            denied = attrs.evolve(
-                ruling, permission=Permission.DENY, code="gate_error", reason=reason
-            )
-            return Executed(ran=False, value=None, ruling=denied)
-        if ruling.code == "observed":
-            self._unauthorized += 1
-        return ruling, intent
-
-    def _used(self, ruling: Ruling) -> Ruling:
-        assert ruling.ask is not None
-        if self._asks.consume(ruling.ask):
-            return ruling
-        return attrs.evolve(
-            ruling,
-            permission=Permission.DENY,
-            code="already_used",
-            reason="the approval has been used by another call",
-        )
-
-    def _after(self, intent: Intent, state: str, value: object) -> None:
-        failed = isinstance(value, BaseException)
-        self._receipts.close(intent.id, state, None if failed else value)
-        outcome = {
-            "intent": intent.digest,
-            "state": state,
-            "error": f"{type(value).__name__}: {value}" if failed else None,
-        }
-        self._note(outcome, kind="outcome", refs=(intent.digest, intent.subject))
-
-    def consume(self, ruling: Ruling) -> bool:
-        """Use up the approval a ruling rests on; True where it rests on none."""
-        if ruling.code != "approved" or ruling.ask is None:
-            return True
-        return self._asks.consume(ruling.ask)
+            with permit(self._guard, action.name):
+                yield
+        except BaseException as error:
+            self._acts.raised(act, error)
+            raise
 
     def in_doubt(self) -> tuple[Intent, ...]:
-        """Return the acts that were begun and have no known outcome."""
-        return self._receipts.running()
+        """
+        Return the acts that were begun and have no outcome, oldest first.
+
+        Those under way in this gate are left out; another process may have one of these
+        under way, so look at `Intent.at` and at the world before you settle it.
+        """
+        return self._acts.in_doubt()
 
     def settle(self, intent_id: int, *, happened: bool, by: str) -> None:
         """
-        Say what became of an act in doubt.
+        Say what became of an act that is in doubt or has failed.
 
         Args:
-            intent_id: Which one, as `in_doubt` has it.
-            happened: Whether it was done; if not, its key may be used again.
+            intent_id: Which one, as `in_doubt` and `Executed.intent` have it.
+            happened: Whether it was done. If not, its key may be used again; the act is
+                then reviewed anew.
             by: Who has looked.
 
         Raises:
-            GateError: It is not in doubt.
+            GateError: There is nothing to settle, or nobody says so.
+            StateError: It cannot be written down.
         """
-        if intent_id not in {intent.id for intent in self.in_doubt()}:
-            msg = f"settle: intent {intent_id} is not in doubt"
-            raise GateError(msg)
-        self._receipts.close(intent_id, DONE if happened else FAILED)
-        self._note(
-            {"intent": intent_id, "happened": happened, "by": by}, kind="settled"
-        )
+        self._acts.settle(intent_id, happened=happened, by=by)
 
-    def guard(self, fn: Callable[P, T]) -> Callable[P, T]:
+    def guard(self, fn: Callable[P, T], *, action: str | None = None) -> Callable[P, T]:
         """
-        Return *fn* so that it only runs inside `execute` of this gate.
+        Return *fn* so that it only runs inside `execute` of this gate, once an act.
 
         Called around the gate, it raises and counts as a bypass; where the policy only
-        observes, it counts and runs.
+        observes, it counts and runs. A thread that *fn*'s caller starts is around the
+        gate too, unless it carries the caller's context (`asyncio.to_thread` does).
+
+        Args:
+            fn: What is guarded, plain or async.
+            action: Name of the only action that may call it; any by default.
 
         Raises:
             GateError: From the returned callable, when it is called around the gate.
         """
-
-        @functools.wraps(fn)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            if self._permit.get() is None:
-                self._bypasses += 1
-                name = getattr(fn, "__name__", repr(fn))
-                logger.warning("%s was called around the gate", name)
-                if self.policy.containment != "observe":
-                    msg = f"{name} is guarded; write gate.execute(action, {name}, ...)"
-                    raise GateError(msg)
-            return fn(*args, **kwargs)
-
-        return guarded
+        return self._guard.around(fn, action)
 
     @hookimpl
-    def legion_observe(self, plan: str, arm: Arm) -> dict[str, Count | float]:
+    def legion_observe(self, plan: str, arm: Arm) -> dict[str, Count | float] | None:
         """
-        Supply how often the gate was gone around, since last asked.
+        Supply how often the gate was gone around, since *plan* last asked.
 
         Acts are the process's, not an arm's: they count for the candidate, which is the
-        one that is judged.
+        one that is judged, and nothing is claimed of the control.
         """
         if arm is Arm.CONTROL:
-            return {}
-        bypasses, self._bypasses = self._bypasses, 0
-        unauthorized, self._unauthorized = self._unauthorized, 0
+            return None
         return {
-            "safety_gate_bypasses": Count(bypasses),
-            "unauthorized_actions": Count(unauthorized),
+            "safety_gate_bypasses": Count(self._guard.bypasses.since(plan)),
+            "unauthorized_actions": Count(self._unauthorized.since(plan)),
         }
 
-    def _note(
-        self, body: object, *, kind: str | None = None, refs: Sequence[str] = ()
-    ) -> None:
-        if self._journal is not None:
-            if isinstance(body, Noun):
-                self._journal.append(body, refs=refs)
-            else:
-                self._journal.append(body, kind=kind, refs=refs)
 
-
-def _again(action: Action, state: str, value: object) -> Executed[T]:
-    doubt = state == RUNNING
-    ruling = Ruling(
-        permission=Permission.DENY if doubt else Permission.ALLOW,
-        code="in_doubt" if doubt else "replayed",
-        reason=(
-            f"a call with key {action.key!r} was begun and its outcome is unknown;"
-            " look, then settle it"
-            if doubt
-            else f"key {action.key!r} was executed before; this is its outcome"
-        ),
-        subject=action.digest,
-    )
-    kept: T | None = value  # type: ignore[assignment]
-    return Executed(
-        ran=not doubt, value=kept, ruling=ruling, replayed=not doubt, in_doubt=doubt
-    )
-
-
-def _title(subject: Change | Action) -> str:
-    if isinstance(subject, Action):
-        return f"{subject.kind}: {subject.name}"
-    return f"{subject.kind} of {subject.target}"
+def _not_here(fn: Callable[..., object]) -> str:
+    name = getattr(fn, "__qualname__", repr(fn))
+    return f"execute: {name} is async; write `await gate.aexecute(...)`"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, TypeAlias, cast
 
 import attrs
@@ -21,6 +23,8 @@ Containment: TypeAlias = Literal["observe", "ask", "enforce"]
 LIMITS: Mapping[str, float] = {"conservative": 0.2, "standard": 0.5, "aggressive": 0.8}
 """Risk up to which each mode allows by itself."""
 
+_CONTAINMENTS = ("observe", "ask", "enforce")
+_KINDS = ("ask_kinds", "deny_kinds", "known_kinds")
 _BANDS = ((0.3, "low"), (0.6, "medium"), (0.8, "high"), (1.0, "critical"))
 
 
@@ -29,30 +33,54 @@ def band(risk: float) -> str:
     return next(name for limit, name in _BANDS if risk <= limit)
 
 
+def _names(given: Iterable[str]) -> frozenset[str]:
+    """Make a frozenset of a list; what is none is left for `Policy._faults`."""
+    if not isinstance(given, str):
+        with contextlib.suppress(TypeError):
+            return frozenset(given)
+    return cast("frozenset[str]", given)
+
+
+def _number(given: object) -> bool:
+    return (
+        isinstance(given, int | float)
+        and not isinstance(given, bool)
+        and math.isfinite(given)
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Policy:
     """
     The rules of one gate.
 
+    Risk is low up to .3, medium up to .6, high up to .8, and critical above. What is
+    above `max_risk` is never allowed without a person: it is asked about, or denied in
+    strict mode.
+
     Attributes:
-        mode: Risk up to .2, .5 or .8 is allowed without asking.
-        max_risk: Risk above it is denied in strict mode.
+        mode: ``conservative`` allows risk up to .2 without asking, ``standard`` up to
+            .5, ``aggressive`` up to .8; none of them above `max_risk`.
+        max_risk: The most that is allowed without asking.
         ask_kinds: Kinds that a person is asked about whatever their risk.
         deny_kinds: Kinds that are never allowed, not even by a person.
-        known_kinds: Kinds that strict mode knows; any other is denied there.
-        strict: Deny what is unknown or above `max_risk`, instead of asking.
-        containment: ``enforce``; ``ask`` asks where the risk alone would be denied;
-            ``observe`` allows everything and writes down what would have been said.
-        expires_s: How long a question can be answered, in seconds.
+        known_kinds: Kinds that strict mode knows besides `ask_kinds`.
+        strict: Deny kinds that are unknown, and what is above `max_risk`.
+        containment: ``enforce``; ``ask`` asks where strict mode would deny for the risk
+            alone; ``observe`` allows, and writes down what would have been said.
+        expires_s: How long a question and its answer hold, in seconds of the date.
+
+    Raises:
+        GateError: A value is wrong; all wrong ones are listed.
     """
 
     mode: Mode = "standard"
     max_risk: float = 0.7
     ask_kinds: frozenset[str] = attrs.field(
         default=frozenset({"deployment", "data_deletion", "system_config"}),
-        converter=frozenset,
+        converter=_names,
     )
-    deny_kinds: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    deny_kinds: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     known_kinds: frozenset[str] = attrs.field(
         default=frozenset(
             {
@@ -66,57 +94,62 @@ class Policy:
                 "tool",
             }
         ),
-        converter=frozenset,
+        converter=_names,
     )
     strict: bool = False
     containment: Containment = "enforce"
     expires_s: float = 86_400.0
 
     def __attrs_post_init__(self) -> None:
-        faults = []
-        if self.mode not in LIMITS:
-            faults.append(f"mode={self.mode!r}; write {', '.join(LIMITS)}")
-        if self.containment not in {"observe", "ask", "enforce"}:
-            faults.append(
-                f"containment={self.containment!r}; write observe, ask, enforce"
-            )
-        if not 0 <= self.max_risk <= 1:
-            faults.append(f"max_risk={self.max_risk}; write 0 to 1")
-        if not self.expires_s > 0:
-            faults.append(f"expires_s={self.expires_s}; write seconds above 0")
-        if faults:
-            msg = "policy: got " + ", and ".join(faults)
+        if faults := list(self._faults()):
+            msg = f"policy: got {'; '.join(faults)}"
             raise GateError(msg)
+
+    def _faults(self) -> Iterator[str]:
+        if not isinstance(self.mode, str) or self.mode not in LIMITS:
+            yield f"mode={self.mode!r}, write one of {', '.join(LIMITS)}"
+        if self.containment not in _CONTAINMENTS:
+            wanted = ", ".join(_CONTAINMENTS)
+            yield f"containment={self.containment!r}, write one of {wanted}"
+        strict: object = self.strict
+        if not isinstance(strict, bool):
+            yield f"strict={self.strict!r}, write true or false"
+        if not _number(self.max_risk) or not 0 <= self.max_risk <= 1:
+            yield f"max_risk={self.max_risk!r}, write 0 to 1"
+        if not _number(self.expires_s) or self.expires_s <= 0:
+            yield f"expires_s={self.expires_s!r}, write seconds above 0"
+        for name in _KINDS:
+            kinds: object = getattr(self, name)
+            if not isinstance(kinds, frozenset) or not all(
+                isinstance(kind, str) for kind in kinds
+            ):
+                yield f"{name}={kinds!r}, write a list of kinds"
 
     @classmethod
     def from_dict(cls, value: Mapping[str, JSON]) -> Policy:
         """
-        Make a policy of plain values.
+        Make a policy of plain values, as a file holds them.
 
         Raises:
             GateError: A key is unknown or a value is wrong.
         """
-        known = {field.name for field in attrs.fields(cls)}
-        if unknown := sorted(set(value) - known):
-            msg = f"policy: got {', '.join(unknown)}; write {', '.join(sorted(known))}"
+        known = [field.name for field in attrs.fields(cls)]
+        if unknown := sorted(set(value) - set(known)):
+            msg = f"policy: got {', '.join(unknown)}; write one of {', '.join(known)}"
             raise GateError(msg)
         return cls(**cast("dict[str, object]", dict(value)))  # type: ignore[arg-type]
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of these rules."""
-        fields = as_json(self)
-        for name in ("ask_kinds", "deny_kinds", "known_kinds"):
-            fields[name] = sorted(cast("list[str]", fields[name]))
-        return canonical.digest(fields)
+        kinds = {name: sorted(getattr(self, name)) for name in _KINDS}
+        return canonical.digest({**as_json(self), **kinds})
 
     def rule(self, subject: Change | Action) -> Ruling:
-        """Return what these rules say of *subject*; containment not yet applied."""
-        risk = subject.risk
-        if isinstance(risk, bool) or not math.isfinite(risk) or not 0 <= risk <= 1:
-            return self._say(
-                Permission.DENY, "bad_risk", f"risk is {risk!r}, not 0 to 1", subject
-            )
+        """Return what these rules say of *subject*, as if they were enforced."""
+        if not _number(subject.risk) or not 0 <= subject.risk <= 1:
+            reason = f"risk is {subject.risk!r}, which is not a number from 0 to 1"
+            return self._say(Permission.DENY, "bad_risk", reason, subject)
         if subject.kind in self.deny_kinds:
             reason = f"{subject.kind} is never allowed"
             return self._say(Permission.DENY, "denied_kind", reason, subject)
@@ -128,9 +161,15 @@ class Policy:
     def _by_risk(self, subject: Change | Action) -> Ruling:
         risk, limit = subject.risk, LIMITS[self.mode]
         named = f"risk {risk:g} is {band(risk)}"
-        if self.strict and risk > self.max_risk:
-            reason = f"{named}, above {self.max_risk:g}, and the gate is strict"
-            return self._say(Permission.DENY, "above_max_risk", reason, subject)
+        if risk > self.max_risk:
+            denied = self.strict and self.containment != "ask"
+            strict = ", and the gate is strict" if self.strict else ""
+            return self._say(
+                Permission.DENY if denied else Permission.ASK,
+                "above_max_risk",
+                f"{named}, above the {self.max_risk:g} at most{strict}",
+                subject,
+            )
         if subject.kind in self.ask_kinds:
             reason = f"a person is always asked about {subject.kind}"
             return self._say(Permission.ASK, "asked_kind", reason, subject)
@@ -143,14 +182,13 @@ class Policy:
     def _say(
         self, permission: Permission, code: str, reason: str, subject: Change | Action
     ) -> Ruling:
-        known = isinstance(subject.risk, int | float) and math.isfinite(subject.risk)
         return Ruling(
             permission=permission,
             code=code,
             reason=reason,
             evidence={
                 "kind": subject.kind,
-                "risk": subject.risk if known else None,
+                "risk": subject.risk if _number(subject.risk) else repr(subject.risk),
                 "mode": self.mode,
                 "strict": self.strict,
             },

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import json
+import traceback
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -12,19 +14,35 @@ import attrs
 from .. import canonical
 from ..canonical import JSON
 from ..exceptions import GateError
-from ..model import Noun, Ruling
+from ..model import Action, Noun, Ruling
 from ..store import Database
+from .asks import title
 
 
 T = TypeVar("T")
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS receipt (
-    id INTEGER PRIMARY KEY, key TEXT UNIQUE, subject TEXT NOT NULL,
-    title TEXT NOT NULL, state TEXT NOT NULL, value BLOB);
+CREATE TABLE IF NOT EXISTS outcomes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, subject TEXT NOT NULL,
+    title TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL,
+    value BLOB, said TEXT NOT NULL DEFAULT '');
+CREATE UNIQUE INDEX IF NOT EXISTS outcomes_key ON outcomes (key)
+    WHERE state != 'not_done';
+CREATE INDEX IF NOT EXISTS outcomes_running ON outcomes (id) WHERE state = 'running';
 """
+_COLUMNS = "id, key, subject, title, at, state, value, said"
 
-RUNNING, DONE, FAILED = "running", "done", "failed"
+
+class State(enum.StrEnum):
+    """What is known of an act."""
+
+    RUNNING = "running"
+    """It was begun; without an outcome it is in doubt."""
+    DONE = "done"
+    FAILED = "failed"
+    """What was called raised."""
+    NOT_DONE = "not_done"
+    """A person has looked: it did not happen, and its key may be used again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,12 +51,15 @@ class Executed(Generic[T]):
     What came of asking the gate to execute an action.
 
     Attributes:
-        ran: Whether the call was made, now or, if `replayed`, before.
-        value: What it returned; None if it did not run, or if it was replayed and its
-            value is no JSON.
+        ran: Whether the call returned: now or, if `replayed`, the first time.
+        value: What it returned; None if it did not, or if it was replayed and its
+            value could not be kept, because it is no JSON.
         ruling: Why it ran, or why it did not.
         replayed: Whether this is the outcome of an earlier call with the same key.
-        in_doubt: Whether an earlier call with the same key has no known outcome.
+        in_doubt: Whether no outcome of the call stands in the state file: that of an
+            earlier one with the same key, or of this one, if `ran`.
+        intent: Number of the intent, for `SafetyGate.settle`, or None.
+        records: Ids of what was written in the journal, in that order.
     """
 
     ran: bool
@@ -46,6 +67,8 @@ class Executed(Generic[T]):
     ruling: Ruling
     replayed: bool = False
     in_doubt: bool = False
+    intent: int | None = None
+    records: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -58,18 +81,45 @@ class Intent(Noun):
         subject: Digest of the action.
         title: One line.
         key: Idempotency key, or None.
+        at: When, in seconds since the epoch, wall clock.
     """
 
     id: int
     subject: str
     title: str
     key: str | None = None
+    at: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Receipt:
+    """
+    An intent and what is known of it.
+
+    Attributes:
+        intent: What was about to be done.
+        state: What is known.
+        value: Canonical JSON of what the call returned, or None where it was not kept.
+        said: The error, or who settled it.
+    """
+
+    intent: Intent
+    state: State
+    value: bytes | None = None
+    said: str = ""
+
+    def returned(self) -> JSON:
+        """Return what the call returned, or None where that was not kept."""
+        kept: JSON = None if self.value is None else json.loads(self.value)
+        return kept
 
 
 @attrs.define(eq=False)
 class Receipts:
     """
     The receipts in the state file.
+
+    An act without a key is forgotten once its outcome is known; the journal has it.
 
     Args:
         database: The open state file.
@@ -80,61 +130,126 @@ class Receipts:
     def __attrs_post_init__(self) -> None:
         self.database.ensure(_SCHEMA)
 
-    def earlier(self, key: str, subject: str) -> tuple[str, JSON] | None:
-        """
-        Return (state, value) of the call with *key*, or None if there was none.
-
-        Raises:
-            GateError: The key was used for another action.
-        """
-        rows = self.database.read(
-            "SELECT subject, state, value FROM receipt WHERE key = ?", (key,)
-        )
-        if not rows:
+    def of_key(self, key: str | None) -> Receipt | None:
+        """Return the receipt of the act that has taken *key*, or None."""
+        if key is None:
             return None
-        if rows[0][0] != subject:
-            msg = f"execute: key {key!r} was used for another action; write a new key"
-            raise GateError(msg)
-        value = rows[0][2]
-        return rows[0][1], None if value is None else json.loads(value)
+        rows = self.database.read(
+            f"SELECT {_COLUMNS} FROM outcomes WHERE key = ? AND state != 'not_done'",  # noqa: S608 - a constant
+            (key,),
+        )
+        return _read(*rows[0]) if rows else None
 
-    def open(self, subject: str, title: str, key: str | None) -> Intent:
-        """Write down, durably, that the act is about to be done."""
-        with self.database.transaction(durable=True) as connection:
-            # What failed may be tried again; the journal keeps both attempts.
-            connection.execute(
-                "DELETE FROM receipt WHERE key = ? AND state = ?", (key, FAILED)
-            )
-            row = connection.execute(
-                "INSERT INTO receipt (key, subject, title, state) VALUES (?, ?, ?, ?)",
-                (key, subject, title, RUNNING),
-            )
-        return Intent(id=row.lastrowid or 0, subject=subject, title=title, key=key)
-
-    def close(self, intent_id: int, state: str, value: object = None) -> None:
-        """Write down, durably, what came of it."""
-        with self.database.transaction(durable=True) as connection:
-            connection.execute(
-                "UPDATE receipt SET state = ?, value = ? WHERE id = ?",
-                (state, _kept(value), intent_id),
-            )
+    def get(self, intent_id: int) -> Receipt | None:
+        """Return the receipt of an intent, or None."""
+        rows = self.database.read(
+            f"SELECT {_COLUMNS} FROM outcomes WHERE id = ?",  # noqa: S608 - a constant
+            (intent_id,),
+        )
+        return _read(*rows[0]) if rows else None
 
     def running(self) -> tuple[Intent, ...]:
-        """Return the intents without an outcome."""
+        """Return the intents without an outcome, oldest first."""
         rows = self.database.read(
-            "SELECT id, subject, title, key FROM receipt WHERE state = ? ORDER BY id",
-            (RUNNING,),
+            f"SELECT {_COLUMNS} FROM outcomes WHERE state = 'running' ORDER BY id"  # noqa: S608 - a constant
         )
-        return tuple(
-            Intent(id=row[0], subject=row[1], title=row[2], key=row[3]) for row in rows
+        return tuple(_read(*row).intent for row in rows)
+
+    def open(self, action: Action, *, subject: str, at: float) -> Intent:
+        """Write down that *action*, whose digest is *subject*, is about to be done."""
+        with self.database.transaction(durable=True) as connection:
+            row = connection.execute(
+                "INSERT INTO outcomes (key, subject, title, at, state)"
+                " VALUES (?, ?, ?, ?, 'running')",
+                (action.key, subject, title(action), at),
+            )
+        return Intent(
+            id=row.lastrowid or 0,
+            subject=subject,
+            title=title(action),
+            key=action.key,
+            at=at,
         )
 
+    def close(
+        self,
+        intent: Intent,
+        state: State,
+        *,
+        value: bytes | None = None,
+        said: str = "",
+    ) -> None:
+        """Write down, durably, what came of *intent*."""
+        with self.database.transaction(durable=True) as connection:
+            if intent.key is None:
+                connection.execute("DELETE FROM outcomes WHERE id = ?", (intent.id,))
+                return
+            connection.execute(
+                "UPDATE outcomes SET state = ?, value = ?, said = ? WHERE id = ?",
+                (state.value, value, said, intent.id),
+            )
 
-def _kept(value: object) -> bytes | None:
+    def settled(self, intent_id: int, *, happened: bool, by: str) -> Intent:
+        """
+        Write down, durably, what a person found out of an act in doubt or failed.
+
+        Raises:
+            GateError: It is neither.
+        """
+        with self.database.transaction(durable=True):
+            found = self.get(intent_id)
+            if found is None or found.state not in {State.RUNNING, State.FAILED}:
+                doubt = ", ".join(str(intent.id) for intent in self.running()) or "none"
+                msg = (
+                    f"settle: intent {intent_id!r} neither failed nor is in doubt;"
+                    f" in doubt are: {doubt}"
+                )
+                raise GateError(msg)
+            state = State.DONE if happened else State.NOT_DONE
+            self.close(found.intent, state, said=by)
+        return found.intent
+
+
+def kept(value: object) -> bytes | None:
     """Return the canonical JSON of *value*, or None where it has none."""
-    if not isinstance(value, str | int | float | Mapping | list | tuple):
+    if value is not None and not isinstance(
+        value, str | int | float | Mapping | list | tuple
+    ):
         return None
     try:
         return canonical.dumps(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
+
+
+def complaint(error: BaseException) -> str:
+    """Return the type and message of *error*, whatever its ``__str__`` does."""
+    said = "".join(traceback.format_exception_only(error)).strip()
+    return said.encode("utf-8", "replace").decode()
+
+
+def is_interruption(error: BaseException) -> bool:
+    """
+    Tell an interruption from a failure.
+
+    A cancelled task and an exit are neither errors nor outcomes; nor is a graph that
+    stops to ask a person, which LangGraph says by an exception.
+    """
+    return not isinstance(error, Exception) or any(
+        kind.__name__ == "GraphBubbleUp" and kind.__module__.startswith("langgraph")
+        for kind in type(error).__mro__
+    )
+
+
+def _read(
+    number: int,
+    key: str | None,
+    subject: str,
+    title: str,
+    at: float,
+    state: str,
+    value: bytes | None,
+    said: str,
+) -> Receipt:
+    intent = Intent(id=number, subject=subject, title=title, key=key, at=at)
+    return Receipt(intent=intent, state=State(state), value=value, said=said)

@@ -81,11 +81,13 @@ def add_restore(commands: Commands) -> None:
 def restore(arguments: argparse.Namespace, output: Output) -> int:
     """Restore a snapshot; anything but the plan's way back passes the gate."""
     with Host.reopen(arguments.state) as host:
-        wanted = host.registry.resolve(arguments.snapshot)
-        if wanted != host.registry.resolve(host.plan.rollback.to):
+        registry = host.registry
+        assert registry is not None
+        wanted = registry.resolve(arguments.snapshot)
+        if wanted != registry.resolve(host.plan.rollback.to):
             change = Change(
                 target="registry:default",
-                before=host.registry.active(),
+                before=registry.active(),
                 after=wanted,
                 kind="deployment",
                 risk=0.5,
@@ -96,7 +98,7 @@ def restore(arguments: argparse.Namespace, output: Output) -> int:
             if not ruling.allowed:
                 msg = f"restore: {ruling.reason}"
                 raise LegionError(msg)
-        live = host.registry.restore(arguments.snapshot)
+        live = registry.restore(arguments.snapshot)
         host.journal.append(
             {"snapshot": arguments.snapshot, "digest": live}, kind="restore"
         )

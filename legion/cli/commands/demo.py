@@ -62,7 +62,8 @@ def demo(arguments: argparse.Namespace, output: Output) -> int:
         from ...demo.rollout import Demo
         from ...demo.trace import load
     except ModuleNotFoundError as error:
-        raise MissingExtraError("demo", str(error.name)) from error
+        extra = "demo"
+        raise MissingExtraError(extra, str(error.name)) from error
     trace = load(arguments.trace)
     with tempfile.TemporaryDirectory() as folder:
         one = Demo(

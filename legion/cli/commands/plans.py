@@ -8,7 +8,7 @@ import importlib
 import inspect
 import sys
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import TypeAlias, cast
 
 from ...exceptions import LegionError
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         app = factory(host)
         host.start()
         if inspect.iscoroutinefunction(app):
-            asyncio.run(cast("Callable[[], Awaitable[None]]", app)())
+            asyncio.run(cast("Callable[[], Coroutine[None, None, None]]", app)())
         else:
             app()
         state = host.engine.state

@@ -125,11 +125,13 @@ def _checks(host: Host, version: str) -> Iterator[tuple[str, bool, str]]:
 
 
 def _snapshots(host: Host, name: str) -> Iterator[tuple[str, bool, str]]:
-    live = host.registry.active()
+    registry = host.registry
+    assert registry is not None
+    live = registry.active()
     if not live:
         yield "registry", True, "holds no snapshot"
         return
-    wanted = host.registry.resolve(name)
+    wanted = registry.resolve(name)
     yield "registry", live == wanted, f"{live[:12]} is live, {name} is {wanted[:12]}"
-    faults = host.registry.verify(name)
+    faults = registry.verify(name)
     yield "snapshot", not faults, ", ".join(faults) or f"{name} verifies"

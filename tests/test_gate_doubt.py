@@ -1,0 +1,196 @@
+"""Doubt: an act whose outcome is unknown is shown, settled, and never repeated."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from legion.exceptions import GateError
+from legion.gate import SafetyGate
+from legion.journal import Journal
+from legion.model import Action
+from legion.store import Database
+
+
+def tool(**more):
+    return Action(**{"kind": "tool", "name": "send", "risk": 0.1, **more})
+
+
+CHILD = """
+import os, sys, threading
+from legion.gate import SafetyGate
+from legion.journal import Journal
+from legion.model import Action
+from legion.store import Database
+
+database = Database(sys.argv[1])
+gate = SafetyGate(journal=Journal(database), store=database)
+
+def send():
+    with open(sys.argv[2], "a") as calls:
+        calls.write("called\\n")
+    print("inside", flush=True)
+    threading.Event().wait()
+
+gate.execute(Action(kind="tool", name="send", risk=0.1, key="k"), send)
+"""
+
+
+def test_a_killed_act_is_in_doubt_and_is_not_repeated(tmp_path):
+    """Law 5: kill -9 between intent and outcome; only a person settles it."""
+    path, calls = tmp_path / "g.db", tmp_path / "calls"
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, path, calls], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "inside\n"
+    child.kill()
+    child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGKILL
+
+    def send():
+        with calls.open("a") as file:
+            file.write("called\n")
+
+    with Database(path) as database:
+        journal = Journal(database)
+        gate = SafetyGate(journal=journal, store=database)
+        (intent,) = gate.in_doubt()
+        again = gate.execute(tool(key="k"), send)
+
+        assert (intent.title, intent.key) == ("tool: send", "k")
+        assert [r.kind for r in journal.records()] == ["ruling", "intent"]
+        assert journal.verify().ok
+        assert (again.ran, again.in_doubt, again.intent) == (False, True, intent.id)
+        assert calls.read_text() == "called\n"
+
+        gate.settle(intent.id, happened=False, by="ops")
+        assert gate.in_doubt() == ()
+        assert gate.execute(tool(key="k"), send).ran
+        assert calls.read_text() == "called\n" * 2
+
+
+def test_what_a_person_says_happened_is_not_done_again():
+    """Settled as done, the key replays; its value is not known."""
+    gate = SafetyGate()
+    with pytest.raises(KeyboardInterrupt):
+        gate.execute(tool(key="k"), _interrupted)
+    (intent,) = gate.in_doubt()
+    gate.settle(intent.id, happened=True, by="ops")
+
+    again = gate.execute(tool(key="k"), print)
+
+    assert (again.ran, again.value, again.replayed) == (True, None, True)
+    assert "ops" in again.ruling.reason
+
+
+def test_a_failed_act_can_be_settled_so_that_its_key_runs_again():
+    """Whoever has looked and says that it did not happen sets the key free."""
+    gate = SafetyGate()
+    with pytest.raises(ZeroDivisionError):
+        gate.execute(tool(key="k"), lambda: 1 // 0)
+    failed = gate.execute(tool(key="k"), int)
+
+    gate.settle(failed.intent, happened=False, by="ops")
+
+    assert gate.execute(tool(key="k"), int).ran
+
+
+@pytest.mark.parametrize(
+    ("number", "by", "match"),
+    [
+        (1, " ", "who has looked"),
+        (7, "ops", "in doubt are: 1"),
+        ("x", "ops", "in doubt"),
+    ],
+)
+def test_settling_says_what_to_write(number, by, match):
+    """Without a name, or for an act that is not in doubt, nothing is settled."""
+    gate = SafetyGate()
+    with pytest.raises(KeyboardInterrupt):
+        gate.execute(tool(), _interrupted)
+
+    with pytest.raises(GateError, match=match):
+        gate.settle(number, happened=True, by=by)
+    assert len(gate.in_doubt()) == 1
+
+
+def test_a_known_outcome_is_not_settled_over():
+    """What has returned has happened, whoever says otherwise."""
+    gate = SafetyGate()
+    done = gate.execute(tool(key="k"), int)
+
+    with pytest.raises(GateError, match="neither failed nor is in doubt"):
+        gate.settle(done.intent, happened=False, by="ops")
+
+
+def test_an_act_under_way_is_neither_shown_nor_settled():
+    """Doubt is for what nobody is doing any more."""
+    gate = SafetyGate()
+
+    def act():
+        assert gate.in_doubt() == ()
+        with pytest.raises(GateError, match="under way"):
+            gate.settle(1, happened=False, by="ops")
+        return "done"
+
+    assert gate.execute(tool(key="k"), act).value == "done"
+
+
+def test_a_cancelled_act_is_in_doubt():
+    """Cancellation is neither an error nor an outcome."""
+    gate = SafetyGate()
+
+    async def run():
+        started = asyncio.Event()
+
+        async def act():
+            started.set()
+            await asyncio.Event().wait()
+
+        task = asyncio.create_task(gate.aexecute(tool(key="k"), act))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+
+    assert [intent.key for intent in gate.in_doubt()] == ["k"]
+    assert gate.execute(tool(key="k"), print).ruling.code == "in_doubt"
+
+
+def test_a_graph_that_stops_to_ask_is_in_doubt():
+    """LangGraph says so by an exception; that is no failure."""
+    bubble = type("GraphBubbleUp", (Exception,), {"__module__": "langgraph.errors"})
+    interrupt = type("GraphInterrupt", (bubble,), {})
+    gate = SafetyGate()
+
+    def act():
+        raise interrupt
+
+    with pytest.raises(interrupt):
+        gate.execute(tool(), act)
+    assert len(gate.in_doubt()) == 1
+
+
+def test_settling_is_journalled():
+    """Who settled what, and how, stands in the journal."""
+    with Database(":memory:") as database:
+        journal = Journal(database)
+        gate = SafetyGate(journal=journal, store=database)
+        with pytest.raises(KeyboardInterrupt):
+            gate.execute(tool(), _interrupted)
+        gate.settle(1, happened=True, by="ops")
+
+        *_, last = journal.records()
+        assert last.kind == "settled"
+        assert last.body == {"intent": 1, "happened": True, "by": "ops"}
+        assert tool().digest in last.refs
+
+
+def _interrupted():
+    raise KeyboardInterrupt
