@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import criteria, exceptions, hookspecs, testing
     from .cache import Hit, SemanticCache
-    from .criteria import Criterion, criterion  # type: ignore[no-redef] - a file has that name, too
+    from .criteria import Criterion, criterion
     from .exceptions import LegionError
     from .gate import Policy, SafetyGate
     from .hookspecs import hookimpl

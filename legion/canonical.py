@@ -63,7 +63,7 @@ def _write(value: JSON, parts: list[str]) -> None:
         parts.append(_number(value))
     elif isinstance(value, Mapping):
         _write_object(value, parts)
-    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+    elif isinstance(value, Sequence):
         parts.append("[")
         for i, item in enumerate(value):
             if i:
@@ -71,9 +71,8 @@ def _write(value: JSON, parts: list[str]) -> None:
             _write(item, parts)
         parts.append("]")
     else:
-        msg = (  # type: ignore[unreachable] - callers need not check types
-            f"canonical JSON: got {type(value).__name__}; write a JSON value"
-        )
+        given = type(value).__name__
+        msg = f"canonical JSON: got {given}; write a JSON value"
         raise TypeError(msg)
 
 

@@ -125,11 +125,12 @@ class Host:
         directory = Path(state)
         directory.mkdir(parents=True, exist_ok=True)
         clock = clock or SystemClock()
+        found = plan if isinstance(plan, Plan) else Plan.load(plan)
         return cls.wired(
-            plan if isinstance(plan, Plan) else Plan.load(plan),
+            found,
             database=Database(directory / _FILE),
             registry=Registry(directory / "registry", clock=clock),
-            telemetry=Telemetry(clock),
+            telemetry=Telemetry(clock, metrics=found.metrics),
             plugins=plugins,
             policy=policy,
             clock=clock,

@@ -81,7 +81,7 @@ class NoJson(Criterion):
         return self.verdict(0.0), {"seen": {1, 2}}
 
 
-class IntegerKeys(Criterion):
+class TupleMemory(Criterion):
     def judge(self, window, memory):
         share = window.share("m")
         if share is None:
@@ -177,7 +177,7 @@ class Hidden(Criterion):
         (Forgetful, "two verdicts"),
         (Dicing, "two verdicts"),
         (NoJson, "no JSON"),
-        (IntegerKeys, "after a restart"),
+        (TupleMemory, "after a restart"),
         (ListMemory, "return a mapping, or None"),
         (Meddling, "changed the memory"),
         (ChangesWindow, "changed the window"),

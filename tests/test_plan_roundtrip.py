@@ -196,8 +196,8 @@ def test_every_plan_round_trips(value):
     assert again == plan
     assert again.digest == plan.digest
     assert again.to_dict() == written
-    dumped = yaml.safe_dump(written, allow_unicode=True, sort_keys=False)
-    assert Plan.from_text(dumped) == plan
+    # With allow_unicode, PyYAML folds U+0085 and U+2028 and cannot read them back.
+    assert Plan.from_text(yaml.safe_dump(written, sort_keys=False)) == plan
     assert copy.deepcopy(plan) == pickle.loads(pickle.dumps(plan)) == plan
 
 
@@ -246,6 +246,18 @@ def test_a_rule_is_known_by_its_sentence(value):
         assert len({str(rule) for rule in stage.validate}) == len(set(stage.validate))
 
 
+def faults_of(read):
+    """Return the faults, of which an error has at least one; none for a plan."""
+    try:
+        assert read().digest
+    except PlanError as error:
+        faults = error.faults
+    else:
+        return ()
+    assert faults
+    return faults
+
+
 def spoil(dice, value, depth=0):
     """Change one thing in a plan: drop, swap, retype or misspell."""
     junk = [
@@ -290,25 +302,19 @@ def test_a_spoilt_plan_is_a_plan_or_a_plan_error(value, seed):
     dice = random.Random(seed)
     for _ in range(3):
         value = spoil(dice, value)
-    for read in (
-        lambda: Plan.from_dict(value),
-        lambda: Plan.from_text(yaml.safe_dump(value, allow_unicode=True)),
+    dumped = yaml.safe_dump(value)
+    for faults in (
+        faults_of(lambda: Plan.from_dict(value)),
+        faults_of(lambda: Plan.from_text(dumped)),
     ):
-        try:
-            assert read().digest
-        except PlanError as error:
-            assert error.faults
-            assert all(fault.key and fault.write for fault in error.faults)
+        assert all(fault.key and fault.write for fault in faults)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(JSON, st.dictionaries(WORDS, JSON)))
 def test_any_value_is_a_plan_or_a_plan_error(value):
     """No other exception comes of a mapping."""
-    try:
-        Plan.from_dict(value)
-    except PlanError as error:
-        assert error.faults
+    faults_of(lambda: Plan.from_dict(value))
 
 
 TEXTS = st.one_of(
@@ -321,7 +327,4 @@ TEXTS = st.one_of(
 @given(TEXTS, st.sampled_from(["yaml", "toml"]))
 def test_any_text_is_a_plan_or_a_plan_error(text, form):
     """No other exception comes of a text."""
-    try:
-        Plan.from_text(text, format=form)
-    except PlanError as error:
-        assert error.faults
+    faults_of(lambda: Plan.from_text(text, format=form))

@@ -194,7 +194,7 @@ def levels(n, wide=9):
         ("x: &a 1\n*a : 2", "a key that is no text", "a key", 2),
         ("x: 1\n---\ny: 2", "a second document", "one plan a file", 2),
         ("x: 1\n\ty: 2", "found", "valid YAML", 2),
-        ("x: 1\ny: [1, 2", "did not find", "valid YAML", 2),
+        ("x: 1\ny: [1, 2", "expected", "valid YAML", 2),
         ("x: 1\ny: a: b", "not allowed", "valid YAML", 2),
         ("x: 1\ny: \x07", "unreadable character", "printable", 2),
     ],

@@ -6,7 +6,7 @@ A criterion is an immutable object with a name, a unit and limits, and a plugin 
 """
 
 from .architecture import ARCHITECTURE
-from .criterion import Criterion
+from .contract import Criterion
 from .evolution import EVOLUTION
 from .function import criterion
 from .health import HEALTH

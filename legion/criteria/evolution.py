@@ -6,7 +6,7 @@ Proposals and patches are few, so their shares are slow by nature. With 5 % that
 (binomial tail); eight, which is often written, would in 5.7 %.
 """
 
-from .criterion import Criterion
+from .contract import Criterion
 from .kinds import Ceiling
 
 

@@ -10,7 +10,7 @@ import attrs
 
 from ..exceptions import CriterionError
 from ..model import Window
-from .criterion import Criterion
+from .contract import Criterion
 
 
 @attrs.frozen(eq=False)

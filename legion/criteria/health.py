@@ -6,7 +6,7 @@ with a true share of 95 %, five or more fail in 1.6 % of the windows (binomial t
 three windows in a row in four of a million.
 """
 
-from .criterion import Criterion
+from .contract import Criterion
 from .kinds import Floor
 
 

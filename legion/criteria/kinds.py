@@ -11,7 +11,7 @@ import attrs
 from ..exceptions import CriterionError
 from ..metrics import Kind, Metric
 from ..model import Missing, Verdict, Window
-from .criterion import Criterion, Memory, spoken
+from .contract import Criterion, Memory, spoken
 
 
 Of: TypeAlias = Literal["share", "count", "gauge", "mean", "p50", "p95", "p99"]

@@ -1,6 +1,6 @@
 """Logic: four criteria."""
 
-from .criterion import Criterion
+from .contract import Criterion
 from .kinds import Ceiling, Never
 
 

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from ..metrics import METRICS
 from . import BUILTINS, Criterion
-from .criterion import spoken
+from .contract import spoken
 
 
 _INTRODUCTION = """\

@@ -15,7 +15,7 @@ chance, in one window and then three times in a row, which is what takes a rollo
 A canary of 5 % at ten requests a second has 100 events in 200 s and 500 in 17 minutes.
 """
 
-from .criterion import Criterion
+from .contract import Criterion
 from .kinds import Ceiling, Rise
 
 

@@ -82,8 +82,8 @@ class Telemetry:
         self, arm: Arm, unit: int, seconds: float, *, exposure: str = ""
     ) -> None:
         """Record how long *unit* waited for its answer, in seconds of machine time."""
-        at_s = self._clock.plan()
-        self.record(("latency", arm, unit, exposure, at_s, _number(seconds)))
+        value = seconds if type(seconds) is float else _number(seconds)
+        self.record(("latency", arm, unit, exposure, self._clock.plan(), value))
 
     def event(
         self,
@@ -99,13 +99,15 @@ class Telemetry:
 
         A failure is ``event("error_rate", arm, unit, True)``.
         """
-        self.record((metric, arm, unit, exposure, self._clock.plan(), _flag(flag)))
+        value = flag if type(flag) is bool else _flag(flag)
+        self.record((metric, arm, unit, exposure, self._clock.plan(), value))
 
     def score(
         self, metric: str, arm: Arm, unit: int, value: float, *, exposure: str = ""
     ) -> None:
         """Record a value of *metric*; times in seconds."""
-        self.record((metric, arm, unit, exposure, self._clock.plan(), _number(value)))
+        value = value if type(value) is float else _number(value)
+        self.record((metric, arm, unit, exposure, self._clock.plan(), value))
 
     def add(self, metric: str, arm: Arm, n: int = 1) -> None:
         """Add *n* to the counter *metric*."""

@@ -1,0 +1,128 @@
+"""
+Judging with 21 criteria, beside a plain pluggy call of 21 implementations.
+
+The peer does less: each implementation only builds a verdict. What the watchdog adds is
+the window, the memory, the fence around each criterion and the report, which names its
+observation by digest; the digest is measured by itself, because it does not depend on
+the criteria. CPU time of the process, interleaved, so that a busy machine slows both.
+
+    python benchmarks/bench_judge.py [ROUNDS]
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+import time
+
+from collections.abc import Callable
+
+import pluggy
+
+import legion
+
+from legion.model import Level, Observation, Verdict, Window
+
+
+CALLS = 40
+INTERVAL_S = 60.0
+
+hookspec = pluggy.HookspecMarker("peer")
+hookimpl = pluggy.HookimplMarker("peer")
+
+
+class Spec:
+    """One hook."""
+
+    @hookspec
+    def judge(self, window: Window) -> Verdict:
+        """Judge."""
+
+
+class Implementation:
+    """Builds one verdict and does nothing else."""
+
+    @hookimpl
+    def judge(self, window: Window) -> Verdict:
+        """Judge."""
+        return Verdict(criterion="peer", level=Level.OK, code="ok", reason="ok")
+
+
+def peer() -> Callable[[Observation], object]:
+    """Return a plain hook call of 21 implementations."""
+    manager = pluggy.PluginManager("peer")
+    manager.add_hookspecs(Spec)
+    for _ in range(21):
+        manager.register(Implementation())
+    return lambda observation: manager.hook.judge(window=observation.candidate)
+
+
+def observations() -> list[Observation]:
+    """Return traffic in which all 21 have a level at every turn."""
+    dice = random.Random(1)
+    return [
+        Observation(at_s=at_s, candidate=window(dice, at_s), control=window(dice, at_s))
+        for at_s in (INTERVAL_S * (turn + 1) for turn in range(CALLS))
+    ]
+
+
+def window(dice: random.Random, at_s: float) -> Window:
+    """Return a minute of ten requests a second."""
+    rates = dict.fromkeys(("cache_hit_rate", "agent_stability", "mobile_success"), 590)
+    rates |= dict.fromkeys(("self_improvement_failure_rate", "patch_rollback_rate"), 0)
+    counters = ("registry_integrity", "contradictions", "safety_gate_bypasses")
+    counters += ("containment_violations", "unauthorized_actions")
+    gauges = {"memory_usage": 0.4, "cpu_usage": 0.5, "storage_efficiency": 0.9}
+    gauges |= {"deadlock": 0, "infinite_loop": 0, "memory_leak": 0.0}
+    return Window.of(
+        shares={"error_rate": (4, 600)} | {name: (n, 600) for name, n in rates.items()},
+        counts=dict.fromkeys(counters, 0),
+        gauges={**gauges, "learning_loop_stall": 1.0},
+        values={"latency": [dice.lognormvariate(-3, 0.5) for _ in range(600)]},
+        opened_s=at_s - INTERVAL_S,
+        closed_s=at_s,
+    )
+
+
+def microseconds(
+    call: Callable[[Observation], object], seen: list[Observation]
+) -> float:
+    """Return the CPU time of one call."""
+    began = time.process_time_ns()
+    for observation in seen:
+        call(observation)
+    return (time.process_time_ns() - began) / len(seen) / 1e3
+
+
+def digest(observation: Observation) -> str:
+    """Name an observation."""
+    return observation.digest
+
+
+def main(rounds: int) -> None:
+    """Measure, and print medians with the spread of the rounds."""
+    seen, plain = observations(), peer()
+    watchdog = legion.Watchdog(legion.Plugins(), interval_s=INTERVAL_S)
+    report = watchdog.judge(seen[0])
+    assert not report.missing(), report.missing()
+    rows: dict[str, list[float]] = {"judge": [], "digest": [], "pluggy": []}
+    for _ in range(rounds):
+        rows["judge"].append(microseconds(watchdog.judge, seen))
+        rows["digest"].append(microseconds(digest, seen))
+        rows["pluggy"].append(microseconds(plain, seen))
+    rows["judge without digest"] = [
+        all_of - named
+        for all_of, named in zip(rows["judge"], rows["digest"], strict=True)
+    ]
+    for name, values in rows.items():
+        ratios = [v / p for v, p in zip(values, rows["pluggy"], strict=True)]
+        print(
+            f"{name:<21} {statistics.median(values):8.1f} us"
+            f"   {statistics.median(ratios):6.1f} x pluggy"
+            f"   ({min(ratios):.1f} to {max(ratios):.1f} in {rounds} rounds)"
+        )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)
