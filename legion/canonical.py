@@ -52,7 +52,7 @@ def digest(value: JSON) -> str:
     return hashlib.sha256(dumps(value)).hexdigest()
 
 
-def _write(value: JSON, parts: list[str]) -> None:
+def _write(value: object, parts: list[str]) -> None:
     if value is None or isinstance(value, bool):
         parts.append({None: "null", True: "true", False: "false"}[value])
     elif isinstance(value, str):
@@ -63,7 +63,7 @@ def _write(value: JSON, parts: list[str]) -> None:
         parts.append(_number(value))
     elif isinstance(value, Mapping):
         _write_object(value, parts)
-    elif isinstance(value, Sequence):
+    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         parts.append("[")
         for i, item in enumerate(value):
             if i:
@@ -76,13 +76,14 @@ def _write(value: JSON, parts: list[str]) -> None:
         raise TypeError(msg)
 
 
-def _write_object(value: Mapping[str, JSON], parts: list[str]) -> None:
+def _write_object(value: Mapping[object, object], parts: list[str]) -> None:
     for key in value:
         if not isinstance(key, str):
             msg = f"canonical JSON: got the key {key!r}; write a string"
             raise TypeError(msg)
     parts.append("{")
-    ordered = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+    keys = [str(key) for key in value]
+    ordered = sorted(keys, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
     for i, key in enumerate(ordered):
         parts.append("," if i else "")
         parts.append(_quote(key))
