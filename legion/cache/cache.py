@@ -97,6 +97,10 @@ class Scope(Generic[V]):
             return hit.value
 
         def once() -> V:
+            # Whoever waited for the lock, not for the answer, may find it there now.
+            stored = self._store.stored(self._name, question)
+            if stored is not None:
+                return stored.value
             answer = compute(question)
             self.put(question, answer)
             return answer
@@ -116,6 +120,9 @@ class Scope(Generic[V]):
             return hit.value
 
         async def once() -> V:
+            stored = self._store.stored(self._name, question)
+            if stored is not None:
+                return stored.value
             answer = await compute(question)
             await asyncio.to_thread(self.put, question, answer)
             return answer
@@ -249,6 +256,10 @@ class _Store(Generic[V]):
                     hits[i] = self._hit(entry, cosine, exact=False)
                     partition.stats.semantic_hits += 1
         return hits
+
+    def stored(self, scope: str, question: str) -> Entry[V] | None:
+        with self._lock:
+            return self._partition(scope).exact(normalised(question))
 
     def _hit(self, entry: Entry[V], similarity: float, *, exact: bool) -> Hit[V]:
         self._recency.move_to_end(entry.number)
