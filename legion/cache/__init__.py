@@ -1,8 +1,10 @@
 """A semantic cache: an answer already given, for a question that means the same."""
 
-from .cache import Scope, SemanticCache
-from .entries import CacheStats, Explanation, Hit
+from .cache import SemanticCache
+from .hit import Explanation, Hit
+from .scope import Scope
 from .source import CacheSource
+from .stats import CacheStats
 
 
 __all__ = [

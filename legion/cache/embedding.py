@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import threading
+
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
 
 from ..exceptions import EmbeddingError
 
@@ -17,45 +22,109 @@ if TYPE_CHECKING:
 Embed: TypeAlias = "Callable[[list[str]], ArrayLike]"
 """Any callable from n texts to an array of shape (n, dim)."""
 
-LEAST, MOST = 2, 4096
-"""Lengths of vectors that make sense."""
+LEAST_DIM, MOST_DIM = 2, 4096
+# By bytes of a number: sums of squares between this and its inverse are precise.
+_LEAST_SQUARE = {4: 1e-30, 8: 1e-290}
 
 
-def embedded(
-    embed: Embed, texts: Sequence[str], dim: int | None
-) -> NDArray[np.float32]:
+@attrs.define(eq=False)
+class UnitVectors:
     """
-    Embed *texts* and bring the vectors to unit length.
+    An embedder whose answers are checked, copied and brought to unit length.
 
-    Args:
+    The first answer settles the dimension; a later one of another dimension is refused.
+
+    Attributes:
         embed: The embedder.
-        texts: The texts.
-        dim: What its vectors had before, or None the first time.
-
-    Returns:
-        Unit vectors, shape (n, dim), float32, a copy.
-
-    Raises:
-        EmbeddingError: Not one finite, non-zero vector of the same length a text.
+        dim: Length of its vectors, or None before the first answer.
     """
+
+    embed: Embed
+    dim: int | None = attrs.field(init=False, default=None)
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """
+        Embed *texts*, with one call of the embedder.
+
+        Returns:
+            Unit vectors, shape (n, dim), float32, C order; a copy.
+
+        Raises:
+            EmbeddingError: It did not return one finite vector other than zero for
+                each text, all of the same dimension as ever.
+        """
+        raw = self._array(self.embed(list(texts)), len(texts))
+        self._check_dim(raw.shape[1])
+        unit = _unit(raw, texts)
+        self._settle_dim(raw.shape[1])
+        return unit
+
+    def _array(
+        self, answer: ArrayLike, n: int
+    ) -> NDArray[np.float32] | NDArray[np.float64]:
+        import numpy as np
+
+        try:
+            raw = np.asarray(answer)
+            if raw.dtype != np.float32:
+                raw = raw.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            msg = (
+                f"embedder: got {type(answer).__name__}, which is not an array of "
+                f"numbers; return an array of shape ({n}, dim)"
+            )
+            raise EmbeddingError(msg) from error
+        if raw.ndim != 2 or len(raw) != n:
+            msg = (
+                f"embedder: got an array of shape {raw.shape} for {n} "
+                f"text{'s' if n != 1 else ''}; return one row for each, ({n}, dim)"
+            )
+            raise EmbeddingError(msg)
+        return raw
+
+    def _check_dim(self, dim: int) -> None:
+        if not LEAST_DIM <= dim <= MOST_DIM:
+            msg = (
+                f"embedder: got vectors of dimension {dim}; return between "
+                f"{LEAST_DIM} and {MOST_DIM}"
+            )
+            raise EmbeddingError(msg)
+        if self.dim not in {None, dim}:
+            msg = (
+                f"embedder: got vectors of dimension {dim}; return {self.dim} as "
+                f"before, or make a cache of its own for the other embedder"
+            )
+            raise EmbeddingError(msg)
+
+    def _settle_dim(self, dim: int) -> None:
+        if self.dim is None:
+            with self._lock:
+                self._check_dim(dim)
+                self.dim = dim
+
+
+def _unit(
+    raw: NDArray[np.float32] | NDArray[np.float64], texts: Sequence[str]
+) -> NDArray[np.float32]:
     import numpy as np
 
-    raw = np.array(embed(list(texts)), dtype=np.float32)
-    if raw.ndim != 2 or raw.shape[0] != len(texts):
-        msg = (
-            f"embedder: got shape {raw.shape} for {len(texts)} texts;"
-            f" return ({len(texts)}, dim)"
-        )
-        raise EmbeddingError(msg)
-    if not LEAST <= raw.shape[1] <= MOST or dim not in {None, raw.shape[1]}:
-        wanted = f"{dim} as before" if dim else f"between {LEAST} and {MOST}"
-        msg = f"embedder: got vectors of length {raw.shape[1]}; return {wanted}"
-        raise EmbeddingError(msg)
-    lengths = np.linalg.norm(raw, axis=1, keepdims=True)
-    bad = ~(np.isfinite(lengths) & (lengths > 0)).ravel()
-    if bad.any():
-        text = texts[int(np.argmax(bad))]
-        msg = f"embedder: got a zero or infinite vector for {text[:60]!r}"
-        raise EmbeddingError(msg)
-    unit: NDArray[np.float32] = np.ascontiguousarray(raw / lengths)
-    return unit
+    squares = np.einsum("ij,ij->i", raw, raw)
+    least = _LEAST_SQUARE[raw.dtype.itemsize]
+    # Quicker than numpy for the one row of a look-up, and quick enough for many.
+    usable = [least < square < 1 / least for square in squares.tolist()]
+    if all(usable):
+        lengths = np.sqrt(squares)[:, None]
+        unit: NDArray[np.float32] = (raw / lengths).astype(np.float32, order="C")
+        return unit
+    if raw.dtype == np.float32:
+        return _unit(raw.astype(np.float64), texts)
+    worst = usable.index(False)
+    finite = np.isfinite(raw[worst]).all()
+    length = f"a vector of length {math.sqrt(squares[worst]):g}"
+    msg = (
+        f"embedder: got {length if finite else 'a vector with NaN or infinity'} for "
+        f"{texts[worst][:60]!r}; return a finite vector other than zero, or do not "
+        f"ask the cache for such a text"
+    )
+    raise EmbeddingError(msg)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 import attrs
 
-from .entries import CacheStats, Entry
+from .hit import V
+from .stats import Tally
 
 
 if TYPE_CHECKING:
@@ -14,59 +15,85 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .index import VectorSlots
+    from .index import Sketcher, VectorRows
 
 
-V = TypeVar("V")
+@attrs.define(eq=False)
+class Entry(Generic[V]):
+    """
+    One question and its answer.
+
+    Attributes:
+        id: Number of the entry; a row is used again, an id never is.
+        key: The normalised question.
+        question: The question as it was put.
+        value: The answer.
+        stored_s: When, in seconds of machine time.
+        partition: Where it lies.
+        row: In which row its vector lies; changes when another entry goes.
+    """
+
+    id: int
+    key: str
+    question: str
+    value: V
+    stored_s: float
+    partition: Partition[V] = attrs.field(repr=False)
+    row: int = -1
 
 
 @attrs.define(eq=False)
 class Partition(Generic[V]):
     """
-    One scope's entries; no look-up ever sees another one's.
+    One scope's entries; no look-up ever sees another's.
+
+    It has no lock: the `Shelf` it stands on has one for all.
 
     Attributes:
-        stats: What happened in this scope.
+        scope: Key of the scope.
+        tally: What happened in it.
+        exact: Entries by normalised question.
     """
 
-    stats: CacheStats = attrs.field(factory=CacheStats)
-    _by_key: dict[str, int] = attrs.field(init=False, factory=dict)
-    _by_slot: dict[int, Entry[V]] = attrs.field(init=False, factory=dict)
-    _slots: VectorSlots | None = attrs.field(init=False, default=None)
+    scope: str
+    tally: Tally = attrs.field(init=False, factory=Tally)
+    exact: dict[str, Entry[V]] = attrs.field(init=False, factory=dict)
+    _by_row: list[Entry[V]] = attrs.field(init=False, factory=list)
+    _rows: VectorRows | None = attrs.field(init=False, default=None)
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return len(self._by_row)
 
-    def exact(self, key: str) -> Entry[V] | None:
-        """Return the entry of the same question."""
-        slot = self._by_key.get(key)
-        return None if slot is None else self._by_slot[slot]
-
-    def nearest(
-        self, vectors: NDArray[np.float32]
-    ) -> list[tuple[Entry[V] | None, float]]:
-        """Return the nearest entry and its cosine for each vector, shape (n, dim)."""
-        if self._slots is None:
-            return [(None, -1.0)] * len(vectors)
-        return [
-            (self._by_slot.get(slot), min(cosine, 1.0))
-            for slot, cosine in self._slots.nearest(vectors)
-        ]
-
-    def put(self, entry: Entry[V], vector: NDArray[np.float32]) -> None:
+    def add(
+        self, entry: Entry[V], vector: NDArray[np.float32], *, sketcher: Sketcher
+    ) -> None:
         """Store *entry*, whose question is not stored yet."""
-        if self._slots is None:
-            from .index import VectorSlots
+        if self._rows is None:
+            from .index import VectorRows
 
-            self._slots = VectorSlots(len(vector))
-        slot = self._slots.add(vector)
-        self._by_key[entry.key] = slot
-        self._by_slot[slot] = entry
+            self._rows = VectorRows(sketcher)
+        entry.row = self._rows.append(vector)
+        self._by_row.append(entry)
+        self.exact[entry.key] = entry
 
-    def remove(self, key: str) -> Entry[V] | None:
-        """Take the entry of this question out and return it, or None."""
-        slot = self._by_key.pop(key, None)
-        if slot is None or self._slots is None:
-            return None
-        self._slots.remove(slot)
-        return self._by_slot.pop(slot)
+    def remove(self, entry: Entry[V]) -> None:
+        """Take out *entry*, which is stored here."""
+        assert self._rows is not None
+        self._rows.remove(entry.row)
+        last = self._by_row.pop()
+        if last is not entry:
+            self._by_row[entry.row] = last
+            last.row = entry.row
+        del self.exact[entry.key]
+        if not self._by_row:
+            self._rows = None
+
+    def similar(self, vector: NDArray[np.float32]) -> tuple[Entry[V], float] | None:
+        """Return the nearest entry and its cosine, if it may be similar enough."""
+        found = None if self._rows is None else self._rows.similar(vector)
+        return None if found is None else (self._by_row[found[0]], found[1])
+
+    def nearest(self, vector: NDArray[np.float32]) -> tuple[Entry[V], float] | None:
+        """Return the nearest entry of all and its cosine; reads every vector."""
+        found = None if self._rows is None else self._rows.nearest(vector)
+        return None if found is None else (self._by_row[found[0]], found[1])

@@ -1,39 +1,49 @@
-"""A cache as a source of its hit rate."""
+"""A cache as the source of its arm's hit rate."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Protocol
 
 import attrs
 
 from ..hookspecs import hookimpl
 from ..model import Arm, Count
-from .cache import Scope
+from .stats import CacheStats
 
 
-V = TypeVar("V")
+class Counted(Protocol):
+    """A cache or a scope of it, whatever it holds."""
+
+    def stats(self) -> CacheStats:
+        """Return what happened so far."""
+        ...
 
 
 @attrs.define(eq=False)
 class CacheSource:
     """
-    Supplies the hit rate of the cache that one arm uses.
+    A plugin that supplies the hit rate of the cache that one arm uses.
 
-    Args:
+    Attributes:
         cache: The cache, or a scope of it.
         arm: The arm that uses it.
     """
 
-    cache: Scope[object]
+    cache: Counted
     arm: Arm
-    _seen: tuple[int, int] = attrs.field(init=False, default=(0, 0))
+    _last: CacheStats = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._last = self.cache.stats()
 
     @hookimpl
-    def legion_observe(self, plan: str, arm: Arm) -> dict[str, Count | float] | None:
-        """Return hits and look-ups since last asked."""
+    def legion_observe(self, plan: str, arm: Arm) -> Mapping[str, Count] | None:
+        """Return hits and look-ups since it was last asked, for its arm only."""
         if arm is not self.arm:
             return None
-        stats = self.cache.stats()
-        hits, lookups = self._seen
-        self._seen = (stats.hits, stats.lookups)
-        return {"cache_hit_rate": Count(stats.hits - hits, stats.lookups - lookups)}
+        last, now = self._last, self.cache.stats()
+        self._last = now
+        return {
+            "cache_hit_rate": Count(now.hits - last.hits, now.lookups - last.lookups)
+        }

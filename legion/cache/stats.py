@@ -1,0 +1,68 @@
+"""How often what happened."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class CacheStats:
+    """
+    What happened in a cache or a scope so far.
+
+    Attributes:
+        lookups: Questions asked; each is an exact hit, a semantic hit or a miss.
+        exact_hits: Answered for the same question.
+        semantic_hits: Answered for a question that is near enough.
+        misses: Not answered from the cache.
+        coalesced: Look-ups that waited for what another one was finding or computing;
+            they are among the hits or misses, as that one was.
+        puts: Answers stored.
+        refused: Answers that a plugin kept out.
+        evictions: Entries that made room for others.
+        entries: Entries there are now.
+        capacity: Entries the whole cache may hold.
+    """
+
+    lookups: int = 0
+    exact_hits: int = 0
+    semantic_hits: int = 0
+    misses: int = 0
+    coalesced: int = 0
+    puts: int = 0
+    refused: int = 0
+    evictions: int = 0
+    entries: int = 0
+    capacity: int = 0
+
+    @property
+    def hits(self) -> int:
+        """Look-ups answered from the cache."""
+        return self.exact_hits + self.semantic_hits
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Hits per look-up, 0..1, or None before the first look-up."""
+        return self.hits / self.lookups if self.lookups else None
+
+
+@attrs.define(eq=False)
+class Tally:
+    """The counters behind a `CacheStats`; guarded by the lock of who owns it."""
+
+    exact_hits: int = 0
+    semantic_hits: int = 0
+    misses: int = 0
+    coalesced: int = 0
+    puts: int = 0
+    refused: int = 0
+    evictions: int = 0
+
+    def stats(self, *, entries: int, capacity: int) -> CacheStats:
+        """Return the counters as a fact."""
+        return CacheStats(
+            lookups=self.exact_hits + self.semantic_hits + self.misses,
+            entries=entries,
+            capacity=capacity,
+            **attrs.asdict(self),
+        )
