@@ -297,6 +297,9 @@ class Host:
                     decision, move=Move.HOLD, code=code, reason=ruling.reason
                 )
         outcome = self.engine.commit(decision, ruling)
+        if ruling is not None and outcome is not None and outcome.applied is not False:
+            # An approval is for one move; in doubt counts as used.
+            self.gate.consume(ruling)
         return Turn(
             observation=observation,
             report=report,
@@ -312,6 +315,7 @@ class Host:
         ruling = self.gate.review(change)
         if ruling.allowed:
             self.engine.rehearse(change, ruling)
+            self.gate.consume(ruling)
 
     def _notify(self, turn: Turn) -> None:
         self.plugins.retry_notices()

@@ -128,6 +128,25 @@ def test_a_bad_candidate_is_taken_back_and_the_story_is_whole(tmp_path):
         assert kinds[-1] == "outcome"
 
 
+def test_an_approval_moves_the_rollout_once(tmp_path):
+    """A person's yes lets one move through, and is used up by it."""
+    clock = ManualClock(1e9)
+    policy = legion.Policy(ask_kinds={"advance"})
+    plan = legion.Plan.from_dict(PLAN)
+    with legion.Host.open(plan, state=tmp_path, clock=clock, policy=policy) as host:
+        asked = host.tick()
+
+        assert asked.decision.code == "asked"
+        assert host.engine.exposure.stage == ""
+        (question,) = host.gate.asks()
+        host.gate.answer(question.id, approve=True, by="ops@example.org")
+        host.tick()
+
+        assert host.engine.exposure.stage == "shadow"
+        (used,) = host.gate.asks(open_only=False)
+        assert used.state == "used"
+
+
 def test_another_process_can_pull_the_latch(tmp_path):
     """A rollback from the command line reaches a running host at its next look."""
     clock = ManualClock(1e9)

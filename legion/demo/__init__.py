@@ -1,1 +1,1 @@
-"""The demo: a real change of a real system, rolled out and taken back."""
+"""What `legion demo` rolls out: a system that answers questions, and its questions."""

@@ -1,48 +1,53 @@
-"""The system under change: it answers customers' questions."""
+"""The system under change: it answers questions, and reuses answers it has given."""
 
 from __future__ import annotations
 
-import functools
-
 from collections.abc import Mapping
-from typing import Protocol, cast
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from cachetools import LRUCache
 
-from ..cache import SemanticCache
-from ..cache.embedders import wordllama
 from ..canonical import JSON
-from .retrieval import Retrieval
+from .faults import shell_words
+from .retrieval import Parser, Retrieval, words
 from .trace import Trace
+
+
+if TYPE_CHECKING:
+    from ..cache import SemanticCache
+    from ..cache.embedding import Embed
 
 
 SETTINGS_400: Mapping[str, JSON] = {
     "reuse": "exact",
-    "capacity": 200,
-    "shortlist": 24,
-    "rounds": 1,
-    "strict_punctuation": False,
+    "capacity_share": 0.4,
+    "shortlist": 48,
+    "both_ways": False,
+    "parser": "words",
 }
-"""Settings of 4.0.0: an answer is reused for the identical question."""
+"""What 4.0.0 is built from: an answer is reused for the identical question only."""
 
 SETTINGS_410: Mapping[str, JSON] = {
     **SETTINGS_400,
     "reuse": "semantic",
     "threshold": 0.85,
 }
-"""Settings of 4.1.0: also for a question that means nearly the same."""
+"""What 4.1.0 is built from: an answer is also reused for nearly the same question."""
+
+_PARSERS: Mapping[str, Parser] = {"words": words, "shell": shell_words}
 
 
 @attrs.frozen
 class Answer:
     """
-    What a customer is told.
+    An answer.
 
     Attributes:
-        article: Which help article it is from.
-        text: The words.
+        article: The help article it rests on, or "" where none fits.
+        text: What the customer reads.
     """
 
     article: str
@@ -50,153 +55,204 @@ class Answer:
 
 
 class Reuse(Protocol):
-    """Answers already given."""
-
-    hits: int
-    lookups: int
-
-    @property
-    def size(self) -> int:
-        """How many answers are kept."""
-        ...
+    """Answers already given, and how often one was given again."""
 
     def get(self, question: str) -> Answer | None:
-        """Return an answer that can be reused."""
+        """Return the answer to reuse, or None."""
         ...
 
     def put(self, question: str, answer: Answer) -> None:
-        """Keep an answer."""
+        """Keep *answer* for later."""
+        ...
+
+    @property
+    def lookups(self) -> int:
+        """How often it was asked."""
+        ...
+
+    @property
+    def hits(self) -> int:
+        """How often it had an answer."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many answers it keeps."""
         ...
 
 
 @attrs.define(eq=False)
 class ExactReuse:
-    """Reuses an answer for the identical question."""
+    """
+    Reuse for the identical question; the least recently used answer makes room.
+
+    Args:
+        capacity: How many answers it keeps.
+    """
 
     capacity: int
-    hits: int = attrs.field(init=False, default=0)
     lookups: int = attrs.field(init=False, default=0)
+    hits: int = attrs.field(init=False, default=0)
     _answers: LRUCache[str, Answer] = attrs.field(init=False)
+    _lock: Lock = attrs.field(init=False, factory=Lock)
 
     def __attrs_post_init__(self) -> None:
         self._answers = LRUCache(self.capacity)
 
     @property
     def size(self) -> int:
-        """How many answers are kept."""
+        """How many answers it keeps."""
         return len(self._answers)
 
     def get(self, question: str) -> Answer | None:
-        """Return the answer to this very question."""
-        self.lookups += 1
-        found = self._answers.get(question)
-        self.hits += found is not None
-        return found
+        """Return the answer to this very question, or None."""
+        with self._lock:
+            answer = self._answers.get(question)
+            self.lookups += 1
+            self.hits += answer is not None
+            return answer
 
     def put(self, question: str, answer: Answer) -> None:
-        """Keep an answer."""
-        self._answers[question] = answer
+        """Keep *answer*."""
+        with self._lock:
+            self._answers[question] = answer
 
 
 @attrs.define(eq=False)
 class SemanticReuse:
-    """Reuses an answer for a question that means nearly the same."""
+    """
+    Reuse for a question that means nearly the same.
+
+    Args:
+        cache: Where the answers are.
+    """
 
     cache: SemanticCache[Answer]
-    hits: int = attrs.field(init=False, default=0)
-    lookups: int = attrs.field(init=False, default=0)
+
+    @property
+    def lookups(self) -> int:
+        """How often it was asked."""
+        return self.cache.stats().lookups
+
+    @property
+    def hits(self) -> int:
+        """How often it had an answer."""
+        stats = self.cache.stats()
+        return stats.exact_hits + stats.semantic_hits
 
     @property
     def size(self) -> int:
-        """How many answers are kept."""
+        """How many answers it keeps."""
         return len(self.cache)
 
     def get(self, question: str) -> Answer | None:
-        """Return the answer to the nearest question, if it is near enough."""
-        self.lookups += 1
+        """Return the answer to a question near enough, or None."""
         hit = self.cache.get(question)
-        self.hits += hit is not None
         return None if hit is None else hit.value
 
     def put(self, question: str, answer: Answer) -> None:
-        """Keep an answer."""
+        """Keep *answer*."""
         self.cache.put(question, answer)
 
 
-@attrs.define(eq=False)
+@attrs.frozen(kw_only=True, eq=False)
 class Answering:
     """
-    One version of the system.
+    One version of the system; may be asked from several threads.
 
     Attributes:
-        reuse: Answers already given.
+        retrieval: The known questions.
+        reuse: Answers given before.
+        shortlist: How many known questions each one is compared with.
+        both_ways: Whether they are compared in both directions.
+        parse: Takes a question apart.
     """
 
+    retrieval: Retrieval
     reuse: Reuse
-    _retrieval: Retrieval = attrs.field(alias="retrieval")
-    _shortlist: int = attrs.field(alias="shortlist")
-    _rounds: int = attrs.field(alias="rounds")
-    _strict: bool = attrs.field(alias="strict")
+    shortlist: int
+    both_ways: bool = False
+    parse: Parser = words
 
     def answer(self, question: str) -> Answer:
-        """
-        Answer *question*, from an earlier answer if one can be reused.
-
-        Raises:
-            ValueError: Only a version with a bug in its parser.
-        """
-        found = self.reuse.get(question)
-        if found is not None:
-            return found
-        if self._strict:
-            _parse(question)
-        known = self._retrieval.best(
-            question, shortlist=self._shortlist, rounds=self._rounds
+        """Answer *question*: reuse an answer, or find one and keep it."""
+        given = self.reuse.get(question)
+        if given is not None:
+            return given
+        found = self.retrieval.search(
+            question,
+            shortlist=self.shortlist,
+            both_ways=self.both_ways,
+            parse=self.parse,
         )
-        article = known.category or known.text
-        answer = Answer(article, f"See {article}: {known.text}")
+        answer = _composed(found.article, found.known)
         self.reuse.put(question, answer)
         return answer
 
 
-def _parse(question: str) -> None:
-    """Take the question apart as the faulty version does: it trips over apostrophes."""
-    for word in question.split():
-        stem, _, rest = word.partition("'")
-        if rest:
-            msg = f"cannot parse {word!r} after {stem!r}"
-            raise ValueError(msg)
-
-
-@functools.lru_cache(maxsize=4)
-def _retrieval(trace: Trace) -> Retrieval:
-    """Build the index once for all versions; it never changes."""
-    return Retrieval(trace.corpus)
-
-
-def build(trace: Trace, settings: Mapping[str, JSON]) -> Answering:
+def build(
+    trace: Trace,
+    settings: Mapping[str, JSON],
+    *,
+    retrieval: Retrieval | None = None,
+    embed: Embed | None = None,
+) -> Answering:
     """
-    Build a version from its settings, which are what the registry holds.
+    Build the version that *settings* describe.
 
     Args:
-        trace: The questions; its corpus is what is known.
-        settings: As `SETTINGS_400` has them.
+        trace: Whose known questions it answers from.
+        settings: As `SETTINGS_400` and `SETTINGS_410`. ``capacity_share`` is how much
+            of the trace's traffic its reuse has room for, so that traces of any size
+            repeat themselves about as rarely.
+        retrieval: The corpus of *trace*, where another version has indexed it already.
+        embed: Embedder of the semantic reuse; wordllama by default.
+
+    Raises:
+        ValueError: A setting is missing or wrong.
+        MissingExtraError: wordllama is needed and not installed.
     """
-    chosen = cast("Mapping[str, int]", settings)
-    capacity = chosen["capacity"]
+    capacity = max(1, round(_number(settings, "capacity_share") * len(trace.traffic)))
     reuse: Reuse
-    if settings["reuse"] == "exact":
+    if _word(settings, "reuse", "exact", "semantic") == "exact":
         reuse = ExactReuse(capacity)
     else:
-        threshold = float(chosen["threshold"])
-        cache = SemanticCache[Answer](
-            wordllama(), threshold=threshold, capacity=capacity
-        )
-        reuse = SemanticReuse(cache)
+        reuse = _semantic(_number(settings, "threshold"), capacity, embed)
     return Answering(
-        reuse,
-        retrieval=_retrieval(trace),
-        shortlist=chosen["shortlist"],
-        rounds=chosen["rounds"],
-        strict=bool(settings["strict_punctuation"]),
+        retrieval=retrieval or Retrieval.of(trace.corpus),
+        reuse=reuse,
+        shortlist=round(_number(settings, "shortlist")),
+        both_ways=settings.get("both_ways") is True,
+        parse=_PARSERS[_word(settings, "parser", *_PARSERS)],
     )
+
+
+def _composed(article: str, known: str) -> Answer:
+    if not article:
+        return Answer("", "No article fits this question; a person will look at it.")
+    return Answer(article, f"See {article!r}, which answers: {known}")
+
+
+def _semantic(threshold: float, capacity: int, embed: Embed | None) -> SemanticReuse:
+    from ..cache import SemanticCache
+    from ..cache.embedders import wordllama
+
+    return SemanticReuse(
+        SemanticCache(embed or wordllama(), threshold=threshold, capacity=capacity)
+    )
+
+
+def _number(settings: Mapping[str, JSON], key: str) -> float:
+    value = settings.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        msg = f"setting {key!r}: got {value!r}; write a number above 0"
+        raise ValueError(msg)
+    return value
+
+
+def _word(settings: Mapping[str, JSON], key: str, *known: str) -> str:
+    value = settings.get(key)
+    if not isinstance(value, str) or value not in known:
+        msg = f"setting {key!r}: got {value!r}; write one of {', '.join(known)}"
+        raise ValueError(msg)
+    return value

@@ -95,7 +95,7 @@ def restore(arguments: argparse.Namespace, output: Output) -> int:
                 proposer="command line",
             )
             ruling = host.gate.review(change)
-            if not ruling.allowed:
+            if not ruling.allowed or not host.gate.consume(ruling):
                 msg = f"restore: {ruling.reason}"
                 raise LegionError(msg)
         live = registry.restore(arguments.snapshot)
