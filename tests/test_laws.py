@@ -73,39 +73,45 @@ def test_law_2_a_rollback_is_accepted_from_every_state(plan, tmp_path, before):
 
 
 def test_law_2_a_retreat_asks_no_hook(plan, tmp_path):
-    """A reviewer that denies and a chooser that raises do not hold a rollback up.
+    """Neither reviewers nor choosers are asked about a rollback.
 
-    Broken to see it fail: ``gate.review`` before ``Moves.back`` in ``Host._act``.
+    Broken to see it fail: the early return for a rollback in ``StageEngine.choose``.
     """
+    asked = []
 
     class Stubborn:
         @legion.hookimpl
         def legion_review(self, change):
+            asked.append(change)
             return legion.Ruling(permission=Permission.DENY, code="no", reason="never")
 
         @legion.hookimpl
         def legion_choose_stage(self, stage):
+            asked.append(stage)
             raise RuntimeError("broken")
 
     clock = ManualClock(1e9)
     with open_host(plan, tmp_path, clock) as host:
+        turn(host, clock)
         turn(host, clock)
         host.plugins.register(Stubborn(), name="stubborn")
         serve(host, 300, failing=True)
         clock.advance(60)
 
         assert host.tick().decision.move is legion.Move.ROLL_BACK
+        assert asked == []
 
 
 def test_law_2_a_full_disk_does_not_hold_a_rollback_up(plan, tmp_path, monkeypatch):
     """The latch is in force in memory though nothing can be written.
 
-    Broken to see it fail: ``Pointer.pull`` before ``Pointer.latch`` in ``Moves.back``.
+    Broken to see it fail: ``Pointer.latch`` taken out of ``StageEngine._back``.
     """
     clock = ManualClock(1e9)
     with open_host(plan, tmp_path, clock) as host:
-        turn(host, clock)
-        turn(host, clock)
+        while host.engine.state.stage != "canary":
+            turn(host, clock)
+        assert host.engine.exposure.share == 0.25
 
         def full(*_: object, **__: object) -> None:
             raise StateError("legion.db", "the disk is full")
@@ -124,7 +130,7 @@ def test_law_2_a_full_disk_does_not_hold_a_rollback_up(plan, tmp_path, monkeypat
 def test_law_3_a_criterion_that_raises_has_no_level_and_silences_nobody():
     """The others are judged, and the traceback is in the evidence.
 
-    Broken to see it fail: the ``except`` in ``Watchdog._close`` raising again.
+    Broken to see it fail: the fence in ``Watchdog`` letting all but ``KeyError`` out.
     """
 
     @legion.criterion(critical=1.0)
@@ -145,7 +151,7 @@ def test_law_3_a_criterion_that_raises_has_no_level_and_silences_nobody():
 def test_law_3_a_reviewer_that_raises_denies():
     """A broken reviewer makes the gate deny.
 
-    Broken to see it fail: ``continue`` for an answer without a value in ``_rulings``.
+    Broken to see it fail: ALLOW for a reviewer without an answer in ``gate/rulings.py``.
     """
 
     class Broken:
@@ -245,16 +251,20 @@ def test_law_4_what_configures_the_judge_is_no_part_of_an_exposure():
 def test_law_5_going_forward_waits_for_the_intent(plan, tmp_path, monkeypatch):
     """If the intent cannot be written, nothing moves.
 
-    Broken to see it fail: ``Pointer.save`` of the intent after the activation.
+    Broken to see it fail: ``Pointer.save`` of the intent left out of ``Moves.forward``.
     """
     clock = ManualClock(1e9)
     with open_host(plan, tmp_path, clock) as host:
+        file = type(host.engine._pointer._file)
+        save = file.save
 
-        def full(*_: object, **__: object) -> None:
-            raise StateError("legion.db", "the disk is full")
+        def full(self, state, **keywords):
+            if state.in_doubt is not None:
+                raise StateError("legion.db", "the disk is full")
+            return save(self, state, **keywords)
 
         with monkeypatch.context() as patched:
-            patched.setattr(type(host.engine._pointer._file), "save", full)
+            patched.setattr(file, "save", full)
             with pytest.raises(StateError, match="full"):
                 host.tick()
 

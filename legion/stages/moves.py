@@ -221,14 +221,17 @@ class Moves:
     # Back: visible first, then durable, and never asked about.
 
     def back(self, decision: Decision) -> Outcome:
-        """Go back to ``decision.to``; "" is the baseline, and final."""
+        """
+        Go back to ``decision.to``; "" is the baseline, and final.
+
+        The latch is in force already: whoever pulls it does so before waiting for a
+        turn here.
+        """
         procedure = Procedure(self.clock)
         plan = self.ladder.plan
         exposure = self.ladder.exposure(decision.to)
         final = not decision.to
-        if final:
-            self.pointer.latch(decision.reason)
-        else:
+        if not final:
             self.pointer.show(exposure)
         procedure.step("route_to_baseline", lambda: self._route(exposure))
         written = self.pointer.pull() if final else True
