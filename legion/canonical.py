@@ -8,7 +8,9 @@ and not the way somebody printed it.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import re
 
 from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring as _quote
@@ -20,6 +22,18 @@ JSON: TypeAlias = (
 )
 
 _LARGEST_INT = 2**53 - 1
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode
+# What is canonical already: text, words, short integers, and fractions but for ".0".
+_SAME = re.compile(
+    r'(?:[^"0-9-]++|"(?:[^"\\]++|\\.)*+"'
+    r"|-?[0-9]{1,15}+(?:\.(?!0(?![0-9]))[0-9]++)?+(?![0-9.e]))*+",
+    re.DOTALL,
+)
+_NUMBER = re.compile(r"-?[0-9]++(?:\.[0-9]++)?(?:e[-+][0-9]++)?")
 
 
 def dumps(value: JSON) -> bytes:
@@ -37,9 +51,12 @@ def dumps(value: JSON) -> bytes:
         ValueError: *value* holds something that JSON cannot say exactly.
         TypeError: *value* holds something that JSON has no word for.
     """
-    parts: list[str] = []
-    _write(value, parts)
-    return "".join(parts).encode()
+    quick = _quickly(value)
+    if quick is None:
+        parts: list[str] = []
+        _write(value, parts)
+        quick = "".join(parts)
+    return quick.encode()
 
 
 def digest(value: JSON) -> str:
@@ -50,6 +67,65 @@ def digest(value: JSON) -> str:
         64 lower-case hexadecimal digits.
     """
     return hashlib.sha256(dumps(value)).hexdigest()
+
+
+def _quickly(value: object) -> str | None:
+    """
+    Write with the encoder of the standard library, and mend its numbers.
+
+    Returns:
+        None where the encoder would order keys otherwise, or say something else than
+        what was given; `_write` then takes the long way, or says what is wrong.
+    """
+    if not _is_plain(value):
+        return None
+    try:
+        text = _encode(value)
+    except (ValueError, RecursionError):
+        return None
+    if not text.isascii() and max(text) > "\uffff":
+        return None
+    return _mended(text)
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether *value* is made of JSON's own types, with strings for keys."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return True
+    if kind is dict:
+        for key, item in value.items():  # type: ignore[attr-defined]
+            if not isinstance(key, str):
+                return False
+            if type(item) not in _ATOMS and not _is_plain(item):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        return all(
+            type(item) in _ATOMS or _is_plain(item)
+            for item in value  # type: ignore[attr-defined]
+        )
+    return isinstance(value, str | int | float)
+
+
+def _mended(text: str) -> str | None:
+    """Print the numbers in *text* as ECMAScript does; None if one is too large."""
+    parts, start, end = [], 0, len(text)
+    while True:
+        place = _SAME.match(text, start).end()  # type: ignore[union-attr]
+        parts.append(text[start:place])
+        if place == end:
+            return "".join(parts)
+        found = _NUMBER.match(text, place)
+        assert found is not None
+        number, start = found.group(), found.end()
+        if "e" in number:
+            number = _number(float(number))
+        elif number.endswith(".0"):
+            number = "0" if number == "-0.0" else number[:-2]
+        elif "." not in number and abs(int(number)) > _LARGEST_INT:
+            return None
+        parts.append(number)
 
 
 def _write(value: object, parts: list[str]) -> None:
@@ -106,7 +182,7 @@ def _number(value: float) -> str:
     if value == 0:
         return "0"
     sign = "-" if value < 0 else ""
-    mantissa, _, exponent = f"{abs(value)!r}e0".partition("e")
+    mantissa, _, exponent = f"{float.__repr__(abs(value))}e0".partition("e")
     whole, _, fraction = mantissa.partition(".")
     power = int(exponent.partition("e")[0]) + len(whole)
     digits = (whole + fraction).lstrip("0")

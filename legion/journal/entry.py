@@ -54,7 +54,7 @@ def draft(body: object, *, kind: str | None, refs: Sequence[str]) -> Draft:
     if isinstance(body, Noun):
         value: Mapping[str, JSON] = body.to_json()
         kind = kind or type(body).__name__.lower()
-        subject = canonical.digest({"noun": type(body).__name__, **value})
+        subject = body.digest
         own = [*_digests_in(value), *_change_in(value)]
     elif isinstance(body, Mapping):
         value = body

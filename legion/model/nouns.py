@@ -12,6 +12,7 @@ one before it by that digest, so a turn can be put together again from the journ
 from __future__ import annotations
 
 import enum
+import functools
 
 from collections.abc import Iterable, Mapping
 from typing import cast
@@ -32,7 +33,7 @@ class Noun:
         """Return the fields as JSON values; scales become lower-case words."""
         return as_json(self)
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON together with the noun's name."""
         return canonical.digest({"noun": type(self).__name__, **self.to_json()})
@@ -430,13 +431,20 @@ class Action(Noun):
 
 def as_json(noun: object) -> dict[str, JSON]:
     """Return the fields of an attrs object as JSON values."""
-    return {
-        field.name: _value(getattr(noun, field.name))
-        for field in attrs.fields(type(noun))  # type: ignore[arg-type]
-    }
+    return {name: _value(getattr(noun, name)) for name in _fields(type(noun))}
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(kind))
+
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
 def _value(value: object) -> JSON:
+    if type(value) in _ATOMS:
+        return cast("JSON", value)
     if isinstance(value, enum.IntEnum):
         return value.name.lower()
     if value is None or isinstance(value, bool | int | float | str):

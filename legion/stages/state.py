@@ -133,7 +133,9 @@ class RolloutState:
 
     def to_json(self) -> dict[str, JSON]:
         """Return what `from_json` reads back to an equal state."""
-        return {**as_json(self), "off": sorted(self.off)}
+        # What the evidence remembers is JSON already, and much of it.
+        rest = as_json(attrs.evolve(self, evidence={}))
+        return {**rest, "evidence": self.evidence, "off": sorted(self.off)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, JSON]) -> RolloutState:

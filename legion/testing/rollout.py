@@ -91,7 +91,7 @@ class Rollout:
 
     def __init__(self, plan: Plan, plugins: Plugins | None = None) -> None:
         self._plan = attrs.evolve(plan, stages=tuple(_quick(s) for s in plan.stages))
-        self._plugins = plugins
+        self._plugins = plugins if plugins is not None else Plugins()
         self._faults: dict[str, _Fault] = {}
         self._missing: set[str] = set()
         self._from: str | None = None
@@ -160,7 +160,7 @@ class Rollout:
         begun = self._from is None or (
             self._plan.index(stage) >= self._plan.index(self._from)
         )
-        criteria = (self._plugins or Plugins()).criteria
+        criteria = self._plugins.criteria
         for metric in _metrics(self._plan, criteria):
             if metric.name in self._missing or metric.source in {"watchdog", "engine"}:
                 continue

@@ -67,6 +67,8 @@ def compose(text: str) -> tuple[Node, list[Fault]]:
         line = _line(error.problem_mark or error.context_mark)
         line = min(line, max(1, len(text.splitlines())))
         given = error.problem or error.context or "something that is not YAML"
+        if "nesting depth" in given:  # libyaml's own limit, since PyYAML 6.0.4
+            too_deep(line)
         write = "valid YAML; indent with spaces and quote text that holds ': ' or '#'"
         refuse(given, write, key="yaml", line=line)
     except yaml.reader.ReaderError as error:
