@@ -1,21 +1,18 @@
-"""The nouns, their scales, and the protocols between organs."""
+"""
+The nouns, in the order in which they come about; their scales; the protocols.
 
-from .nouns import (
-    Action,
-    Change,
-    Decision,
-    Finding,
-    Notice,
-    Noun,
-    Observation,
-    Outcome,
-    Record,
-    Report,
-    Ruling,
-    Step,
-    Verdict,
-    as_json,
-)
+    Observation ─▶ Report ─▶ Decision ─▶ Outcome ─▶ Record
+                   └Verdict  └Change
+                             └Ruling
+
+Each is a fact: frozen, and named by the digest of its canonical JSON. One refers to the
+one before it by that digest, so a turn can be put together again from the journal.
+"""
+
+from .acted import Action, Notice, Outcome, Record, Step
+from .decided import Change, Decision, Finding, Ruling
+from .judged import Observation, Report, Verdict
+from .noun import Noun, as_json
 from .protocols import Clock, Log, Snapshots
 from .scales import Arm, Level, Missing, Move, Permission
 from .window import Count, Gauge, Window

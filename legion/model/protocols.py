@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..canonical import JSON
-from .nouns import Record
+from .acted import Record
 
 
 class Clock(Protocol):
