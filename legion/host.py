@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread
 from typing import Self, cast
 
 import attrs
 
-from .exceptions import StateError
+from .exceptions import LegionError, PluginError, StateError
 from .gate import Policy, SafetyGate
 from .journal import Journal
 from .model import (
@@ -39,6 +42,10 @@ from .watchdog import Watchdog
 logger = logging.getLogger("legion")
 
 _FILE = "legion.db"
+
+_PARTS = ("legion-probe", "legion-registry", "legion-gate")
+
+_in_turn_of: ContextVar[object] = ContextVar("legion_in_turn_of", default=None)
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +103,7 @@ class Host:
     _stop: Event = attrs.field(init=False, factory=Event)
     _thread: Thread | None = attrs.field(init=False, default=None)
     _last_s: float | None = attrs.field(init=False, default=None)
+    _closed: bool = attrs.field(init=False, default=False)
 
     @classmethod
     def open(
@@ -126,15 +134,20 @@ class Host:
         directory.mkdir(parents=True, exist_ok=True)
         clock = clock or SystemClock()
         found = plan if isinstance(plan, Plan) else Plan.load(plan)
-        return cls.wired(
-            found,
-            database=Database(directory / _FILE),
-            registry=Registry(directory / "registry", clock=clock),
-            telemetry=Telemetry(clock, metrics=found.metrics),
-            plugins=plugins,
-            policy=policy,
-            clock=clock,
-        )
+        database = Database(directory / _FILE)
+        try:
+            return cls.wired(
+                found,
+                database=database,
+                registry=Registry(directory / "registry", clock=clock),
+                telemetry=Telemetry(clock, metrics=found.metrics),
+                plugins=plugins,
+                policy=policy,
+                clock=clock,
+            )
+        except BaseException:
+            database.close()
+            raise
 
     @classmethod
     def reopen(cls, state: str | os.PathLike[str]) -> Host:
@@ -178,17 +191,13 @@ class Host:
             probe: Whether this process's memory and CPU are measured.
         """
         plugins = plugins if plugins is not None else Plugins()
+        _refuse_second_host(plugins)
         journal = Journal(database, clock=clock, recorders=plugins.record)
         gate = SafetyGate(
             policy, plugins=plugins, journal=journal, store=database, clock=clock
         )
-        for name, part in (
-            ("legion-probe", Probe(clock) if probe else None),
-            ("legion-registry", registry),
-            ("legion-gate", gate),
-        ):
-            if part is not None:
-                plugins.register(part, name=name)
+        own = (Probe(clock) if probe else None, registry, gate)
+        parts = dict(zip(_PARTS, own, strict=True))
         engine = StageEngine(
             plan,
             plugins=plugins,
@@ -198,6 +207,10 @@ class Host:
             telemetry=telemetry,
             clock=clock,
         )
+        for name, part in parts.items():
+            if part is not None:
+                plugins.register(part, name=name)
+        plugins.startup()
         memory = Memory(database)
         limits = cast("dict[str, dict[str, float] | None]", dict(plan.criteria))
         watchdog = Watchdog(plugins, limits=limits)
@@ -247,16 +260,61 @@ class Host:
         Raises:
             StateError: The state file cannot be used; nothing went forward.
         """
-        with self._turning:
+        with self._turn_alone():
             self.engine.poll()
             self.engine.traffic.mirror.drain()
-            observation = self._observe()
-            report = self._judge(observation)
-            decision = self.engine.choose(self.engine.decide(report), report)
-            turn = self._act(observation, report, decision)
+            turn = self._round(self.engine.decide)
             self._rehearse()
             self._notify(turn)
             return turn
+
+    def promote(self) -> Turn:
+        """
+        Go to the next stage before its time is over, if evidence and gate allow it.
+
+        The answer is a turn whose decision says why, where it holds.
+        """
+        with self._turn_alone():
+            self.engine.poll()
+            return self._round(self.engine.promote)
+
+    @contextlib.contextmanager
+    def _turn_alone(self) -> Iterator[None]:
+        if _in_turn_of.get() is self:
+            msg = (
+                f"{self.plan.name}: a plugin turned the wheel from inside a turn; "
+                "return from the hook first"
+            )
+            raise LegionError(msg)
+        with self._turning:
+            token = _in_turn_of.set(self)
+            try:
+                yield
+            finally:
+                _in_turn_of.reset(token)
+
+    def _round(self, decide: Callable[[Report], Decision]) -> Turn:
+        """Observe, judge, decide; then write, unless users must be made safe first."""
+        observation = self._observe()
+        self.watchdog.interval_s = self.interval_s
+        report = self.watchdog.judge(observation, self.engine.state.baseline)
+        self.engine.learn(observation, report)
+        decision = decide(report)
+        self.engine.latch(decision)
+        decision = self.engine.choose(decision, report)
+        try:
+            self._note(observation, report)
+        except StateError:
+            if decision.move is not Move.ROLL_BACK:
+                raise
+            logger.warning("going back without a record of why", exc_info=True)
+        return self._act(observation, report, decision)
+
+    def _note(self, observation: Observation, report: Report) -> None:
+        with self._database.transaction(durable=False):
+            self._memory.save("watchdog", self.watchdog.to_json())
+            self.journal.append(observation, durable=False)
+            self.journal.append(report, durable=False)
 
     def _observe(self) -> Observation:
         def sources(arm: Arm) -> tuple[dict[str, Count | float], dict[str, str]]:
@@ -274,15 +332,6 @@ class Host:
         # Nobody has the control any more: what it did before is the baseline.
         alone = attrs.evolve(seen.candidate, baseline=None)
         return attrs.evolve(seen, candidate=alone, control=None)
-
-    def _judge(self, observation: Observation) -> Report:
-        self.watchdog.interval_s = self.interval_s
-        report = self.watchdog.judge(observation, self.engine.state.baseline)
-        self._memory.save("watchdog", self.watchdog.to_json())
-        self.journal.append(observation, durable=False)
-        self.journal.append(report, durable=False)
-        self.engine.learn(observation, report)
-        return report
 
     def _act(
         self, observation: Observation, report: Report, decision: Decision
@@ -313,8 +362,8 @@ class Host:
         if change is None:
             return
         ruling = self.gate.review(change)
-        if ruling.allowed:
-            self.engine.rehearse(change, ruling)
+        outcome = self.engine.rehearse(change, ruling)
+        if outcome.applied is not False:
             self.gate.consume(ruling)
 
     def _notify(self, turn: Turn) -> None:
@@ -332,18 +381,6 @@ class Host:
             )
         for notice in notices:
             self.plugins.notify(notice)
-
-    def promote(self) -> Turn:
-        """
-        Go to the next stage before its time is over, if evidence and gate allow it.
-
-        The answer is a turn whose decision says why, where it holds.
-        """
-        with self._turning:
-            self.engine.poll()
-            observation = self._observe()
-            report = self._judge(observation)
-            return self._act(observation, report, self.engine.promote(report))
 
     def start(self, *, watch_s: float = 0.2) -> None:
         """
@@ -371,15 +408,29 @@ class Host:
                     self.engine.poll()
                     self.engine.traffic.mirror.drain()
                     self.telemetry.drain()
-            except Exception:
+            except BaseException:
                 # The wheel must not stop for one bad turn; nothing went forward in it.
                 logger.warning("a turn of the wheel failed", exc_info=True)
 
     def close(self) -> None:
         """Stop the thread, tell the plugins, close the files; safe to call twice."""
         self._stop.set()
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not current_thread():
             self._thread.join()
-            self._thread = None
-        self.plugins.shutdown()
-        self._database.close()
+        self._thread = None
+        if not self._closed:
+            self._closed = True
+            for name in set(_PARTS) & set(self.plugins.names()):
+                self.plugins.unregister(name)
+            self.plugins.shutdown()
+            self._database.close()
+
+
+def _refuse_second_host(plugins: Plugins) -> None:
+    taken = sorted(set(_PARTS) & set(plugins.names()))
+    if taken:
+        msg = (
+            f"these plugins serve another host, which registered {', '.join(taken)};"
+            " close that host first, or give this one plugins of its own"
+        )
+        raise PluginError(taken[0], msg)

@@ -250,6 +250,18 @@ METRICS: Mapping[str, Metric] = {
 }
 """Every metric legion knows of, by name."""
 
+HARD_FACTS = frozenset(
+    {
+        "containment_violations",
+        "deadlock",
+        "memory_usage",
+        "registry_integrity",
+        "safety_gate_bypasses",
+        "unauthorized_actions",
+    }
+)
+"""Metrics in which chance has no part: one reading beyond the limit is enough."""
+
 _BY_ALIAS = {alias: m.name for m in METRICS.values() for alias in m.aliases}
 
 

@@ -122,7 +122,7 @@ def test_a_bad_candidate_is_taken_back_and_the_story_is_whole(tmp_path):
 
         assert turned.decision.code == "trigger:error_rate"
         assert turned.outcome.verified
-        assert "v1" in turned.outcome.reason
+        assert "went back to the baseline" in turned.outcome.reason
         kinds = [record.kind for record in story]
         assert kinds[:3] == ["observation", "report", "decision"]
         assert kinds[-1] == "outcome"

@@ -119,6 +119,7 @@ class Decision(Noun):
         stage: The stage it is in.
         to: The stage it is to be in; "" after a rollback.
         at_s: When, in seconds of plan time.
+        version: The rollout's moves so far; it holds for no other state.
         findings: Every rule that was looked at.
         missing: Required metrics without evidence.
         not_applicable: What this stage does not require.
@@ -134,6 +135,7 @@ class Decision(Noun):
     stage: str = ""
     to: str = ""
     at_s: float = 0.0
+    version: int = 0
     findings: tuple[Finding, ...] = ()
     missing: tuple[str, ...] = ()
     not_applicable: tuple[str, ...] = ()

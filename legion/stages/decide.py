@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import logging
+
+from collections.abc import Iterator, Mapping
 
 import attrs
 
-from ..exceptions import SnapshotNotFoundError
-from ..metrics import METRICS
+from ..exceptions import SnapshotError, SnapshotNotFoundError
+from ..metrics import HARD_FACTS, METRICS
 from ..model import (
     Arm,
     Change,
@@ -24,12 +26,14 @@ from .plan import Plan, Stage
 from .state import RolloutState, Status
 
 
+logger = logging.getLogger("legion")
+
 TRIGGER = "trigger: "
 VALIDATE = "validate: "
 REHEARSAL = "rehearsal"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Ladder:
     """
     A plan together with what the ladder needs to know of its surroundings.
@@ -37,33 +41,45 @@ class Ladder:
     Attributes:
         plan: The plan.
         plugins: Whose criteria are in force, and who may choose a lower stage.
+        registry: Versions of the code; None where they are kept elsewhere.
         baseline: What is exposed after going back.
         stages: What each stage exposes, in the order of the plan.
-        candidate: Digest of the candidate's snapshot, where a registry holds it.
+        damage: What in the registry cannot be read, or "": nothing goes forward then.
     """
 
     plan: Plan
     plugins: Plugins
-    baseline: Exposure
-    stages: tuple[Exposure, ...]
-    candidate: str | None = None
+    registry: Snapshots | None = None
+    baseline: Exposure = attrs.field(init=False)
+    stages: tuple[Exposure, ...] = attrs.field(init=False)
+    damage: str = attrs.field(init=False, default="")
 
-    @classmethod
-    def of(cls, plan: Plan, plugins: Plugins, registry: Snapshots | None) -> Ladder:
-        """Make the ladder of *plan*, with the code that the registry holds for it."""
-        candidate = _digest_in(registry, plan.candidate)
-        baseline = _digest_in(registry, plan.rollback.to)
+    def __attrs_post_init__(self) -> None:
+        self.look()
+
+    def look(self) -> None:
+        """Take the code that the registry holds for the plan's versions now."""
+        self.damage = ""
+        plan = self.plan
         code = {
-            Arm.CONTROL: baseline or plan.baseline,
-            Arm.CANDIDATE: candidate or plan.candidate,
+            Arm.CONTROL: self._digest_of(plan.rollback.to) or plan.baseline,
+            Arm.CANDIDATE: self._digest_of(plan.candidate) or plan.candidate,
         }
-        return cls(
-            plan=plan,
-            plugins=plugins,
-            baseline=Exposure.of(plan, "", code=code),
-            stages=tuple(Exposure.of(plan, s.name, code=code) for s in plan.stages),
-            candidate=candidate,
-        )
+        self.baseline = Exposure.of(plan, "", code=code)
+        self.stages = tuple(Exposure.of(plan, s.name, code=code) for s in plan.stages)
+
+    def _digest_of(self, name: str) -> str | None:
+        if self.registry is None or not name:
+            return None
+        try:
+            return self.registry.resolve(name)
+        except SnapshotNotFoundError:
+            return None
+        except (SnapshotError, OSError) as error:
+            # Going back must work all the same; its own step will say so again.
+            logger.warning("snapshot %s cannot be resolved", name, exc_info=True)
+            self.damage = f"{name}: {error}"
+            return None
 
     @property
     def criteria(self) -> frozenset[str]:
@@ -82,12 +98,33 @@ class Ladder:
         return stages[following].name if following < len(stages) else None
 
     def required(self, stage: Stage) -> tuple[str, ...]:
-        """Return the metrics without which *stage* may not be left."""
+        """
+        Return the metrics without which *stage* may not be left.
+
+        What only a mirror supplies is not required where a stage has none, unless its
+        own validate names it: then the stage holds.
+        """
+        named = {rule.metric for rule in stage.validate}
         return tuple(
             metric
             for metric in self.plan.requires(stage, self.criteria)
-            if stage.mirror > 0 or not _from_shadow(metric)
+            if stage.mirror > 0 or metric in named or not _from_shadow(metric)
         )
+
+    def harmful(self, stage: Stage) -> frozenset[str]:
+        """
+        Return the criteria of which a critical verdict takes *stage* back.
+
+        They are those it requires, the hard facts, and those the host registered
+        itself: a built-in one that no rule asks about does not.
+        """
+        own = {
+            name
+            for name, criterion in self.plugins.criteria.items()
+            if not type(criterion).__module__.startswith("legion.")
+            or name not in METRICS
+        }
+        return self.criteria & (frozenset(self.required(stage)) | HARD_FACTS | own)
 
     def decide(
         self, report: Report, state: RolloutState, *, dwell: bool = True
@@ -131,8 +168,9 @@ class Ladder:
                 )
         if not self._rolls_back_on_critical(state):
             return None
+        harmful = self.harmful(self.plan.stage(state.stage)) if state.stage else ()
         for verdict in report.verdicts:
-            if verdict.level is Level.CRITICAL:
+            if verdict.level is Level.CRITICAL and verdict.criterion in harmful:
                 code = f"critical:{verdict.criterion}"
                 return self._retreat(code, verdict.reason, report, state)
         return None
@@ -167,22 +205,37 @@ class Ladder:
     def _climb(self, report: Report, state: RolloutState, *, dwell: bool) -> Decision:
         stage = self.plan.stage(state.stage)
         missing = self.missing(stage, state, report.at_s)
-        unmet = tuple(_unmet(state.findings, stage))
-        waits = tuple(self._waits(stage, state)) if dwell else ()
-        for code, reasons in (
-            ("missing_evidence", tuple(f"{m}: not measured" for m in missing)),
-            ("dwell", waits),
-            ("validation", tuple(finding.reason for finding in unmet)),
-        ):
+        holds = (
+            ("missing_evidence", tuple(self._why_missing(missing, state))),
+            ("dwell", tuple(_waits(stage, state)) if dwell else ()),
+            ("validation", tuple(_unmet(state.findings, stage))),
+            ("rehearsal", tuple(self._unrehearsed(state))),
+            ("damaged_registry", (self.damage,) if self.damage else ()),
+        )
+        for code, reasons in holds:
             if reasons:
                 reason = "; ".join(reasons)
-                if code == "dwell" and missing:
-                    continue
                 return self._say(Move.HOLD, code, reason, report, state, missing)
         following = self.next_stage(stage.name)
         if following is None:
             return self._complete(report, state)
         return self._advance(report, state, "advance", f"{stage.name} is proven")
+
+    def _why_missing(
+        self, missing: tuple[str, ...], state: RolloutState
+    ) -> Iterator[str]:
+        reasons = {
+            finding.metric: finding.reason
+            for finding in state.findings.values()
+            if finding.missing is not None and finding.reason
+        }
+        for metric in missing:
+            yield reasons.get(metric, f"{metric}: no verdict yet")
+
+    def _unrehearsed(self, state: RolloutState) -> Iterator[str]:
+        if self.rehearsal_within_s(state.stage) and state.rehearsed_s is None:
+            why = state.rehearsal or "not tried yet"
+            yield f"the rollback is not rehearsed: {why}"
 
     def missing(
         self, stage: Stage, state: RolloutState, at_s: float
@@ -207,26 +260,13 @@ class Ladder:
             or (metric in self.criteria and metric not in judged)
         )
 
-    def _waits(self, stage: Stage, state: RolloutState) -> Iterable[str]:
-        if stage.dwell_s is not None and state.observed_s < stage.dwell_s:
-            yield (
-                f"observed {_hours(state.observed_s)} of {_hours(stage.dwell_s)}"
-                f" in {stage.name}"
-            )
-        unbroken_s = stage.unbroken_for_s
-        if unbroken_s is not None and state.unbroken_s < unbroken_s:
-            yield (
-                f"healthy without a break for {_hours(state.unbroken_s)} of"
-                f" {_hours(unbroken_s)}"
-            )
-        if self.rehearsal_within_s(stage.name) and state.rehearsed_s is None:
-            yield f"the rollback is not rehearsed ({state.reason})"
-
     def _advance(
         self, report: Report, state: RolloutState, code: str, reason: str
     ) -> Decision:
         following = self.next_stage(state.stage)
         assert following is not None
+        if self.damage:
+            return self._say(Move.HOLD, "damaged_registry", self.damage, report, state)
         exposure = self.exposure(following).without(state.off)
         change = Change(
             target=f"rollout:{self.plan.name}",
@@ -267,7 +307,7 @@ class Ladder:
         self, decision: Decision, report: Report, state: RolloutState, plugins: Plugins
     ) -> Decision:
         """Return *decision*, or a lower one where a chooser asks for it."""
-        if not state.stage or state.status.over:
+        if state.status.over or decision.move in {Move.ROLL_BACK, Move.FREEZE}:
             return decision
         names = ["", *(stage.name for stage in self.plan.stages)]
         wanted = names.index(decision.to)
@@ -284,7 +324,7 @@ class Ladder:
                 lowest, reason = place, why
         if lowest == wanted:
             return decision
-        if names[lowest] == state.stage:
+        if lowest >= names.index(state.stage):
             return self._say(Move.HOLD, "chosen", reason, report, state)
         return self.retreat("chosen", reason, state, to=names[lowest], report=report)
 
@@ -348,9 +388,10 @@ class Ladder:
         state: RolloutState,
         missing: tuple[str, ...] = (),
     ) -> Decision:
-        applicable: Collection[str] = (
-            self.required(self.plan.stage(state.stage)) if state.stage else ()
-        )
+        applicable: set[str] = set()
+        if state.stage:
+            stage = self.plan.stage(state.stage)
+            applicable = {*self.required(stage), *self.harmful(stage)}
         return Decision(
             move=move,
             code=code,
@@ -359,6 +400,7 @@ class Ladder:
             stage=state.stage,
             to=state.stage,
             at_s=report.at_s,
+            version=state.version,
             findings=tuple(state.findings.values()),
             missing=missing,
             not_applicable=tuple(
@@ -368,20 +410,29 @@ class Ladder:
         )
 
 
-def _digest_in(registry: Snapshots | None, name: str) -> str | None:
-    if registry is None or not name:
-        return None
-    try:
-        return registry.resolve(name)
-    except SnapshotNotFoundError:
-        return None
-
-
-def _unmet(findings: Mapping[str, Finding], stage: Stage) -> Iterable[Finding]:
+def _unmet(findings: Mapping[str, Finding], stage: Stage) -> Iterator[str]:
     for rule in stage.validate:
+        if rule.rehearsal is not None:
+            continue
         finding = findings.get(f"{VALIDATE}{rule}")
-        if finding is not None and not finding.met and finding.missing is None:
-            yield finding
+        if finding is None:
+            yield f"{rule}: nothing was seen yet"
+        elif not finding.met:
+            yield finding.reason
+
+
+def _waits(stage: Stage, state: RolloutState) -> Iterator[str]:
+    if stage.dwell_s is not None and state.observed_s < stage.dwell_s:
+        yield (
+            f"observed {_hours(state.observed_s)} of {_hours(stage.dwell_s)}"
+            f" in {stage.name}"
+        )
+    unbroken_s = stage.unbroken_for_s
+    if unbroken_s is not None and state.unbroken_s < unbroken_s:
+        yield (
+            f"healthy without a break for {_hours(state.unbroken_s)} of"
+            f" {_hours(unbroken_s)}"
+        )
 
 
 def _from_shadow(metric: str) -> bool:

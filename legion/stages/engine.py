@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from threading import RLock
 
 import attrs
 
+from ..exceptions import LegionError, StateError
 from ..model import (
     Change,
     Clock,
@@ -24,17 +26,25 @@ from ..model import (
 from ..plugins import Plugins
 from ..store import Database
 from ..telemetry import SystemClock, Telemetry
+from .advance import Advance
 from .decide import Ladder
 from .exposure import Exposure
 from .learn import Learner
 from .mirror import Mirror
-from .moves import Moves
-from .persistence import StateFile
+from .persistence import StateFile, SupersededError
 from .plan import Plan
 from .pointer import Pointer
+from .rehearsal import Rehearsal
+from .retreat import Retreat
 from .splitter import Splitter
 from .state import RolloutState, Status
 from .traffic import Traffic
+from .world import World
+
+
+logger = logging.getLogger("legion")
+
+_TRIES = 5
 
 
 class StageEngine:
@@ -77,7 +87,7 @@ class StageEngine:
         database = state if isinstance(state, Database) else self._owned
         assert database is not None
         self._lock = RLock()
-        self._ladder = Ladder.of(plan, self.plugins, registry)
+        self._ladder = Ladder(plan=plan, plugins=self.plugins, registry=registry)
         self._learner = Learner(self._ladder)
         self.traffic = Traffic(
             self._ladder.baseline,
@@ -92,9 +102,14 @@ class StageEngine:
             traffic=self.traffic,
             journal=journal,
         )
-        self._moves = Moves(
-            self._ladder, self._pointer, self.plugins, registry, self.clock
+        world = World(plan, self.plugins, registry)
+        parts = (self._ladder, self._pointer, world, self.clock)
+        self._advance = Advance(*parts)
+        self._retreat = Retreat(*parts)
+        self._rehearsal = Rehearsal(
+            *parts, advance=self._advance, retreat=self._retreat
         )
+        self._unkept: list[tuple[Observation, Report]] = []
         # Handed out as they are: the hot path pays for no second call.
         self.assign = self.traffic.assign
         self.assign_many = self.traffic.assign_many
@@ -102,7 +117,6 @@ class StageEngine:
         self.trial = self.traffic.trial
         self.run = self.traffic.run
         self.run_sync = self.traffic.run_sync
-        self.poll()
 
     def __enter__(self) -> StageEngine:
         return self
@@ -127,15 +141,44 @@ class StageEngine:
 
     def learn(self, observation: Observation, report: Report) -> None:
         """
-        Take an observation and the report on it into account.
+        Take an observation and the report on it into account, in memory.
 
-        Raises:
-            StateError: The state file cannot be written; nothing was learned.
+        `commit` writes it down before anything goes forward, and a retreat waits for no
+        write.
         """
         with self._lock:
-            criteria = self.plugins.criteria
-            state = self._learner.learn(self.state, observation, report, criteria)
-            self._pointer.save(state, durable=False)
+            self._unkept.append((observation, report))
+            self._take(observation, report)
+
+    def _take(self, observation: Observation, report: Report) -> None:
+        criteria = self.plugins.criteria
+        self._pointer.state = self._learner.learn(
+            self.state, observation, report, criteria
+        )
+
+    def _keep(self) -> None:
+        """Write down what was learned, on top of what others have learned."""
+        for _ in range(_TRIES):
+            try:
+                self._pointer.teach()
+            except SupersededError:
+                self._adopt()
+            else:
+                self._unkept.clear()
+                return
+        msg = "other processes keep writing; run one that turns the wheel"
+        raise StateError(self.plan.name, msg)
+
+    def _adopt(self) -> None:
+        """Read what others wrote, and learn again what is not in it."""
+        entry = self.state.entry
+        if not self._pointer.refresh():
+            return
+        self._learner.forget()
+        if self.state.entry != entry:
+            self._unkept.clear()
+        for observation, report in self._unkept:
+            self._take(observation, report)
 
     def decide(self, report: Report) -> Decision:
         """
@@ -179,10 +222,24 @@ class StageEngine:
         if decision.move is Move.ROLL_BACK:
             return self._back(decision)
         with self._lock:
+            self._keep()
             if decision.move is Move.ADVANCE and decision.change is not None:
-                return self._moves.forward(decision, decision.change, ruling)
+                outcome = self._advance.forward(decision, decision.change, ruling)
+                self._unkept.clear()
+                return outcome
             self._mark(decision)
         return None
+
+    def latch(self, decision: Decision) -> None:
+        """
+        Make users safe from what *decision* takes back, before anything else is done.
+
+        For a retreat to the baseline: in memory at once, then in the state file if that
+        can be written. For anything else, nothing.
+        """
+        if decision.move is Move.ROLL_BACK and not decision.to:
+            self._pointer.latch(_sayable(decision.reason))
+            self._pointer.pull()
 
     def rollback(self, reason: str, *, code: str = "by_hand") -> Outcome:
         """
@@ -192,29 +249,44 @@ class StageEngine:
             reason: Why, for the journal.
             code: Stable word for programs.
         """
+        reason = _sayable(reason)
         return self._back(self._ladder.retreat(code, reason, self.state))
 
     def _back(self, decision: Decision) -> Outcome:
-        # Users are safe before anybody is waited for.
-        if not decision.to:
-            self._pointer.latch(decision.reason)
+        # Users are safe, and the file says so, before anybody is waited for.
+        self.latch(decision)
         with self._lock:
-            return self._moves.back(decision)
+            refused = self._not_lower(decision) if decision.to else None
+            if refused is not None and decision.change is not None:
+                return self._advance.not_done(decision, decision.change, *refused)
+            self._unkept.clear()
+            return self._retreat.back(decision)
+
+    def _not_lower(self, decision: Decision) -> tuple[str, str] | None:
+        """Return why a retreat to a stage is none, or is not about this state."""
+        stale = self._advance.stale(decision)
+        if stale is not None:
+            return stale
+        index = self.plan.index
+        here = self.state.stage
+        if not here or index(decision.to) >= index(here):
+            return "not_lower", f"{decision.to} is not below {here or 'the baseline'}"
+        return None
 
     def _mark(self, decision: Decision) -> None:
         """Write down where the ladder stands; only a change of status is a write."""
         state = self.state
         status = {
-            Move.FREEZE: Status.FROZEN,
-            Move.ADVANCE: Status.COMPLETE,
-        }.get(decision.move, state.status)
-        if decision.move is Move.HOLD and state.status is Status.FROZEN:
-            status = Status.RUNNING
-        if status is not state.status:
-            moved = attrs.evolve(state, status=status, reason=decision.reason)
-            self._pointer.save(moved, decision, durable=True)
-        else:
+            (Move.FREEZE, Status.RUNNING): Status.FROZEN,
+            (Move.ADVANCE, Status.RUNNING): Status.COMPLETE,
+            (Move.ADVANCE, Status.FROZEN): Status.COMPLETE,
+            (Move.HOLD, Status.FROZEN): Status.RUNNING,
+        }.get((decision.move, state.status), state.status)
+        if status is state.status or self._advance.stale(decision) is not None:
             self._pointer.record(decision, durable=False)
+            return
+        moved = attrs.evolve(state, status=status, reason=decision.reason)
+        self._pointer.save(moved, decision, durable=True)
 
     def pause(self, reason: str) -> Decision:
         """Stop the ladder until `resume`; going back stays possible."""
@@ -231,8 +303,16 @@ class StageEngine:
         Raises:
             LegionError: No stage of the plan has a feature of that name.
         """
+        names = frozenset(features)
+        known = {name for stage in self.plan.stages for name in stage.features}
+        if unknown := sorted(names - known):
+            there = ", ".join(sorted(known)) or "none; this plan has no features"
+            msg = f"deactivate: got {', '.join(unknown)}; write one of {there}"
+            raise LegionError(msg)
+        self._pointer.switch_off(names)
+        self._pointer.pull()
         with self._lock:
-            return self._moves.switch_off(frozenset(features), reason)
+            return self._retreat.switch_off(names, _sayable(reason))
 
     @property
     def rehearsal(self) -> Change | None:
@@ -251,7 +331,7 @@ class StageEngine:
             StateError: The result could not be written down.
         """
         with self._lock:
-            return self._moves.rehearse(change, ruling)
+            return self._rehearsal.run(change, ruling)
 
     def poll(self) -> None:
         """
@@ -261,13 +341,19 @@ class StageEngine:
             StateError: The state file cannot be read.
         """
         with self._lock:
-            self._pointer.refresh()
-            self._moves.finish()
-            self._moves.settle()
+            self._adopt()
+            if self.state.status is Status.READY:
+                self._ladder.look()
+            try:
+                self._retreat.finish()
+                self._advance.settle()
+            except SupersededError:
+                # Another process was faster; the next poll sees what it did.
+                logger.debug("%s was moved on by another process", self.plan.name)
 
     def _by_hand(self, to: Status, allowed: set[Status], reason: str) -> Decision:
         with self._lock:
-            state = self.state
+            state, reason = self.state, _sayable(reason)
             decision = Decision(
                 move=Move.HOLD,
                 code=to.value if state.status in allowed else "not_now",
@@ -280,6 +366,7 @@ class StageEngine:
                 stage=state.stage,
                 to=state.stage,
                 at_s=self.clock.plan(),
+                version=state.version,
             )
             if state.status in allowed:
                 moved = attrs.evolve(state, status=to, reason=reason)
@@ -287,3 +374,8 @@ class StageEngine:
             else:
                 self._pointer.record(decision, durable=False)
             return decision
+
+
+def _sayable(reason: object) -> str:
+    """Return *reason* as text that can be written down, whatever it is."""
+    return str(reason).encode("utf-8", "backslashreplace").decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Mapping
 from typing import cast
 
@@ -13,6 +15,8 @@ from ..model import Arm
 from .plan import Feature, Plan
 from .splitter import threshold_of
 
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 OFF = Feature(enabled=False)
 """What a feature is where nothing enables it."""
@@ -72,12 +76,24 @@ class Exposure:
             features=found.features,
         )
 
+    @property
+    def wanted_code(self) -> str:
+        """Digest or version of the code that is to be live."""
+        return self.code.get(Arm.CANDIDATE if self.stage else Arm.CONTROL, "")
+
+    @property
+    def live_code(self) -> str | None:
+        """The same, where a registry holds it and it therefore is a digest."""
+        return self.wanted_code if _DIGEST.fullmatch(self.wanted_code) else None
+
     def feature(self, name: str, arm: Arm) -> Feature:
         """Return the flag and settings of a feature as *arm* has it."""
         return OFF if arm is Arm.CONTROL else self.features.get(name, OFF)
 
     def without(self, names: frozenset[str]) -> Exposure:
         """Return the same with some features switched off."""
+        if names.isdisjoint(self.features):
+            return self
         features = {
             name: attrs.evolve(feature, enabled=feature.enabled and name not in names)
             for name, feature in self.features.items()

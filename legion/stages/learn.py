@@ -26,7 +26,11 @@ class Learner:
 
     ladder: Ladder
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
-    _stage: str = attrs.field(init=False, default="")
+    _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
+
+    def forget(self) -> None:
+        """Take up the evidence from the state again: somebody else has written it."""
+        self._holds = None
 
     def learn(
         self,
@@ -37,9 +41,10 @@ class Learner:
     ) -> RolloutState:
         """Return the state after *observation* and the report on it."""
         if not state.stage:
-            return attrs.evolve(state, last_s=observation.at_s)
+            return attrs.evolve(state, last_s=observation.at_s, turn=state.turn + 1)
         stage = self.ladder.plan.stage(state.stage)
         self._load(state, stage, criteria)
+        self._holds = None  # Whatever happens in between, it is half learned.
         standings = _standings(state, report)
         required = self.ladder.required(stage)
         window = _with_derived(
@@ -57,8 +62,10 @@ class Learner:
             if name in required
         )
         clean_s = passed_s if report.level is not None else 0.0
+        self._holds = (state.entry, state.turn + 1)
         return attrs.evolve(
             state,
+            turn=state.turn + 1,
             last_s=observation.at_s,
             observed_s=state.observed_s + passed_s,
             unbroken_s=0.0 if unhealthy else state.unbroken_s + clean_s,
@@ -77,10 +84,8 @@ class Learner:
     def _load(
         self, state: RolloutState, stage: Stage, criteria: Mapping[str, Criterion]
     ) -> None:
-        fresh = self._stage != stage.name or not state.findings
-        if self._evidence and not fresh:
+        if self._holds == (state.entry, state.turn):
             return
-        self._stage = stage.name
         rules: dict[str, Rule] = {}
         for trigger in self.ladder.plan.triggers:
             if trigger.rule.metric in self.ladder.required(stage):
@@ -137,7 +142,12 @@ def _with_derived(
 ) -> Window:
     """Add what the report itself says: how many verdicts turned bad, and so on."""
     judged = [verdict for verdict in report.verdicts if verdict.level is not None]
-    counts = {"rollbacks": Count(0), "unplanned_rollbacks": Count(0)}
+    # Said once a stage: the windows of a stage are added up.
+    first = state.turn == 0
+    counts = {
+        "rollbacks": Count(state.rollbacks if first else 0),
+        "unplanned_rollbacks": Count(state.unplanned if first else 0),
+    }
     gauges: dict[str, Gauge] = {}
     if judged:
         turned = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from collections.abc import Iterable
+
 import attrs
 
 from .. import canonical
@@ -18,12 +20,17 @@ from .state import RolloutState
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rollout (
     plan TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS lesson (
+    plan TEXT PRIMARY KEY, entry INTEGER NOT NULL, turn INTEGER NOT NULL,
+    body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS exposure (
     digest TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS plan (
     digest TEXT PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS latch (
     plan TEXT PRIMARY KEY, reason TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS off (
+    plan TEXT NOT NULL, feature TEXT NOT NULL, PRIMARY KEY (plan, feature));
 """
 
 
@@ -64,8 +71,10 @@ class StateFile:
     """
     Loads and saves one plan's rollout.
 
-    A save compares the version it is based on and refuses to write over a newer one.
-    The latch is apart from it: it can only be set, by anyone, at any time.
+    A move and what is learned are rows of their own. Each is saved over the one it is
+    based on, and refused where somebody else has written since. What goes back is apart
+    from both: the latch and the features that are off can only be set, by anyone, at
+    any time.
 
     Args:
         database: The open state file.
@@ -91,9 +100,22 @@ class StateFile:
     def load(self) -> RolloutState | None:
         """Return the newest state, or None before the first save."""
         rows = self.database.read(
-            "SELECT body FROM rollout WHERE plan = ?", (self.plan,)
+            "SELECT rollout.body, lesson.body FROM rollout JOIN lesson USING (plan)"
+            " WHERE plan = ?",
+            (self.plan,),
         )
-        return RolloutState.from_json(json.loads(rows[0][0])) if rows else None
+        if not rows:
+            return None
+        moved, learned = map(json.loads, rows[0])
+        return RolloutState.from_json({**learned, **moved})
+
+    def versions(self) -> tuple[int, int]:
+        """Return the newest version and turn, or zeros before the first save."""
+        rows = self.database.read(
+            "SELECT version, turn FROM rollout JOIN lesson USING (plan) WHERE plan = ?",
+            (self.plan,),
+        )
+        return (rows[0][0], rows[0][1]) if rows else (0, 0)
 
     def save(
         self,
@@ -103,14 +125,14 @@ class StateFile:
         exposure: Exposure | None = None,
     ) -> RolloutState:
         """
-        Write *state* as the next version and return it as written.
+        Write a move: *state* as the next version. Return it as written.
 
         Raises:
-            SupersededError: Somebody else has written since *state* was read.
+            SupersededError: Somebody else has moved since *state* was read.
             StateError: The file cannot be written.
         """
         following = attrs.evolve(state, version=state.version + 1)
-        body = canonical.dumps(following.to_json())
+        body = canonical.dumps(following.position())
         with self.database.transaction(durable=durable) as connection:
             if exposure is not None:
                 connection.execute(
@@ -129,12 +151,48 @@ class StateFile:
                     (following.version, body, self.plan, state.version),
                 )
             if done.rowcount != 1:
-                msg = (
-                    f"rollout {self.plan!r} was moved on by another process;"
-                    " read it again and decide anew"
+                raise self._superseded()
+            if following.entry in {0, following.version}:  # A new stage: start anew.
+                connection.execute(
+                    "INSERT OR REPLACE INTO lesson VALUES (?, ?, ?, ?)",
+                    (
+                        self.plan,
+                        following.entry,
+                        following.turn,
+                        canonical.dumps(following.lesson()),
+                    ),
                 )
-                raise SupersededError(str(self.database.path), msg)
         return following
+
+    def teach(self, state: RolloutState, *, after: int) -> None:
+        """
+        Write what *state* has learned in its stage since turn *after*.
+
+        Raises:
+            SupersededError: Somebody else has learned or moved on since then.
+            StateError: The file cannot be written.
+        """
+        with self.database.transaction(durable=False) as connection:
+            done = connection.execute(
+                "UPDATE lesson SET turn = ?, body = ?"
+                " WHERE plan = ? AND entry = ? AND turn = ?",
+                (
+                    state.turn,
+                    canonical.dumps(state.lesson()),
+                    self.plan,
+                    state.entry,
+                    after,
+                ),
+            )
+            if done.rowcount != 1:
+                raise self._superseded()
+
+    def _superseded(self) -> SupersededError:
+        msg = (
+            f"rollout {self.plan!r} was moved on by another process;"
+            " read it again and decide anew"
+        )
+        return SupersededError(str(self.database.path), msg)
 
     def exposure(self, digest: str) -> Exposure:
         """
@@ -169,3 +227,18 @@ class StateFile:
             "SELECT reason, at FROM latch WHERE plan = ?", (self.plan,)
         )
         return Latch(reason=rows[0][0], at=rows[0][1]) if rows else None
+
+    def switch_off(self, features: Iterable[str]) -> None:
+        """Set features off, durably and for good."""
+        with self.database.transaction(durable=True) as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO off VALUES (?, ?)",
+                [(self.plan, feature) for feature in sorted(features)],
+            )
+
+    def off(self) -> frozenset[str]:
+        """Return the features that were set off."""
+        rows = self.database.read(
+            "SELECT feature FROM off WHERE plan = ?", (self.plan,)
+        )
+        return frozenset(row[0] for row in rows)

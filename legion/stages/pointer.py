@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from collections.abc import Iterable
 from threading import Lock
 
 import attrs
@@ -12,7 +13,7 @@ from ..exceptions import StateError
 from ..model import Log, Noun
 from .decide import Ladder
 from .exposure import Exposure
-from .persistence import StateFile
+from .persistence import StateFile, SupersededError
 from .state import RolloutState, Status
 from .traffic import Traffic
 
@@ -26,18 +27,21 @@ class Pointer:
     What is live, in memory and in the state file.
 
     Attributes:
-        state: The state as last written or read.
+        state: The state as last written or read, with all that was learned since.
         latched: Why everybody has the baseline for good, or None.
+        off: Features that are off for good.
     """
 
     state: RolloutState
+    _ladder: Ladder = attrs.field(alias="ladder")
     _file: StateFile = attrs.field(alias="file")
     _traffic: Traffic = attrs.field(alias="traffic")
-    _baseline: Exposure = attrs.field(alias="baseline")
     _journal: Log | None = attrs.field(alias="journal")
     latched: str | None = attrs.field(init=False, default=None)
+    off: frozenset[str] = attrs.field(init=False, factory=frozenset)
+    _turn: int = attrs.field(init=False, default=0)
+    _written: bool = attrs.field(init=False, default=True)
     _swap: Lock = attrs.field(init=False, factory=Lock)
-    _seen: int = attrs.field(init=False, default=-1)
 
     @classmethod
     def open(
@@ -49,30 +53,22 @@ class Pointer:
         Raises:
             StateError: The file holds another plan of this name, or is damaged.
         """
-        plan, baseline = ladder.plan, ladder.baseline
-        state = file.load()
-        if state is not None and state.plan_digest != plan.digest:
-            msg = (
-                f"holds another plan named {plan.name!r}; write a new name under"
-                " `plan:`, or go on with the plan it was started with"
-            )
-            raise StateError(str(file.database.path), msg)
+        plan = ladder.plan
         fresh = RolloutState(
-            plan=plan.name, plan_digest=plan.digest, exposure=baseline.digest
+            plan=plan.name, plan_digest=plan.digest, exposure=ladder.baseline.digest
         )
-        pointer = cls(
-            state or fresh,
-            file=file,
-            traffic=traffic,
-            baseline=baseline,
-            journal=journal,
-        )
-        if state is None:
-            file.remember(plan)
-            pointer.save(fresh, durable=True, exposure=baseline)
-        else:
-            pointer.show(file.exposure(state.exposure))
+        pointer = cls(fresh, ladder=ladder, file=file, traffic=traffic, journal=journal)
+        if file.load() is None:
+            pointer._begin()
+        pointer.refresh()
         return pointer
+
+    def _begin(self) -> None:
+        try:
+            self._file.remember(self._ladder.plan)
+            self.save(self.state, durable=True, exposure=self._ladder.baseline)
+        except SupersededError:
+            logger.debug("another process began %s", self._ladder.plan.name)
 
     @property
     def shown(self) -> Exposure:
@@ -87,15 +83,17 @@ class Pointer:
         exposure: Exposure | None = None,
     ) -> None:
         """
-        Write *state* and the records of *nouns* in one transaction, then show it.
+        Write a move and the records of *nouns* in one transaction, then show it.
 
         Raises:
-            SupersededError: Another process has written since.
+            SupersededError: Another process has moved since.
             StateError: The file cannot be written; what is shown stays as it is.
         """
         with self._file.database.transaction(durable=durable):
             written = self._file.save(state, durable=durable, exposure=exposure)
             self.record(*nouns, durable=durable)
+        if written.entry in {0, written.version}:
+            self._turn = written.turn
         self.state = written
         if exposure is not None:
             self.show(exposure)
@@ -106,26 +104,53 @@ class Pointer:
             for noun in nouns:
                 self._journal.append(noun, durable=durable)
 
+    def teach(self) -> None:
+        """
+        Write what was learned since the last time.
+
+        Raises:
+            SupersededError: Another process has learned or moved since.
+            StateError: The file cannot be written.
+        """
+        if self.state.turn != self._turn:
+            self._file.teach(self.state, after=self._turn)
+            self._turn = self.state.turn
+
     def show(self, exposure: Exposure) -> None:
         """Let requests see *exposure*, unless the latch is pulled."""
         with self._swap:
             if self.latched is None:
-                self._traffic.exposure = exposure
+                self._traffic.exposure = exposure.without(self.off)
+
+    # What goes back: in memory first, then in the file; it can only be set.
 
     def latch(self, reason: str) -> None:
         """Give everybody the baseline, in memory and for good; waits for nothing."""
         with self._swap:
             if self.latched is None:
                 self.latched = reason
-            self._traffic.exposure = self._baseline
+                self._written = False
+            self._traffic.exposure = self._ladder.baseline
+
+    def switch_off(self, features: Iterable[str]) -> None:
+        """Switch features off, in memory and for good; waits for nothing."""
+        with self._swap:
+            self.off |= frozenset(features)
+            self._written = False
+            self._traffic.exposure = self._traffic.exposure.without(self.off)
 
     def pull(self) -> bool:
-        """Write the latch to the state file; False, and logged, where that fails."""
+        """Write what goes back to the file; False, and logged, where that fails."""
+        if self._written:
+            return True
         try:
-            self._file.pull(self.latched or "")
+            if self.latched is not None:
+                self._file.pull(self.latched)
+            self._file.switch_off(self.off)
         except StateError:
-            logger.warning("the rollback is in force but not on disk", exc_info=True)
+            logger.warning("going back is in force but not on disk", exc_info=True)
             return False
+        self._written = True
         return True
 
     def refresh(self) -> bool:
@@ -133,21 +158,45 @@ class Pointer:
         Adopt what another process has written; True if anything is new.
 
         Raises:
-            StateError: The file cannot be read.
+            StateError: The file cannot be read; nothing was adopted but what goes back.
         """
-        version = self._file.database.data_version()
-        if version == self._seen:
-            return False
-        self._seen = version
         latch = self._file.latch()
         if latch is not None and self.latched is None:
             self.latch(latch.reason)
+            self._written = True
+        off = self._file.off()
+        if not off <= self.off:
+            self.switch_off(off)
+        if self._file.versions() == (self.state.version, self._turn):
+            return False
         state = self._file.load()
-        if state is None or state.version <= self.state.version:
-            return latch is not None
-        self.state = state
+        if state is None:
+            return False
+        self._refuse_stranger(state)
         if state.status is Status.ROLLED_BACK:
             self.latch(state.reason)
-        elif state.exposure:
-            self.show(self._file.exposure(state.exposure))
+        elif state.version != self.state.version:
+            self.show(self._exposure_of(state))
+        self.state, self._turn = state, state.turn
         return True
+
+    def _exposure_of(self, state: RolloutState) -> Exposure:
+        now = self._ladder.exposure(state.stage).without(state.off)
+        if now.digest == state.exposure:
+            return now
+        try:
+            return self._file.exposure(state.exposure)
+        except StateError:
+            logger.warning(
+                "nobody gets the candidate until it can be read", exc_info=True
+            )
+            return self._ladder.baseline
+
+    def _refuse_stranger(self, state: RolloutState) -> None:
+        plan = self._ladder.plan
+        if state.plan_digest != plan.digest:
+            msg = (
+                f"holds another plan named {plan.name!r}; write a new name under"
+                " `plan:`, or go on with the plan it was started with"
+            )
+            raise StateError(str(self._file.database.path), msg)

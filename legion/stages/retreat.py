@@ -1,86 +1,264 @@
-"""Going back: the steps of a rollback, each timed, each verified by digest."""
+"""Going back: visible first, then durable, then verified; never asked about."""
 
 from __future__ import annotations
 
 import logging
 
-from collections.abc import Callable, Sequence
-
 import attrs
 
-from ..exceptions import SnapshotError
-from ..model import Clock, Snapshots, Step
+from ..exceptions import LegionError, StateError
+from ..model import Change, Clock, Decision, Outcome
+from .decide import Ladder
+from .exposure import Exposure
+from .pointer import Pointer
+from .procedure import Procedure
+from .state import RolloutState, Status
+from .world import World
 
 
 logger = logging.getLogger("legion")
 
+_RETRY_S = (1.0, 60.0)
+"""Shortest and longest machine time between two tries to finish a retreat."""
+
 
 @attrs.define(eq=False)
-class Procedure:
+class Retreat:
     """
-    Runs steps one after the other, whatever becomes of each.
-
-    A step that raises is written down and logged, and the next one runs all the same:
-    half a retreat is better than none.
+    Takes one rollout back, and finishes what a crash or another process left open.
 
     Attributes:
-        steps: What was done so far.
+        ladder: What each stage exposes.
+        pointer: What is live.
+        world: What must agree with it.
+        clock: Machine time for the deadlines.
     """
 
+    ladder: Ladder
+    pointer: Pointer
+    world: World
     clock: Clock
-    steps: list[Step] = attrs.field(factory=list)
-    _began_s: float = attrs.field(init=False)
+    _finished: bool = attrs.field(init=False, default=False)
+    _wait_s: float = attrs.field(init=False, default=0.0)
+    _next_s: float = attrs.field(init=False, default=float("-inf"))
+    _unwritten: Decision | None = attrs.field(init=False, default=None)
 
-    def __attrs_post_init__(self) -> None:
-        self._began_s = self.clock.machine()
+    def back(self, decision: Decision) -> Outcome:
+        """
+        Go back to ``decision.to``; "" is the baseline, and final.
 
-    @property
-    def took_s(self) -> float:
-        """Machine time since the procedure began, in seconds."""
-        return self.clock.machine() - self._began_s
-
-    @property
-    def ok(self) -> bool:
-        """Whether every step did what it had to."""
-        return all(step.ok for step in self.steps)
-
-    def step(self, name: str, act: Callable[[], str]) -> None:
-        """Run *act*, which returns what it found or raises."""
-        began_s = self.clock.machine()
+        The latch is in force already: whoever pulls it does so before waiting for a
+        turn here.
+        """
+        final = not decision.to
+        exposure = self.ladder.exposure(decision.to).without(self.pointer.off)
+        state = self.pointer.state
+        if final and state.status is Status.ROLLED_BACK and not state.unsettled:
+            self._unwritten = None
+            return self._standing(decision, exposure)
+        if not final:
+            self.pointer.show(exposure)
+        procedure = self.procedure(exposure)
+        outcome = self._outcome(decision, procedure, exposure)
+        moved = self._moved(decision, outcome, exposure)
+        nouns = (decision, *(() if decision.change is None else (decision.change,)))
         try:
-            detail, ok = act(), True
-        except Exception as error:
-            logger.warning("rollback step %s failed", name, exc_info=True)
-            detail, ok = f"{type(error).__name__}: {error}", False
-        took_s = self.clock.machine() - began_s
-        self.steps.append(Step(name=name, ok=ok, took_s=took_s, detail=detail))
+            self.pointer.save(moved, *nouns, outcome, durable=True, exposure=exposure)
+            self._unwritten = None
+        except (StateError, ValueError):
+            logger.warning("going back is done but not written down", exc_info=True)
+            self._unwritten = decision
+        logger.info("%s: %s", self.ladder.plan.name, outcome.reason)
+        return outcome
 
+    def procedure(self, exposure: Exposure) -> Procedure:
+        """Bring the world to *exposure*, by the steps that the plan names."""
+        procedure = Procedure(self.clock)
+        steps = self.ladder.plan.rollback.steps
+        routed = self.pointer.state.routed
+        procedure.step(
+            "route_to_baseline", lambda: self.world.route(exposure, routed=routed)
+        )
+        if self.world.registry is not None and "restore_registry" in steps:
+            procedure.step("restore_registry", lambda: self._restore(exposure))
+        if not exposure.stage:
+            procedure.step("deactivate_features", self._features_off)
+        procedure.step("validate", lambda: self._validate(exposure))
+        return procedure
 
-def restore(registry: Snapshots, name: str) -> str:
-    """
-    Restore the snapshot *name* and read back that it is the live one.
+    def _restore(self, exposure: Exposure) -> str:
+        if self.ladder.damage and exposure.live_code is None:
+            raise LegionError(self.ladder.damage)
+        return self.world.swap_code(exposure)
 
-    Raises:
-        SnapshotError: It is missing or damaged, or another digest is live afterwards.
-    """
-    wanted = registry.resolve(name)
-    registry.restore(name)
-    live = registry.active()
-    if live != wanted:
-        msg = f"restored {name} as {wanted[:12]}, and {live[:12] or 'nothing'} is live"
-        raise SnapshotError(msg)
-    return f"{name} is live as {live[:12]}"
+    def _features_off(self) -> str:
+        on = [name for name, one in self.pointer.shown.features.items() if one.enabled]
+        if on and self.pointer.latched is not None:
+            msg = f"still enabled: {', '.join(on)}"
+            raise LegionError(msg)
+        return "no user has a feature of the candidate"
 
+    def _validate(self, exposure: Exposure) -> str:
+        shown = self.pointer.shown.digest
+        if shown != exposure.digest:
+            msg = f"users see {shown[:12]}, not {exposure.digest[:12]}"
+            raise LegionError(msg)
+        return f"users see {shown[:12]}, {self.world.verify(exposure)}"
 
-def verified(pairs: Sequence[tuple[str, str, str]]) -> str:
-    """
-    Compare digests, each as (what, wanted, live).
+    def _moved(
+        self, decision: Decision, outcome: Outcome, exposure: Exposure
+    ) -> RolloutState:
+        state = self.pointer.state
+        again = state.status is Status.ROLLED_BACK
+        by_itself = decision.code.startswith(("trigger:", "critical:"))
+        counted = attrs.evolve(
+            state,
+            rollbacks=state.rollbacks + (not again),
+            unplanned=state.unplanned + (by_itself and not again),
+        )
+        if decision.to:
+            return counted.entered(
+                decision.to, exposure.digest, decision.reason, control=True
+            )
+        return attrs.evolve(
+            counted,
+            status=Status.ROLLED_BACK,
+            stage="",
+            exposure=exposure.digest,
+            in_doubt=None,
+            mover="",
+            unsettled=not outcome.verified,
+            reason=outcome.reason,
+        )
 
-    Raises:
-        ValueError: One of them differs.
-    """
-    for what, wanted, live in pairs:
-        if wanted != live:
-            msg = f"{what} is {live[:12] or 'nothing'}, not {wanted[:12]}"
-            raise ValueError(msg)
-    return ", ".join(f"{what} is {live[:12]}" for what, _, live in pairs)
+    def _outcome(
+        self, decision: Decision, procedure: Procedure, exposure: Exposure
+    ) -> Outcome:
+        took_s, within_s = procedure.took_s, decision.within_s
+        late = within_s is not None and took_s > within_s
+        restored = self.world.registry is not None and exposure.live_code is not None
+        where = decision.to or (
+            self.ladder.plan.rollback.to if restored else "the baseline"
+        )
+        how = (
+            "verified by digest"
+            if procedure.ok
+            else f"NOT verified ({procedure.failures})"
+        )
+        deadline = f", later than its {within_s:.0f} s" if late else ""
+        return Outcome(
+            target=self.world.target,
+            applied=True,
+            verified=procedure.ok,
+            digest_live=exposure.digest,
+            code="unverified"
+            if not procedure.ok
+            else "late"
+            if late
+            else "rolled_back",
+            reason=(
+                f"went back to {where} in {took_s:.3f} s{deadline}, {how},"
+                f" because {decision.reason}"
+            ),
+            took_s=took_s,
+            steps=tuple(procedure.steps),
+            change="" if decision.change is None else decision.change.digest,
+            decision=decision.digest,
+        )
+
+    def _standing(self, decision: Decision, exposure: Exposure) -> Outcome:
+        return Outcome(
+            target=self.world.target,
+            applied=True,
+            verified=not self.world.differences(exposure),
+            digest_live=exposure.digest,
+            code="rolled_back",
+            reason=self.pointer.state.reason,
+            decision=decision.digest,
+        )
+
+    def finish(self) -> None:
+        """
+        Finish a retreat that a crash, a full disk or another process left open.
+
+        A process that adopts a retreat looks once whether its own world agrees, since
+        the one that made it may not have had the owner of the target; what fails is
+        tried again, ever more seldom.
+        """
+        self.pointer.pull()
+        if self.clock.machine() < self._next_s:
+            return
+        state = self.pointer.state
+        if self._unwritten is not None:
+            self._settle_later(ok=self._again(self._unwritten))
+        elif (
+            self.pointer.latched is not None and state.status is not Status.ROLLED_BACK
+        ):
+            decision = self.ladder.retreat("finished", self.pointer.latched, state)
+            self._settle_later(ok=self._again(decision))
+        elif state.status is Status.ROLLED_BACK and not self._finished:
+            self._settle_later(ok=self._agree(state))
+
+    def _again(self, decision: Decision) -> bool:
+        self.back(decision)
+        return self._unwritten is None and not self.pointer.state.unsettled
+
+    def _agree(self, state: RolloutState) -> bool:
+        baseline = self.ladder.baseline
+        if not state.unsettled and not self.world.differences(baseline):
+            return True
+        if state.routed and not self.world.routed:
+            return False  # Whoever has the owner finishes it.
+        procedure = self.procedure(baseline)
+        if not procedure.ok:
+            logger.warning("%s: %s", self.world.target, procedure.failures)
+            return False
+        outcome = Outcome(
+            target=self.world.target,
+            applied=True,
+            verified=True,
+            digest_live=baseline.digest,
+            code="rolled_back",
+            reason=f"finished going back, verified by digest: {state.reason}",
+            took_s=procedure.took_s,
+            steps=tuple(procedure.steps),
+        )
+        moved = attrs.evolve(state, unsettled=False, reason=outcome.reason)
+        self.pointer.save(moved, outcome, durable=True)
+        return True
+
+    def _settle_later(self, *, ok: bool) -> None:
+        self._finished = ok
+        least, most = _RETRY_S
+        self._wait_s = 0.0 if ok else min(max(2 * self._wait_s, least), most)
+        self._next_s = self.clock.machine() + self._wait_s
+
+    def switch_off(self, names: frozenset[str], reason: str) -> Outcome:
+        """Write down that features are off, and let the target's owner know."""
+        state, shown = self.pointer.state, self.pointer.shown
+        change = Change(
+            target=self.world.target,
+            before=state.exposure,
+            after=shown.digest,
+            kind="deactivate",
+            reason=reason,
+            proposer="by_hand",
+        )
+        procedure = Procedure(self.clock)
+        routed = state.routed
+        procedure.step("route", lambda: self.world.route(shown, routed=routed))
+        procedure.step("validate", lambda: self._validate(shown))
+        outcome = Outcome(
+            target=self.world.target,
+            applied=True,
+            verified=procedure.ok,
+            digest_live=shown.digest,
+            code="deactivated" if procedure.ok else "unverified",
+            reason=f"switched off {', '.join(sorted(names))}: {reason}",
+            took_s=procedure.took_s,
+            steps=tuple(procedure.steps),
+            change=change.digest,
+        )
+        moved = attrs.evolve(state, exposure=shown.digest, off=state.off | names)
+        self.pointer.save(moved, change, outcome, durable=True, exposure=shown)
+        return outcome

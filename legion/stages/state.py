@@ -73,7 +73,9 @@ class RolloutState:
         plan_digest: Digest of the plan this state was made under.
         status: Where it stands.
         stage: The stage it is in, or "".
-        version: Counts the writes; a writer with an old one is refused.
+        version: Counts the moves; a writer with an old one is refused.
+        entry: The version that entered this stage.
+        turn: Observations taken into account in this stage.
         exposure: Digest of the exposure that is live.
         observed_s: Plan time observed in this stage; downtime is not in it.
         unbroken_s: Plan time observed since the last unhealthy check.
@@ -84,8 +86,13 @@ class RolloutState:
         baseline: What control did in this stage or, where everybody has the candidate,
             in the last stage that had a control; None before any was seen.
         rehearsed_s: Machine time the rehearsed rollback took, or None.
+        rehearsal: What came of the last rehearsal, or "".
         rollbacks: Times this rollout went back, rehearsals not counted.
+        unplanned: How many of those were not asked for by a person.
+        unsettled: Whether a retreat was made that is not verified yet.
         in_doubt: A change whose outcome is unknown, or None.
+        mover: The process that began it, and when; see `legion.store.owner`.
+        routed: Whether somebody else owns the pointer's target.
         off: Features switched off by hand.
         reason: Why it stands where it does.
     """
@@ -95,6 +102,8 @@ class RolloutState:
     status: Status = Status.READY
     stage: str = ""
     version: int = 0
+    entry: int = 0
+    turn: int = 0
     exposure: str = ""
     observed_s: float = 0.0
     unbroken_s: float = 0.0
@@ -104,8 +113,13 @@ class RolloutState:
     standings: Mapping[str, Standing] = attrs.field(factory=dict)
     baseline: Window | None = None
     rehearsed_s: float | None = None
+    rehearsal: str = ""
     rollbacks: int = 0
+    unplanned: int = 0
+    unsettled: bool = False
     in_doubt: Change | None = None
+    mover: str = ""
+    routed: bool = False
     off: frozenset[str] = frozenset()
     reason: str = ""
 
@@ -115,27 +129,53 @@ class RolloutState:
         """
         Return the state at the start of *stage*: evidence and clocks at zero.
 
-        What control did is kept where the stage has no control of its own.
+        A pause outlasts it. What control did is kept where the stage has no control of
+        its own.
         """
+        paused = self.status is Status.PAUSED
         return attrs.evolve(
             self,
-            status=Status.RUNNING,
+            status=Status.PAUSED if paused else Status.RUNNING,
             stage=stage,
             exposure=exposure,
+            entry=self.version + 1,
+            turn=0,
             observed_s=0.0,
             unbroken_s=0.0,
             evidence={},
             findings={},
             standings={},
             baseline=None if control else self.baseline,
+            in_doubt=None,
+            mover="",
             reason=reason,
         )
 
+    def taught(self, lesson: RolloutState) -> RolloutState:
+        """Return this state with what *lesson* has learned in the same stage."""
+        if lesson.entry != self.entry:
+            return self
+        return attrs.evolve(self, **{name: getattr(lesson, name) for name in _LEARNED})
+
+    def position(self) -> dict[str, JSON]:
+        """Return where it stands, as JSON: what a move writes."""
+        bare = attrs.evolve(self, **_NOTHING)
+        whole = {**as_json(bare), "off": sorted(self.off)}
+        return {name: whole[name] for name in whole if name not in _LEARNED}
+
+    def lesson(self) -> dict[str, JSON]:
+        """Return what it has learned in this stage, as JSON: what a turn writes."""
+        # What the evidence remembers is JSON already, and much of it.
+        whole = as_json(attrs.evolve(self, evidence={}))
+        return {
+            **{name: whole[name] for name in _LEARNED},
+            "evidence": self.evidence,
+            "entry": self.entry,
+        }
+
     def to_json(self) -> dict[str, JSON]:
         """Return what `from_json` reads back to an equal state."""
-        # What the evidence remembers is JSON already, and much of it.
-        rest = as_json(attrs.evolve(self, evidence={}))
-        return {**rest, "evidence": self.evidence, "off": sorted(self.off)}
+        return {**self.lesson(), **self.position()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, JSON]) -> RolloutState:
@@ -155,6 +195,20 @@ class RolloutState:
             for rule, finding in raw["findings"].items()
         }
         return cls(**raw)
+
+
+_NOTHING: Mapping[str, Any] = {
+    "turn": 0,
+    "observed_s": 0.0,
+    "unbroken_s": 0.0,
+    "last_s": None,
+    "evidence": {},
+    "findings": {},
+    "standings": {},
+    "baseline": None,
+}
+_LEARNED = tuple(_NOTHING)
+"""The fields that every observation changes; the others change with a move."""
 
 
 def _missing(value: str | None) -> Missing | None:

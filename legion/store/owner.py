@@ -1,0 +1,41 @@
+"""Which process began something, and whether it still lives."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+
+
+@functools.cache
+def _born(pid: int) -> float:
+    import psutil
+
+    return float(psutil.Process(pid).create_time())
+
+
+def this_process() -> str:
+    """Name this process so that no later one can be taken for it."""
+    pid = os.getpid()
+    return f"{socket.gethostname()}:{pid}:{_born(pid):.2f}"
+
+
+def is_alive(name: str) -> bool | None:
+    """
+    Tell whether the process that `this_process` named still runs.
+
+    Returns:
+        None where that cannot be told, since it is, or was, another machine's.
+    """
+    import psutil
+
+    host, pid, born = name.rsplit(":", 2)
+    if host != socket.gethostname():
+        return None
+    try:
+        there = psutil.Process(int(pid))
+        return abs(there.create_time() - float(born)) < 1 and there.is_running()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
