@@ -36,7 +36,7 @@ BURST = 2_000
 BACKLOG = 50_000
 """Events between two folds where nobody has folded for long."""
 
-ARM = Arm.CANDIDATE
+ARM = Arm.CANDIDATE.value
 EXPOSURE = "5f" * 32
 RNG = random.Random(1)
 SECONDS = [RNG.lognormvariate(-2, 1) for _ in range(1_000)]

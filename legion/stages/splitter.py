@@ -41,21 +41,10 @@ class Splitter:
     """
 
     salt: str
-    hash: Callable[[str], int] = attrs.field(init=False)
-
-    @hash.default
-    def _hash(self) -> Callable[[str], int]:
-        # Each request pays for this: a closure looks no attribute up, and what a state
-        # has read of the salt is copied and not read again.
-        copy = _start(self.salt).copy
-        from_bytes = int.from_bytes
-
-        def place(unit: str) -> int:
-            state = copy()
-            state.update(unit.encode())
-            return from_bytes(state.digest())
-
-        return place
+    hash: Callable[[str], int] = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda self: _hash_of(self.salt), takes_self=True),
+    )
 
     def hash_many(self, units: Iterable[str]) -> NDArray[np.uint64]:
         """Return the places of many units, shape (n,), dtype uint64."""
@@ -82,3 +71,17 @@ class Splitter:
 
 def _start(salt: str) -> hashlib.blake2b:
     return hashlib.blake2b(salt.encode() + b"\x00", digest_size=8)
+
+
+def _hash_of(salt: str) -> Callable[[str], int]:
+    # Each request pays for this: a closure looks no attribute up, and what a state has
+    # read of the salt is copied and not read again.
+    copy = _start(salt).copy
+    from_bytes = int.from_bytes
+
+    def place(unit: str) -> int:
+        state = copy()
+        state.update(unit.encode())
+        return from_bytes(state.digest())
+
+    return place

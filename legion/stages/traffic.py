@@ -75,17 +75,7 @@ class Traffic:
         exposure = self.exposure
         place = self._splitter.hash(unit)
         arm = _CANDIDATE if place < exposure.threshold else _CONTROL
-        return self._trial(unit, arm, exposure, place)
-
-    def _trial(self, unit: str, arm: Arm, exposure: Exposure, place: int) -> Trial:
-        return Trial(
-            unit=unit,
-            arm=arm,
-            exposure=exposure,
-            place=place,
-            telemetry=self._telemetry,
-            clock=self._clock,
-        )
+        return Trial(unit, arm, exposure, place, self._telemetry, self._clock)
 
     async def run(
         self,
@@ -167,7 +157,14 @@ class Traffic:
         return trial.arm is _CONTROL and swapped < trial.exposure.mirror_threshold
 
     def _shadow(self, trial: Trial) -> Trial:
-        return self._trial(trial.unit, _CANDIDATE, trial.exposure, trial.place)
+        return Trial(
+            trial.unit,
+            _CANDIDATE,
+            trial.exposure,
+            trial.place,
+            self._telemetry,
+            self._clock,
+        )
 
 
 async def _unless_failed(shadow: Callable[[], Awaitable[None]]) -> None:
