@@ -104,7 +104,14 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def bench(session: nox.Session) -> None:
-    """Measure against named peers in the same run: ``nox -s bench``."""
+    """Measure against named peers in the same run; ``-- assign`` measures one."""
+    benchmarks = pathlib.Path("benchmarks")
+    names = session.posargs or [
+        path.stem.removeprefix("bench_") for path in benchmarks.glob("bench_*.py")
+    ]
+    paths = [benchmarks / f"bench_{name}.py" for name in sorted(names)]
+    if unknown := [path.name for path in paths if not path.exists()]:
+        session.error(f"there is no {', '.join(unknown)} in {benchmarks}")
     session.install(".[demo]", *group("bench"))
-    for benchmark in sorted(pathlib.Path("benchmarks").glob("bench_*.py")):
-        session.run("python", str(benchmark), *session.posargs)
+    for path in paths:
+        session.run("python", str(path))

@@ -4,24 +4,23 @@ What a look-up and a put cost, beside FAISS's flat index in the same run.
     python benchmarks/bench_cache.py
 
 10,000 entries of 384 dimensions, a full cache. Embedding is not timed: the embedder
-looks vectors up in a table. In each round every candidate runs once, in turn, so that a
-slow moment of the machine hits all of them; ratios are taken within a round and printed
-as the median with the tenth and ninetieth percentile. The times are wall time, in
-microseconds an operation. FAISS is measured with one thread, as the cache uses it;
-with its default of one a CPU the same search is on a line of its own.
+looks vectors up in a table. The times are wall time, because FAISS may use threads: it is
+measured with one, as the cache uses it; with its default of one a CPU the same search is
+on a line of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import statistics
 import time
 
 from collections.abc import Callable, Iterator
 
 import faiss
 import numpy as np
+
+from rounds import show, show_ratios, take_turns
 
 from legion import SemanticCache
 
@@ -143,45 +142,21 @@ def microseconds(run: Callable[[int], None], n: int) -> float:
     return (time.perf_counter_ns() - began) / n / 1_000
 
 
-def measure(rounds: int) -> dict[Callable[[int], None], list[float]]:
-    """Run every candidate once a round, after a round that is thrown away."""
-    times: dict[Callable[[int], None], list[float]] = {run: [] for run in CANDIDATES}
-    for i in range(rounds + 1):
-        for run, n in CANDIDATES.items():
-            took = microseconds(run, n)
-            if i:
-                times[run].append(took)
-    return times
-
-
-def spread(values: list[float]) -> tuple[float, float, float]:
-    """Return the median, the tenth and the ninetieth percentile."""
-    tenths = statistics.quantiles(values, n=10, method="inclusive")
-    return statistics.median(values), tenths[0], tenths[-1]
-
-
 def main() -> None:
     """Measure and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[1])
-    parser.add_argument("--rounds", type=int, default=30)
-    times = measure(parser.parse_args().rounds)
-
-    print(
-        f"{ENTRIES} entries, {DIM} dimensions, faiss {faiss.__version__}, seed {SEED}"
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    times = take_turns(
+        rounds,
+        lambda: {run.__name__: microseconds(run, n) for run, n in CANDIDATES.items()},
     )
-    print(f"\n{'µs an operation':24} {'median':>8} {'p10':>8} {'p90':>8}")
-    for run, took in times.items():
-        median, low, high = spread(took)
-        print(f"{run.__name__:24} {median:8.1f} {low:8.1f} {high:8.1f}")
-    print(f"\n{'ratio within a round':40} {'median':>8} {'p10':>8} {'p90':>8}")
-    for slow, quick in RATIOS:
-        ratios = [a / b for a, b in zip(times[slow], times[quick], strict=True)]
-        median, low, high = spread(ratios)
-        name = f"{slow.__name__} / {quick.__name__}"
-        print(f"{name:40} {median:8.1f} {low:8.1f} {high:8.1f}")
+    title = f"{ENTRIES} entries, {DIM} dimensions, faiss {faiss.__version__}"
+    show(f"{title}, seed {SEED}", times, unit="us of wall time an operation")
+    show_ratios(times, [(slow.__name__, quick.__name__) for slow, quick in RATIOS])
 
     stats = cache.stats()
-    expected = (len(times[get_exact]) + 1) * LOOKUPS
+    expected = (rounds + 1) * LOOKUPS
     assert stats.exact_hits == stats.semantic_hits == stats.misses == expected
     assert evicting.stats().evictions == expected
 

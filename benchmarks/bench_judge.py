@@ -4,7 +4,7 @@ Judging with 21 criteria, beside a plain pluggy call of 21 implementations.
 The peer does less: each implementation only builds a verdict. What the watchdog adds is
 the window, the memory, the fence around each criterion and the report, which names its
 observation by digest; the digest is measured by itself, because it does not depend on
-the criteria. CPU time of the process, interleaved, so that a busy machine slows both.
+the criteria. CPU time of this thread.
 
     python benchmarks/bench_judge.py [ROUNDS]
 """
@@ -12,13 +12,13 @@ the criteria. CPU time of the process, interleaved, so that a busy machine slows
 from __future__ import annotations
 
 import random
-import statistics
 import sys
-import time
 
 from collections.abc import Callable
 
 import pluggy
+
+from rounds import cpu_ns, show, show_ratios, take_turns
 
 import legion
 
@@ -89,10 +89,12 @@ def microseconds(
     call: Callable[[Observation], object], seen: list[Observation]
 ) -> float:
     """Return the CPU time of one call."""
-    began = time.process_time_ns()
-    for observation in seen:
-        call(observation)
-    return (time.process_time_ns() - began) / len(seen) / 1e3
+
+    def all_of_them() -> None:
+        for observation in seen:
+            call(observation)
+
+    return cpu_ns(all_of_them) / len(seen) / 1e3
 
 
 def digest(observation: Observation) -> str:
@@ -101,27 +103,24 @@ def digest(observation: Observation) -> str:
 
 
 def main(rounds: int) -> None:
-    """Measure, and print medians with the spread of the rounds."""
+    """Measure and print."""
     seen, plain = observations(), peer()
     watchdog = legion.Watchdog(legion.Plugins(), interval_s=INTERVAL_S)
     report = watchdog.judge(seen[0])
     assert not report.missing(), report.missing()
-    rows: dict[str, list[float]] = {"judge": [], "digest": [], "pluggy": []}
-    for _ in range(rounds):
-        rows["judge"].append(microseconds(watchdog.judge, seen))
-        rows["digest"].append(microseconds(digest, seen))
-        rows["pluggy"].append(microseconds(plain, seen))
-    rows["judge without digest"] = [
-        all_of - named
-        for all_of, named in zip(rows["judge"], rows["digest"], strict=True)
-    ]
-    for name, values in rows.items():
-        ratios = [v / p for v, p in zip(values, rows["pluggy"], strict=True)]
-        print(
-            f"{name:<21} {statistics.median(values):8.1f} us"
-            f"   {statistics.median(ratios):6.1f} x pluggy"
-            f"   ({min(ratios):.1f} to {max(ratios):.1f} in {rounds} rounds)"
-        )
+
+    def one_round() -> dict[str, float]:
+        judged, named = microseconds(watchdog.judge, seen), microseconds(digest, seen)
+        return {
+            "judge": judged,
+            "digest": named,
+            "judge without digest": judged - named,
+            "pluggy": microseconds(plain, seen),
+        }
+
+    times = take_turns(rounds, one_round)
+    show("An observation and 21 criteria", times, unit="us of CPU time a call")
+    show_ratios(times, [(name, "pluggy") for name in times if name != "pluggy"])
 
 
 if __name__ == "__main__":

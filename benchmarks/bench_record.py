@@ -1,42 +1,47 @@
 """
 What recording costs the caller, beside prometheus_client in the same run.
 
-    python benchmarks/bench_record.py
+    python benchmarks/bench_record.py [ROUNDS]
 
-Every figure is CPU time of this thread. In each round every candidate runs once, in
-turn, so that a slow moment of the machine hits all of them; the ratio is taken within a
-round. A candidate runs in bursts, and what a burst recorded is folded outside of the
-timed section; folding is timed by itself. How many events wait matters: their memory is
-touched for the first time and Python's garbage collector looks at them, so a long
-backlog has a row of its own.
+CPU time of this thread, the empty loop taken off, garbage collections that fall into it
+included. A candidate runs in bursts, and what a burst recorded is folded outside of the
+timed section; folding is timed by itself. How many events wait matters, because their
+memory is not in the processor's caches and Python's garbage collector looks at them, so
+longer backlogs have rows of their own. The first backlog of a process is the dearest:
+the system hands its memory out page by page. It is measured in fresh processes.
 """
 
 from __future__ import annotations
 
-import gc
+import functools
+import logging
 import random
-import statistics
-import time
+import subprocess
+import sys
 
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from rounds import cpu_ns, show, show_ratios, take_turns
 
 from legion.model import Arm
-from legion.telemetry import SystemClock, Telemetry
+from legion.telemetry import NAMES, SystemClock, Telemetry
 
 
-ROUNDS = 15
-LEAST_NS = 20_000_000
-"""What is timed in a round is at least this long."""
+TIMED = 100_000
+"""How many events of a candidate are timed in a round, at least."""
 
 BURST = 2_000
 """Events between two folds: 10,000 a second, as a started host folds every 0.2 s."""
 
-BACKLOG = 50_000
-"""Events between two folds where nobody has folded for long."""
+BACKLOGS = (50_000, 250_000)
+"""Events between two folds where nobody has folded for long; the last almost fills."""
+
+FIRST = 7
+"""How many fresh processes are asked for their first backlog."""
 
 ARM = Arm.CANDIDATE
+NAME = NAMES[ARM]
 EXPOSURE = "5f" * 32
 RNG = random.Random(1)
 SECONDS = [RNG.lognormvariate(-2, 1) for _ in range(1_000)]
@@ -61,7 +66,7 @@ def legion_record(n: int) -> None:
     """Append a tuple built in place, by the method that was handed out."""
     record, at_s = telemetry.record, clock.plan()
     for unit in range(n):
-        record(("latency", ARM, unit, EXPOSURE, at_s, 0.25))
+        record(("latency", NAME, unit, EXPOSURE, at_s, 0.25))
 
 
 def legion_latency(n: int) -> None:
@@ -89,92 +94,79 @@ def prometheus_labels_inc(n: int) -> None:
         counter.labels("candidate").inc()
 
 
-PEER = "prometheus_observe"
-LONG = f"legion_record, {BACKLOG} wait"
-LOOPS: list[Loop] = [
-    legion_record,
-    legion_latency,
-    prometheus_observe,
-    prometheus_labels_observe,
-    prometheus_labels_inc,
-]
-
-
-def timed_ns(run: Callable[..., object], *args: int) -> int:
-    """Return the CPU time of a call of *run*."""
-    began = time.thread_time_ns()
-    run(*args)
-    return time.thread_time_ns() - began
-
-
-def bursts_ns(loop: Loop, n: int, bursts: int) -> int:
-    """Return the CPU time of *bursts* times *n* turns, the empty loop taken off."""
-    took_ns = 0
+def caller_ns(loop: Loop, n: int, bursts: int | None = None) -> float:
+    """Return ns an event on the caller, in bursts of *n*."""
+    bursts, took_ns = bursts or max(1, TIMED // n), 0
     for _ in range(bursts):
-        took_ns += timed_ns(loop, n) - timed_ns(empty, n)
+        took_ns += cpu_ns(loop, n) - cpu_ns(empty, n)
         telemetry.close()
-    return took_ns
-
-
-def bursts_of(loop: Loop) -> int:
-    """Return how many bursts take long enough to be timed."""
-    bursts = 1
-    while bursts_ns(loop, BURST, bursts) < LEAST_NS:
-        bursts *= 2
-    return bursts
+    return took_ns / bursts / n
 
 
 def folding_ns(*, flag: bool) -> float:
     """Return ns an event to fold a batch of flags or of latencies."""
-    at_s = clock.plan()
-    for unit in range(BACKLOG):
+    at_s, n = clock.plan(), BACKLOGS[0]
+    for unit in range(n):
         telemetry.record(
-            ("error_rate", ARM, unit % 5_000, EXPOSURE, at_s, unit % 100 == 0)
+            ("error_rate", NAME, unit % 5_000, EXPOSURE, at_s, unit % 100 == 0)
             if flag
-            else ("latency", ARM, unit, EXPOSURE, at_s, SECONDS[unit % len(SECONDS)])
+            else ("latency", NAME, unit, EXPOSURE, at_s, SECONDS[unit % len(SECONDS)])
         )
-    took_ns = timed_ns(telemetry.drain) / BACKLOG
+    took_ns = cpu_ns(telemetry.drain) / n
     telemetry.close()
     return took_ns
 
 
-def row(name: str, values: list[float], ratios: list[float] | None = None) -> None:
-    """Print a line of the table: median and spread, and the ratio with its own."""
-    line = f"{name:<28}{statistics.median(values):>8.0f}"
-    line += f"{f'{min(values):.0f}..{max(values):.0f}':>14}"
-    if ratios is not None:
-        line += f"{statistics.median(ratios):>9.1f}x"
-        line += f"{f'{min(ratios):.1f}..{max(ratios):.1f}':>14}"
-    print(line)
-
-
-def one_round(bursts: dict[Loop, int]) -> dict[str, float]:
-    """Run every loop in turn; return ns a call, by name."""
-    found = {
-        loop.__name__: bursts_ns(loop, BURST, n) / n / BURST
-        for loop, n in bursts.items()
+def first_ns() -> dict[str, float]:
+    """Return ns an event for the first backlog of a fresh process."""
+    done = subprocess.run(
+        [sys.executable, __file__, "first"], capture_output=True, text=True, check=True
+    )
+    ours, theirs = map(float, done.stdout.split())
+    return {
+        f"legion_record, first {BACKLOGS[0]}": ours,
+        prometheus_observe.__name__: theirs,
     }
-    found[LONG] = bursts_ns(legion_record, BACKLOG, 4) / 4 / BACKLOG
+
+
+def candidates() -> dict[str, Callable[[], float]]:
+    """Return what is measured on the caller, by name."""
+    loops = (legion_record, legion_latency, prometheus_observe)
+    loops += (prometheus_labels_observe, prometheus_labels_inc)
+    found = {loop.__name__: functools.partial(caller_ns, loop, BURST) for loop in loops}
+    for n in BACKLOGS:
+        found[f"legion_record, {n} wait"] = functools.partial(
+            caller_ns, legion_record, n
+        )
     return found
 
 
-def main() -> None:
-    """Print the table."""
-    bursts = {loop: bursts_of(loop) for loop in LOOPS}
-    rounds = [one_round(bursts) for _ in range(ROUNDS)]
-    print(f"ns of CPU time a call, median and min..max of {ROUNDS} rounds,")
-    print(f"in bursts of {BURST}; ratio: {PEER} over this one, within a round\n")
-    print(
-        f"{'on the caller':<28}{'ns':>8}{'min..max':>14}{'ratio':>10}{'min..max':>14}"
+def main(rounds: int) -> None:
+    """Measure and print."""
+    peer = prometheus_observe.__name__
+    runs = candidates()
+    times = take_turns(rounds, lambda: {name: run() for name, run in runs.items()})
+    show(f"On the caller, in bursts of {BURST}", times, unit="ns of CPU time a call")
+    show_ratios(times, [(peer, name) for name in times if name != peer])
+
+    times = take_turns(FIRST, first_ns)
+    print()
+    show("On the caller, in a fresh process", times, unit="ns of CPU time a call")
+    show_ratios(times, [(peer, next(iter(times)))])
+
+    times = take_turns(
+        rounds,
+        lambda: {"latencies": folding_ns(flag=False), "flags": folding_ns(flag=True)},
     )
-    for name in rounds[0]:
-        values = [found[name] for found in rounds]
-        row(name, values, [found[PEER] / found[name] for found in rounds])
-    print(f"\n{'later, on the folder':<28}{'ns':>8}{'min..max':>14}")
-    row("legion_fold, latencies", [folding_ns(flag=False) for _ in range(ROUNDS)])
-    row("legion_fold, flags", [folding_ns(flag=True) for _ in range(ROUNDS)])
+    print()
+    show("Later, on the folder", times, unit="ns of CPU time an event")
 
 
 if __name__ == "__main__":
-    gc.collect()
-    main()
+    # The longest backlog is more than is folded, and says so every time.
+    logging.getLogger("legion").setLevel(logging.ERROR)
+    if sys.argv[1:] == ["first"]:
+        print(caller_ns(legion_record, BACKLOGS[0], bursts=1))
+        print(caller_ns(prometheus_observe, BURST))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import importlib
 
-from typing import TYPE_CHECKING
 
-
+# Type checkers take this name for true; `typing` itself would be most of the import.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import criteria, exceptions, hookspecs, testing
     from .cache import Hit, SemanticCache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 
 from pathlib import Path
 
@@ -35,6 +37,23 @@ def test_type_checkers_see_what_runs():
     }
 
     assert seen == set(legion.__all__)
+
+
+def test_importing_legion_imports_nothing_else():
+    """Names load their rooms when touched; until then there is only the package."""
+    code = (
+        "import __future__, importlib, sys; before = set(sys.modules); import legion;"
+        "print(set(sys.modules) - before)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+
+    assert run.stdout.strip() == "{'legion'}"
 
 
 def test_an_unknown_name_says_so():

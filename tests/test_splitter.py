@@ -60,6 +60,16 @@ def test_one_and_many_agree():
     assert np.array_equal(many, np.array(single))
 
 
+def test_a_batch_may_be_empty_or_an_iterator():
+    """Nobody asked about gives nobody; a generator is read once."""
+    splitter = Splitter("plan")
+
+    assert splitter.within([], 0.3).shape == (0,)
+    assert splitter.hash_many(iter(UNITS[:3])).tolist() == [
+        splitter.hash(unit) for unit in UNITS[:3]
+    ]
+
+
 def test_the_order_never_changes():
     """A unit's place is a promise to running rollouts: these values are for ever."""
     assert Splitter("legion-4.1.0").hash("user-1") == GOLDEN["user-1"]

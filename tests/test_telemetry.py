@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import math
@@ -371,6 +372,39 @@ def test_memory_is_bounded_when_nobody_looks(clock):
     assert len(telemetry._events) == 400
     assert telemetry.drain() == 100
     assert telemetry.close().candidate.dropped == 300
+
+
+def test_what_holds_the_memory_of_a_backlog_is_bounded(clock):
+    """However often it is folded, no more events are kept than slices fit."""
+    telemetry = Telemetry(clock, capacity=10_000)
+    for unit in range(40_000):
+        telemetry.event("error_rate", CANDIDATE, unit, True)
+        if unit % 1_000 == 0:
+            telemetry.drain()
+
+    assert len(telemetry._kept) <= 40_000 // 4_096 + 1
+
+
+def test_an_event_that_waits_is_no_work_for_the_garbage_collector(telemetry):
+    """After one look it is not tracked: a backlog costs no collection anything."""
+    telemetry.latency(CANDIDATE, 2**63, 0.25, exposure="e")
+    telemetry.event("error_rate", CONTROL, 2**63, False, exposure="e")
+    telemetry.score("quality", CANDIDATE, 2**63, 0.5, exposure="e")
+    telemetry.add("crashes", CONTROL)
+    gc.collect()
+
+    assert not any(gc.is_tracked(event) for event in telemetry._events)
+
+
+@pytest.mark.parametrize("arm", Arm)
+def test_an_arm_may_be_named_or_given(telemetry, arm):
+    """The member and its value are the same arm, by `record` and by the methods."""
+    telemetry.record(("crashes", arm, 1, "x", 0.0, 1))
+    telemetry.record(("crashes", arm.value, 1, "x", 0.0, 1))
+    telemetry.add("crashes", arm)
+    telemetry.add("crashes", arm.value)
+
+    assert telemetry.close().window(arm).counts == {"crashes": Count(4)}
 
 
 @pytest.mark.parametrize("capacity", [0, -1])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from collections.abc import Iterable
 from reprlib import Repr
 
@@ -47,6 +45,8 @@ def brief(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint: the nearest of *known*, or all of them."""
+    import difflib
+
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -24,7 +24,7 @@ def threshold_of(share: float) -> int:
     return _WHOLE if share >= 1 else int(share * _WHOLE)
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class Splitter:
     """
     One fixed order of all units, from which a share is cut off at the front.
@@ -35,26 +35,28 @@ class Splitter:
 
     Args:
         salt: Name of the plan.
+
+    Attributes:
+        hash: Takes a unit; returns its place, 0 to 2**64 - 1.
     """
 
     salt: str
-    _start: hashlib.blake2b = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._start = hashlib.blake2b(self.salt.encode() + b"\x00", digest_size=8)
-
-    def hash(self, unit: str) -> int:
-        """Return the unit's place, 0 to 2**64 - 1."""
-        state = self._start.copy()
-        state.update(unit.encode())
-        return int.from_bytes(state.digest(), "big")
+    hash: Callable[[str], int] = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda self: _hash_of(self.salt), takes_self=True),
+    )
 
     def hash_many(self, units: Iterable[str]) -> NDArray[np.uint64]:
         """Return the places of many units, shape (n,), dtype uint64."""
         import numpy as np
 
-        places = [self.hash(unit) for unit in units]
-        return np.array(places, dtype=np.uint64)
+        copy = _start(self.salt).copy
+        digests = bytearray()
+        for unit in units:
+            state = copy()
+            state.update(unit.encode())
+            digests += state.digest()
+        return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
     def within(self, units: Iterable[str], share: float) -> NDArray[np.bool_]:
         """Return which of *units* are among the first *share*, shape (n,), bool."""
@@ -65,3 +67,21 @@ class Splitter:
         if threshold >= _WHOLE:
             return np.ones(places.shape, dtype=np.bool_)
         return np.less(places, np.uint64(threshold))
+
+
+def _start(salt: str) -> hashlib.blake2b:
+    return hashlib.blake2b(salt.encode() + b"\x00", digest_size=8)
+
+
+def _hash_of(salt: str) -> Callable[[str], int]:
+    # Each request pays for this: a closure looks no attribute up, and what a state has
+    # read of the salt is copied and not read again.
+    copy = _start(salt).copy
+    from_bytes = int.from_bytes
+
+    def place(unit: str) -> int:
+        state = copy()
+        state.update(unit.encode())
+        return from_bytes(state.digest())
+
+    return place

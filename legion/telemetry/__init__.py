@@ -1,13 +1,14 @@
 """Events into observations: the hot path, two clocks, and this process's figures."""
 
 from .clock import SystemClock
-from .fold import Event
+from .fold import NAMES, Event
 from .limits import cpu_limit, memory_limit
 from .probe import Probe
 from .stream import Telemetry
 
 
 __all__ = [
+    "NAMES",
     "Event",
     "Probe",
     "SystemClock",

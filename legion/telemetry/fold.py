@@ -16,15 +16,23 @@ from ..stats import LogHistogram
 from ..stats.histogram import bucket_of
 
 
-Event: TypeAlias = tuple[str, Arm, int, str, float, bool | int | float]
+Event: TypeAlias = tuple[str, str, int, str, float, bool | int | float]
 """
 What is recorded: (metric, arm, unit, exposure, at_s, value).
+
+*arm* is the value of an `Arm`, "control" or "candidate". The member counts as well, but
+it is an object that refers to others: Python's garbage collector would go through an
+event that holds it again and again, for as long as it waits; one of strings and numbers
+it looks at once.
 
 *unit* is the 64-bit hash of the unit, *exposure* the digest of what it was exposed to,
 *at_s* when that was, in plan time. The type of *value* says what it is: a bool is one
 opportunity and whether the event happened, a float is a value of a distribution (times
 in seconds), an int is added to a counter.
 """
+
+NAMES: Mapping[Arm, str] = {arm: arm.value for arm in Arm}
+"""The arms as events name them; looking one up costs less than ``arm.value``."""
 
 SELF = "telemetry"
 """Key of errors that belong to no metric."""
@@ -178,13 +186,13 @@ class Fold:
     """
 
     def __init__(self, known: Mapping[str, Metric]) -> None:
-        self._tallies: dict[Arm, _Tallies] = {arm: _Tallies(known) for arm in Arm}
+        self._tallies = {name: _Tallies(known) for name in NAMES.values()}
         self.refused = 0
         self.example = ""
 
     def tallies(self, arm: Arm) -> Mapping[str, Tally]:
         """Return the tallies of *arm*, by stream."""
-        return self._tallies[arm].streams
+        return self._tallies[NAMES[arm]].streams
 
     def add(self, events: Iterable[Event]) -> None:
         """Add *events*; what is no event is left out and counted in `refused`."""

@@ -7,7 +7,7 @@ import math
 import operator
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ import attrs
 
 from ..metrics import Metric
 from ..model import Arm, Clock, Count, Gauge, Observation, Window
-from .fold import SELF, Event, Fold, Tally, by_name
+from .fold import NAMES, SELF, Event, Fold, Tally, by_name
 
 
 logger = logging.getLogger("legion")
@@ -40,6 +40,9 @@ class Telemetry:
     legion's, no file. Whoever holds it may keep it. `drain` and `close` fold what waits
     into the open windows, one at a time; those who record never wait for them. Nor do
     they see an exception: what cannot be counted is named in the window's errors.
+
+    An event holds strings and numbers only, so the garbage collector looks at it once,
+    however long it waits; and the memory of a backlog is kept for the next one.
 
     More than *capacity* events between two folds are too many: the oldest are dropped,
     and the windows say how many. The buffer has room for four times as many, so the
@@ -76,6 +79,7 @@ class Telemetry:
         self._folding = Lock()
         self._fold = Fold(self._known)
         self._dropped = 0
+        self._kept: deque[Event] = deque(maxlen=_ROOM * capacity // _SLICE + 1)
         self._opened_s = clock.plan()
 
     def latency(
@@ -83,7 +87,8 @@ class Telemetry:
     ) -> None:
         """Record how long *unit* waited for its answer, in seconds of machine time."""
         value = seconds if type(seconds) is float else _number(seconds)
-        self.record(("latency", arm, unit, exposure, self._clock.plan(), value))
+        name = NAMES.get(arm, arm)
+        self.record(("latency", name, unit, exposure, self._clock.plan(), value))
 
     def event(
         self,
@@ -100,18 +105,21 @@ class Telemetry:
         A failure is ``event("error_rate", arm, unit, True)``.
         """
         value = flag if type(flag) is bool else _flag(flag)
-        self.record((metric, arm, unit, exposure, self._clock.plan(), value))
+        name = NAMES.get(arm, arm)
+        self.record((metric, name, unit, exposure, self._clock.plan(), value))
 
     def score(
         self, metric: str, arm: Arm, unit: int, value: float, *, exposure: str = ""
     ) -> None:
         """Record a value of *metric*; times in seconds."""
         value = value if type(value) is float else _number(value)
-        self.record((metric, arm, unit, exposure, self._clock.plan(), value))
+        name = NAMES.get(arm, arm)
+        self.record((metric, name, unit, exposure, self._clock.plan(), value))
 
     def add(self, metric: str, arm: Arm, n: int = 1) -> None:
         """Add *n* to the counter *metric*."""
-        self.record((metric, arm, 0, "", self._clock.plan(), _integer(n)))
+        name = NAMES.get(arm, arm)
+        self.record((metric, name, 0, "", self._clock.plan(), _integer(n)))
 
     def drain(self) -> int:
         """Fold what waits into the open windows; return how many events that was."""
@@ -122,13 +130,22 @@ class Telemetry:
         # What is appended from here on waits for the next time, so this ends.
         waiting = len(self._events)
         surplus = max(0, waiting - self._capacity)
-        take = self._events.popleft
-        for _ in range(surplus):
-            take()
-        self._dropped += surplus
-        for done in range(surplus, waiting, _SLICE):
-            self._fold.add([take() for _ in range(min(_SLICE, waiting - done))])
+        for lost in self._taken(surplus):
+            self._dropped += len(lost)
+        for batch in self._taken(waiting - surplus):
+            self._fold.add(batch)
         return waiting - surplus
+
+    def _taken(self, n: int) -> Iterator[list[Event]]:
+        """Take the *n* oldest events, a slice at a time."""
+        take = self._events.popleft
+        for done in range(0, n, _SLICE):
+            batch = [take() for _ in range(min(_SLICE, n - done))]
+            # Python gives memory back in large pieces once nothing in a piece is
+            # alive, and the caller would pay for fresh pages at the next backlog: as
+            # much as for all the rest of `record`. One event of a slice holds them.
+            self._kept.append(batch[-1])
+            yield batch
 
     def close(
         self,
