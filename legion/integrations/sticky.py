@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
-class Order(Protocol):
-    """An order of all units; every splitter is one."""
-
-    def hash(self, unit: str) -> int:
-        """Return the unit's place, 0 to 2**64 - 1."""
-        ...
+    from ..stages import Order
 
 
 @attrs.frozen
