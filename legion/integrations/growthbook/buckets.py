@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
 
-from ..place import beyond, last, up_to
+from ..place import WHOLE, beyond, last, up_to
 from .ranges import BUCKETS, Filter, bucket_of
 
 
@@ -46,10 +44,10 @@ class GrowthBookBuckets:
     hash_version: int = attrs.field(default=1, kw_only=True)
     start: float | None = attrs.field(default=None, kw_only=True)
     filters: tuple[Filter, ...] = attrs.field(default=(), kw_only=True)
-    _first: int = attrs.field(init=False)
+    _origin: int = attrs.field(init=False)
 
-    @_first.default
-    def _first_bucket(self) -> int:
+    @_origin.default
+    def _where_it_starts(self) -> int:
         if self.hash_version not in BUCKETS:
             msg = f"growthbook: got hash_version={self.hash_version}; write 1 or 2"
             raise ValueError(msg)
@@ -57,10 +55,7 @@ class GrowthBookBuckets:
         if not 0 <= start < 1:
             msg = f"growthbook: got start={start}; write where a range begins, 0 to 1"
             raise ValueError(msg)
-        # The first bucket that is not before the start, as floats compare them.
-        of = BUCKETS[self.hash_version]
-        near = math.floor(start * of)
-        return next(b for b in range(max(near - 1, 0), of + 1) if b / of >= start)
+        return int(start * WHOLE)
 
     def hash(self, unit: str) -> int:
         """Return the unit's place, 0 to 2**64 - 1."""
@@ -71,7 +66,7 @@ class GrowthBookBuckets:
         of = BUCKETS[self.hash_version]
         if self.start is None:
             return up_to(bucket, of, unit)
-        return beyond((bucket - self._first) % of, of, unit)
+        return beyond(bucket * WHOLE // of - self._origin, unit)
 
     def hash_many(self, units: Iterable[str]) -> NDArray[np.uint64]:
         """Return the places of many units, shape (n,), dtype uint64."""

@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from .buckets import GrowthBookBuckets
-from .ranges import Filter, Range, chosen, place_of, ranges_of
+from .ranges import BUCKETS, Filter, Range, chosen, place_of, ranges_of
+
+
+_ROUNDING = 1e-9
+_NUDGE = 2e-7
+"""A share beyond what legion leaves free at the edges of buckets."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,14 +98,25 @@ class GrowthBookExperiment:
         return GrowthBookBuckets(
             self.seed,
             hash_version=self.hash_version,
-            start=self.ranges[variation][0],
+            start=self._edge(self.ranges[variation][0]),
             filters=self.filters,
         )
 
     def share(self, variation: int = 1) -> float:
         """Return how much of the line this variation has: a stage's traffic."""
         start, end = self.ranges[variation]
-        return end - start
+        return self._edge(end) - self._edge(start)
+
+    def _edge(self, edge: float) -> float:
+        """
+        Return *edge* where legion puts the same buckets before it as floats do.
+
+        Weights add up to a little more than a bucket's place at times; GrowthBook then
+        has that bucket before the edge.
+        """
+        of = BUCKETS.get(self.hash_version, 1)
+        place = round(edge * of) / of
+        return edge + _NUDGE if 0 < edge - place < _ROUNDING else edge
 
     def assign(
         self,
