@@ -223,6 +223,10 @@ def latency(times: float, *, base: bool = True) -> Window:
         ({"alert": 1.5, "critical": 2.0}, 1.3, Level.OK),
         ({"alert": 1.5, "critical": 2.0}, 1.7, Level.ALERT),
         ({"alert": 1.5, "critical": 2.0}, 3.0, Level.CRITICAL),
+        ({"critical": 1.0}, 1.0, Level.OK),
+        ({"critical": 1.0}, 1.3, Level.CRITICAL),
+        ({"effect": "cles", "critical": 0.5}, 1.3, Level.CRITICAL),
+        ({"alert": None, "critical": 2.0}, 1.3, Level.ALERT),
         ({"critical": 2.0, "critical_low": 0.5}, 0.3, Level.CRITICAL),
         ({"critical": 2.0, "critical_low": 0.2}, 0.3, Level.ALERT),
         ({"direction": "decrease", "alert": 0.5, "critical": 0.2}, 0.1, Level.CRITICAL),
@@ -334,8 +338,8 @@ def test_values_may_be_scaled_to_what_the_rule_is_used_to():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"warning": 0.5}, "has no warning"),
-        ({"alert": None, "critical": 2.0}, "1.0 for any change"),
+        ({"warning": 0.5}, "it has none, write alert="),
+        ({"alert": None}, "has no limit"),
         ({"of": "p42"}, "write values, share"),
         ({"direction": "up"}, "write increase, decrease, either"),
         ({"effect": "d"}, "write mean_ratio, cles"),

@@ -49,7 +49,7 @@ class KayentaJudge(Criterion):
         direction: Which change counts.
         effect: What an effect is measured by.
         alert: Effect from which on it counts, in the direction that counts; of an
-            increase where either does.
+            increase where either does. None, with `critical`, for any.
         critical: The same for critical, or None where the metric is not.
         alert_low: With either direction, effect down to which a decrease counts.
         critical_low: The same for critical.
@@ -82,6 +82,10 @@ class KayentaJudge(Criterion):
     lower_is_worse: bool = attrs.field(init=False)
 
     @alert.default
+    def _unless_critical(self) -> float | None:
+        # Limits rise: where any change is critical, none is left to be an alert.
+        return None if self.critical == self._no_effect() else self._no_effect()
+
     @alert_low.default
     @critical_low.default
     def _no_effect(self) -> float:
@@ -98,10 +102,10 @@ class KayentaJudge(Criterion):
             raise CriterionError(self.name, fault)
 
     def _wrong(self) -> str | None:
-        if self.alert is None or self.warning is not None:
+        if self.warning is not None:
             return (
-                f"got warning={self.warning} and alert={self.alert}; it judges from"
-                f" alert= on, {self._no_effect()} for any change, and has no warning"
+                f"got warning={self.warning}; it has none, write alert= for the effect"
+                f" from which on a change counts, {self._no_effect()} for any"
             )
         for name, known in _KNOWN.items():
             given = getattr(self, name)
