@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ..stages import Order
 
 
+def _frozen(units: Iterable[str]) -> frozenset[str]:
+    return frozenset(units)
+
+
 @attrs.frozen
 class Sticky:
     """
@@ -39,10 +43,10 @@ class Sticky:
 
     order: Order
     inside: AbstractSet[str] = attrs.field(
-        default=frozenset(), converter=frozenset, kw_only=True
+        default=frozenset(), converter=_frozen, kw_only=True
     )
     outside: AbstractSet[str] = attrs.field(
-        default=frozenset(), converter=frozenset, kw_only=True
+        default=frozenset(), converter=_frozen, kw_only=True
     )
 
     def __attrs_post_init__(self) -> None:
