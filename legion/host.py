@@ -33,7 +33,7 @@ from .model import (
 )
 from .plugins import Plugins
 from .registry import Registry
-from .stages import Plan, StageEngine, recall
+from .stages import Order, Plan, StageEngine, recall
 from .store import Database, Memory
 from .telemetry import Probe, SystemClock, Telemetry
 from .watchdog import Watchdog
@@ -114,6 +114,7 @@ class Host:
         plugins: Plugins | None = None,
         policy: Policy | None = None,
         clock: Clock | None = None,
+        splitter: Order | None = None,
     ) -> Host:
         """
         Wire everything for *plan*, and go on where an earlier host stopped.
@@ -125,6 +126,8 @@ class Host:
             plugins: Yours; the built-in criteria and parts are added to them.
             policy: What the gate allows; the standard one by default.
             clock: The system's by default.
+            splitter: The order of units, the same in every process and after every
+                restart; the engine's by default.
 
         Raises:
             PlanError: The plan is wrong.
@@ -144,6 +147,7 @@ class Host:
                 plugins=plugins,
                 policy=policy,
                 clock=clock,
+                splitter=splitter,
             )
         except BaseException:
             database.close()
@@ -176,6 +180,7 @@ class Host:
         plugins: Plugins | None = None,
         policy: Policy | None = None,
         probe: bool = True,
+        splitter: Order | None = None,
     ) -> Host:
         """
         Wire a host from parts that are open already; it closes them.
@@ -189,6 +194,7 @@ class Host:
             plugins: Yours; the built-in parts are added to them.
             policy: What the gate allows.
             probe: Whether this process's memory and CPU are measured.
+            splitter: The order of units; the engine's by default.
         """
         plugins = plugins if plugins is not None else Plugins()
         _refuse_second_host(plugins)
@@ -206,6 +212,7 @@ class Host:
             registry=registry,
             telemetry=telemetry,
             clock=clock,
+            splitter=splitter,
         )
         for name, part in parts.items():
             if part is not None:

@@ -20,7 +20,7 @@ FLOORS = [
     {"plugins", "criteria"},
     {"watchdog", "stages", "gate", "journal", "registry", "cache"},
     {"host", "testing"},
-    {"demo"},
+    {"demo", "integrations"},
     {"cli", "__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -5,6 +5,7 @@ from .evidence import Evidence
 from .exposure import Exposure
 from .persistence import SupersededError, recall
 from .plan import Feature, Plan, Rule, Stage, Trigger
+from .splitter import Order
 from .state import RolloutState, Status
 from .threshold import ThresholdEvidence
 from .trial import Trial, current_arm
@@ -14,6 +15,7 @@ __all__ = [
     "Evidence",
     "Exposure",
     "Feature",
+    "Order",
     "Plan",
     "RolloutState",
     "Rule",

@@ -36,7 +36,7 @@ from .plan import Plan
 from .pointer import Pointer
 from .rehearsal import Rehearsal
 from .retreat import Retreat
-from .splitter import Splitter
+from .splitter import Order, Splitter
 from .state import RolloutState, Status
 from .traffic import Traffic
 from .world import World
@@ -62,6 +62,8 @@ class StageEngine:
         registry: Versions of the code; None where the host keeps them elsewhere.
         telemetry: Where trials record; one of its own by default.
         clock: Plan time and machine time; the system's by default.
+        splitter: The order of units, the same in every process and after every
+            restart; by default a hash of theirs with the plan's name.
 
     Raises:
         StateError: The state file cannot be used, or it holds another plan of this
@@ -78,6 +80,7 @@ class StageEngine:
         registry: Snapshots | None = None,
         telemetry: Telemetry | None = None,
         clock: Clock | None = None,
+        splitter: Order | None = None,
     ) -> None:
         self.plan = plan
         self.plugins = plugins if plugins is not None else Plugins()
@@ -92,7 +95,7 @@ class StageEngine:
         self.traffic = Traffic(
             self._ladder.baseline,
             Mirror(),
-            splitter=Splitter(plan.name),
+            splitter=splitter or Splitter(plan.name),
             telemetry=self.telemetry,
             clock=self.clock,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -22,6 +22,33 @@ _WHOLE = 2**64
 def threshold_of(share: float) -> int:
     """Return the threshold below which hashes are in, for a share of 0..1."""
     return _WHOLE if share >= 1 else int(share * _WHOLE)
+
+
+class Order(Protocol):
+    """
+    One fixed order of all units; a share is cut off at its front.
+
+    A place is a promise to running rollouts and must never change. It also tells units
+    apart, so two of them should not have the same.
+    """
+
+    def hash(self, unit: str) -> int:
+        """Return the unit's place, 0 to 2**64 - 1."""
+        ...
+
+    def hash_many(self, units: Iterable[str]) -> NDArray[np.uint64]:
+        """Return the places of many units, shape (n,), dtype uint64."""
+        ...
+
+
+def before(places: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
+    """Return which *places* are among the first *share*, shape (n,), dtype bool."""
+    import numpy as np
+
+    threshold = threshold_of(share)
+    if threshold >= _WHOLE:
+        return np.ones(places.shape, dtype=np.bool_)
+    return np.less(places, np.uint64(threshold))
 
 
 @attrs.frozen(eq=False)
@@ -60,13 +87,7 @@ class Splitter:
 
     def within(self, units: Iterable[str], share: float) -> NDArray[np.bool_]:
         """Return which of *units* are among the first *share*, shape (n,), bool."""
-        import numpy as np
-
-        places = self.hash_many(units)
-        threshold = threshold_of(share)
-        if threshold >= _WHOLE:
-            return np.ones(places.shape, dtype=np.bool_)
-        return np.less(places, np.uint64(threshold))
+        return before(self.hash_many(units), share)
 
 
 def _start(salt: str) -> hashlib.blake2b:

@@ -13,7 +13,7 @@ from ..model import Arm, Clock
 from .exposure import Exposure
 from .mirror import Mirror
 from .plan import Feature
-from .splitter import Splitter
+from .splitter import Order, before
 from .trial import Recording, Trial, current_arm, is_interruption
 
 
@@ -48,7 +48,7 @@ class Traffic:
 
     exposure: Exposure
     mirror: Mirror
-    _splitter: Splitter = attrs.field(alias="splitter")
+    _splitter: Order = attrs.field(alias="splitter")
     _telemetry: Recording = attrs.field(alias="telemetry")
     _clock: Clock = attrs.field(alias="clock")
 
@@ -59,7 +59,7 @@ class Traffic:
 
     def assign_many(self, units: Iterable[str]) -> NDArray[np.bool_]:
         """Return which of *units* get the candidate, shape (n,), dtype bool."""
-        return self._splitter.within(units, self.exposure.share)
+        return before(self._splitter.hash_many(units), self.exposure.share)
 
     def feature(self, name: str, unit: str) -> Feature:
         """
