@@ -240,3 +240,25 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
         else:
             high = middle
     return 0.5 * (low + high)
+
+
+def minimum(function: Callable[[float], float], low: float, high: float) -> float:
+    """
+    Return where a function with one valley is least, between *low* and *high*.
+
+    By golden section, to about half of the digits; the least value itself is exact to
+    all of them.
+    """
+    golden = (math.sqrt(5) - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    at_left, at_right = function(left), function(right)
+    while high - low > 1e-9 * max(abs(low), abs(high)):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - golden * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + golden * (high - low)
+            at_right = function(right)
+    return 0.5 * (low + high)

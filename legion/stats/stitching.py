@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
-from collections.abc import Callable
-
-from .special import root, zeta
+from .special import minimum, root, zeta
 
 
 def poly_stitching_bound(
@@ -164,7 +162,7 @@ def _lil_constant(alpha: float, amplitude: float) -> float:
             1.0,
             2 * amplitude * amplitude,
         )
-        return _minimum(lambda eta: error(c, eta), 1.0, top)
+        return error(c, minimum(lambda eta: error(c, eta), 1.0, top))
 
     high = 5.0
     while least_error(high) > alpha:
@@ -173,15 +171,3 @@ def _lil_constant(alpha: float, amplitude: float) -> float:
     while least_error(low) < alpha:
         low /= 2
     return root(lambda c: alpha - least_error(c), low, high)
-
-
-def _minimum(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return the least value between *low* and *high* by golden section."""
-    golden = (math.sqrt(5) - 1) / 2
-    for _ in range(80):
-        third = golden * (high - low)
-        if function(high - third) < function(low + third):
-            high = low + third
-        else:
-            low = high - third
-    return function((low + high) / 2)
