@@ -21,6 +21,7 @@ EFFECTS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 _PRIOR = 0.1
 _LARGEST_WEIGHT = 8.0
+_NOTHING = math.log(1e-300)
 
 
 def randomisation_log_e(
@@ -187,11 +188,11 @@ class RandomisationProcess:
         return attrs.evolve(self, taken=self.taken + looks, log_sum=new)
 
     @property
-    def log_e(self) -> float | None:
-        """The log of the e-value, in nats; None, for an e-value of 0, before a look."""
-        return (
-            None if self.log_sum is None else self.log_sum - math.log(len(self.looks))
-        )
+    def log_e(self) -> float:
+        """The log of the e-value, in nats; before the first look that of 1e-300."""
+        if self.log_sum is None:
+            return _NOTHING
+        return self.log_sum - math.log(len(self.looks))
 
     def to_json(self) -> dict[str, JSON]:
         """Return what `from_json` reads back to an equal process."""
