@@ -73,7 +73,7 @@ def difference_interval(
     Return a confidence sequence for the candidate's mean less control's.
 
     The variance of one value is that of the difference times all values of both arms
-    (as above, section 3.1; GrowthBook's sequential test).
+    (as in GrowthBook's sequential test).
 
     Args:
         candidate: Of independent units.

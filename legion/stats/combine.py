@@ -13,7 +13,7 @@ from ..canonical import JSON
 
 
 FREEZE_AT = 10.0
-"""A ramp stops rising at this combined e-value: falsely in a tenth of rollouts at most."""
+"""A ramp stops rising at this combined e-value: falsely in a tenth at most."""
 
 _MOST = math.log(1e300)
 

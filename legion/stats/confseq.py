@@ -102,7 +102,7 @@ def gamma_exponential_log_mixture(
     s: float, v: float, *, v_opt: float, c: float, alpha_opt: float = 0.05
 ) -> float:
     """
-    Return the log of the gamma-exponential mixture (HRMS, proposition 9).
+    Return the log of the gamma-exponential mixture (HRMS, proposition 8).
 
     For sub-exponential sums with scale *c*.
 
@@ -152,10 +152,10 @@ def gamma_poisson_log_mixture(
     s: float, v: float, *, v_opt: float, c: float, alpha_opt: float = 0.05
 ) -> float:
     """
-    Return the log of the gamma-Poisson mixture (HRMS, proposition 10).
+    Return the log of the gamma-Poisson mixture (HRMS, proposition 9).
 
-    For sub-Poisson sums with scale *c*: with c = 1, a Poisson count less its mean, whose
-    intrinsic time is that mean.
+    For sub-Poisson sums with scale *c*: with c = 1, a Poisson count less its mean,
+    whose intrinsic time is that mean.
 
     Args:
         s: The sum, above -(v + rho) / c.
@@ -207,7 +207,7 @@ def beta_binomial_log_mixture(
     one_sided: bool = True,
 ) -> float:
     """
-    Return the log of the beta-binomial mixture (HRMS, propositions 7 and 8).
+    Return the log of the beta-binomial mixture (HRMS, propositions 6 and 7).
 
     For sums of independent terms within [-g, h] and mean 0; of a share p: g = p,
     h = 1 - p, s the sum of the terms less p, and v = g h n.
@@ -276,7 +276,7 @@ def bernoulli_interval(
     Return a confidence sequence for a share, at one time.
 
     All p at which the two-sided beta-binomial mixture stays below 1/alpha (HRMS,
-    proposition 7): with probability 1 - alpha the share is inside at all times.
+    propositions 6 and 7): with probability 1 - alpha the share is inside at all times.
 
     Args:
         successes: How many, between 0 and *trials*.

@@ -31,8 +31,8 @@ class Detector:
 
     and averages over the grid. M minus the time passed is a supermartingale while the
     rate is at most *limit*, so the mean time until M >= c is at least c (Shin, Ramdas
-    and Rinaldo, "E-detectors", New England Journal of Statistics in Data Science 2023,
-    definition 2.3 and theorem 2.4; Roberts, Technometrics 1966).
+    and Rinaldo, "E-detectors", New England Journal of Statistics in Data Science 2023:
+    the e-SR detector and its run length; Roberts, Technometrics 1966).
 
     Attributes:
         limit: The highest rate that is still as before; `learned_limit` finds one.

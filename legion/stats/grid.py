@@ -42,7 +42,7 @@ def steps(
 
     The mean of L is 1 where an event is bad with probability *limit*, and at most 1
     everywhere in the null (Wald, 1945; as a test martingale: Ramdas, Grunwald, Vovk and
-    Shafer, Statistical Science 2023, section 2).
+    Shafer, Statistical Science 2023).
 
     Args:
         limit: The largest (harm) or least (proof) probability of the null, inside 0..1.

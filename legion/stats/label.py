@@ -28,7 +28,7 @@ class LabelProcess:
     their mean is a supermartingale, so it ever reaches 1 / alpha with probability at
     most alpha (Ville, 1939). Two counts suffice because the total is conditioned upon
     (Przyborowski and Wilenski, Biometrika 1940; sequentially: Lindon and Malek,
-    NeurIPS 2022, section 4).
+    NeurIPS 2022).
 
     The promise needs one bad event per unit at most; units of both arms counted at the
     same age; and a share rho that was known before the events came.

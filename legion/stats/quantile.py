@@ -24,7 +24,7 @@ class QuantileMixture:
     The terms 1{X <= x} - q at the true q-quantile x are bounded, and have mean 0 (ties
     are split so that they do), so their sum obeys the two-sided beta-binomial mixture
     (Howard and Ramdas, "Sequential estimation of quantiles with applications to A/B
-    testing and best-arm identification", Bernoulli 28(3) 2022, theorem 1 and section 5).
+    testing and best-arm identification", Bernoulli 28(3) 2022, theorem 1).
 
     Attributes:
         q: The quantile, inside 0..1.
@@ -145,7 +145,7 @@ def quantile_p_value(
     Return a p-value for "both arms have the same q-quantile", valid at any time.
 
     The least evidence that any common value would meet in both arms together (Howard
-    and Ramdas, Bernoulli 28(3) 2022, section 5).
+    and Ramdas, Bernoulli 28(3) 2022, theorem 5).
 
     Args:
         a: Independent values of one arm, in any order, or their histogram.

@@ -14,7 +14,7 @@ from .special import log_beta
 
 
 CONCENTRATION = 1000.0
-"""How many units the prior is worth; the test sees deviations of a few per cent best."""
+"""How many units the prior is worth: best for shares that are off by a tenth."""
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +24,8 @@ class RatioMismatch:
 
     The multinomial likelihood of the counts, averaged over a Dirichlet prior around the
     plan, over the likelihood at the plan: under the plan a martingale with mean 1
-    (Lindon and Malek, NeurIPS 2022, equation 6). One assignment a unit. Shares that
+    (Lindon and Malek, "Anytime-valid inference for multinomial count data",
+    NeurIPS 2022). One assignment a unit. Shares that
     change begin a new test.
 
     Attributes:

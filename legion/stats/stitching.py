@@ -1,4 +1,4 @@
-"""Boundaries of the law of the iterated logarithm: never far from the best at any time."""
+"""Boundaries of the iterated logarithm: never far from the best at any time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def poly_stitching_bound(
     """
     Return the polynomial stitched boundary.
 
-    Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 2021, theorem 1 with
-    equation 10: P(exists t: S_t >= u(V_t)) <= alpha for sub-gamma sums with scale c.
+    Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 2021, theorem 1 and
+    the polynomial example after it: P(exists t: S_t >= u(V_t)) <= alpha for sub-gamma
+    sums with scale c.
 
     Args:
         v: Intrinsic time; below *v_min* it counts as *v_min*.
@@ -109,7 +110,7 @@ def double_stitching_bound(
 
 
 def _stretch(eta: float) -> tuple[float, float]:
-    """Return k1 and k2 of equation 10: what a line costs over one epoch."""
+    """Return k1 and k2 of theorem 1: what a line costs over one epoch."""
     return (eta**0.25 + eta**-0.25) / math.sqrt(2), (math.sqrt(eta) + 1) / 2
 
 
@@ -146,7 +147,7 @@ def empirical_process_lil_bound(
 
 @functools.lru_cache(maxsize=64)
 def _lil_constant(alpha: float, amplitude: float) -> float:
-    """Return the least C for which the error of theorem 2, equation 15, is *alpha*."""
+    """Return the least C for which the error of theorem 2 is *alpha*."""
 
     def error(c: float, eta: float) -> float:
         gap = amplitude - math.sqrt(2 * (eta - 1) / c)

@@ -125,7 +125,7 @@ def count_above(histogram: LogHistogram, bucket: int) -> int:
 
 
 def _bucket(histogram: LogHistogram, *, rank: int) -> int | None:
-    """Return the bucket of the value with that rank, counted from 1, if it is above 0."""
+    """Return the bucket of the value with that rank, from 1, if it is above 0."""
     rank -= histogram.zeros + sum(histogram.negative.values())
     if rank <= 0:
         return None
