@@ -92,19 +92,7 @@ def restore(arguments: argparse.Namespace, output: Output) -> int:
         assert registry is not None
         wanted = registry.resolve(arguments.snapshot)
         if wanted != _way_back(host):
-            change = Change(
-                target="registry:default",
-                before=registry.active(),
-                after=wanted,
-                kind="deployment",
-                risk=0.5,
-                reason=f"restore {arguments.snapshot} by hand",
-                proposer="command line",
-            )
-            ruling = host.gate.review(change)
-            if not ruling.allowed or not host.gate.consume(ruling):
-                msg = f"restore: {ruling.reason}"
-                raise RefusedError(msg)
+            _pass_the_gate(host, arguments.snapshot, registry.active(), wanted)
         live = registry.restore(arguments.snapshot)
         host.journal.append(
             {"snapshot": arguments.snapshot, "digest": live}, kind="restore"
@@ -112,6 +100,26 @@ def restore(arguments: argparse.Namespace, output: Output) -> int:
     output.line(f"{arguments.snapshot} is live and verified as {live}")
     output.document({"snapshot": arguments.snapshot, "digest": live})
     return 0
+
+
+def _pass_the_gate(host: Host, name: str, before: str, after: str) -> None:
+    change = Change(
+        target="registry:default",
+        before=before,
+        after=after,
+        kind="deployment",
+        risk=0.5,
+        reason=f"restore {name} by hand",
+        proposer="command line",
+    )
+    ruling = host.gate.review(change)
+    if ruling.allowed and host.gate.consume(ruling):
+        return
+    msg = f"restore: {ruling.reason}"
+    if ruling.ask is not None:
+        answer = f"legion asks {ruling.ask} --approve --by WHO"
+        msg += f"; let it through with {answer}, then write it again"
+    raise RefusedError(msg)
 
 
 def _way_back(host: Host) -> str | None:

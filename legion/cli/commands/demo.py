@@ -76,7 +76,7 @@ def _at_least_one(text: str) -> int:
 def demo(arguments: argparse.Namespace, output: Output) -> int:
     """Run the demo, show it live, and say how it ended."""
     try:
-        from ...demo import ending, report
+        from ...demo import dashboard, ending, report  # noqa: F401 - must be there
         from ...demo.clock import RequestClock
         from ...demo.rollout import Demo
         from ...demo.trace import load
