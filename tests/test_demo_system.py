@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from legion.demo.answering import SETTINGS_400, SETTINGS_410, ExactReuse, build
+from legion.demo.answering import SETTINGS_400, SETTINGS_410, build
 from legion.demo.faults import FAULTS, settings_of
 from legion.demo.retrieval import Postings, Retrieval, words
+from legion.demo.reuse import ExactReuse
 from legion.demo.trace import Question, load
 
 

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from ..exceptions import LegionError, PlanError, StateError
-from .output import Output
+from ..exceptions import (
+    JournalError,
+    LegionError,
+    SnapshotCorruptError,
+    StateError,
+)
+from .output import Output, short_warnings
 
 
 Command: TypeAlias = Callable[[argparse.Namespace, Output], int]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _EPILOG = """\
 exit codes:
-  0  yes: it worked, it holds, it is healthy
-  1  no: a check failed, a verification failed, the rollout went back
-  2  what was asked for is wrong: an option, a plan, a name
-  3  the state cannot be used: missing, locked, damaged, from another program
+  0    yes: it worked, it holds, it is healthy
+  1    no: a check failed, the gate said no, the rollout went back
+  2    what was asked for is wrong: an option, a plan, a name
+  3    the state cannot be used: missing, locked, damaged, from another program
+  130  interrupted; what was written down stays, and a rollout can go on from it
+  141  whoever read the output went away
 
-Every command takes --json. Colours are off where the output is no terminal.
+Every command takes --json. Colours are off where the output is no terminal, and where
+NO_COLOR is set.
 """
+
+_UNUSABLE = (StateError, SnapshotCorruptError, JournalError)
+
+
+class RefusedError(LegionError):
+    """What was asked for is right, and the answer is no."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,27 +51,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = parser().parse_args(argv)
-    output = Output(arguments.json)
-    command: Command = arguments.command
     try:
-        return command(arguments, output)
-    except StateError as error:
-        return _failed(output, error, 3)
-    except (LegionError, PlanError) as error:
-        return _failed(output, error, 2)
+        arguments = parser().parse_args(argv)
+        output = Output(as_json=arguments.json)
+        with short_warnings(off=arguments.tracebacks):
+            code = _run(arguments, output)
+        # Here, where a reader that went away can still be told from a fault.
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        _write_to_nobody()
         return 141
-
-
-def _failed(output: Output, error: Exception, code: int) -> int:
-    output.document({"error": type(error).__name__, "message": str(error)})
-    print(f"legion: {error}", file=sys.stderr)
     return code
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> int:
+    command: Command = arguments.command
+    try:
+        return command(arguments, output)
+    except RefusedError as error:
+        return output.error(error, code=1)
+    except _UNUSABLE as error:
+        return output.error(error, code=3)
+    except LegionError as error:
+        return output.error(error, code=2)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        unusable = StateError(where.removesuffix(": "), error.strerror or str(error))
+        return output.error(unusable if where else error, code=3)
+
+
+def _write_to_nobody() -> None:
+    """Keep the interpreter from flushing into the closed pipe once more, and saying so."""
+    try:
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, sys.stdout.fileno())
+        os.close(nobody)
+    except (OSError, ValueError):  # A stream without a file has nothing to flush.
+        return
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,15 +115,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: Commands,
     name: str,
     run: Command,
     *,
     says: str,
-    teaches: str = "",
+    teaches: str,
     state: bool = False,
 ) -> argparse.ArgumentParser:
-    """Add a command with the options that all commands share."""
+    """
+    Add a command with the options that all commands share.
+
+    Args:
+        commands: Where to.
+        name: What users type.
+        run: Runs it.
+        says: What it does, in one line.
+        teaches: What help ends with: at least one example.
+        state: Whether it works on a state directory.
+    """
     one = commands.add_parser(
         name,
         help=says,
@@ -102,5 +149,5 @@ def command(
             metavar="DIR",
             help="directory of the state (default: %(default)s)",
         )
-    one.set_defaults(command=run)
+    one.set_defaults(command=run, tracebacks=False)
     return one

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import attrs
 
 from ..host import Turn
-from ..model import Arm, Move, Window
-from .rollout import EPOCH_S
+from ..model import Arm, Window
+from .clock import EPOCH_S
 
 
 @attrs.frozen(kw_only=True)
@@ -52,57 +52,3 @@ def _point(turn: Turn) -> Point:
         disagreement=seen.candidate.share("disagreement"),
         memory=seen.candidate.gauge("memory_usage"),
     )
-
-
-@attrs.frozen(kw_only=True)
-class Event:
-    """
-    Something that moved, or was refused.
-
-    Attributes:
-        day: Plan time since the start, in days.
-        what: The move, or what was done.
-        reason: Why.
-        took_s: Machine time it took, in seconds, or None.
-    """
-
-    day: float
-    what: str
-    reason: str
-    took_s: float | None = None
-
-
-def timeline(turns: Sequence[Turn]) -> list[Event]:
-    """Return every turn in which the ladder did not just hold as before."""
-    events: list[Event] = []
-    last = ""
-    for turn in turns:
-        decision = turn.decision
-        held = decision.move in {Move.HOLD, Move.FREEZE}
-        said = f"{decision.move.value}:{decision.code}:{decision.stage}"
-        if held and said == last:
-            continue
-        last = said
-        outcome = turn.outcome
-        events.append(
-            Event(
-                day=(turn.report.at_s - EPOCH_S) / 86_400,
-                what=_what(turn),
-                reason=outcome.reason if outcome is not None else decision.reason,
-                took_s=None if outcome is None else outcome.took_s,
-            )
-        )
-    return events
-
-
-def _what(turn: Turn) -> str:
-    decision = turn.decision
-    match decision.move:
-        case Move.ADVANCE if decision.code == "complete":
-            return "complete"
-        case Move.ADVANCE:
-            return f"advance to {decision.to}"
-        case Move.ROLL_BACK:
-            return "roll back"
-        case move:
-            return f"{move.value} in {decision.stage or 'no stage'} ({decision.code})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import time
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
@@ -14,62 +13,33 @@ from pathlib import Path
 import attrs
 
 from ..canonical import JSON
-from ..hookspecs import hookimpl
 from ..host import Host, Turn
-from ..model import Arm, Count
+from ..model import Arm
 from ..stages import Plan, Status
-from .answering import SETTINGS_400, SETTINGS_410, Answer, Answering, build
+from .answering import SETTINGS_400, SETTINGS_410, Answering, build
+from .clock import EPOCH_S, RequestClock
 from .faults import settings_of
+from .reuse import Answer, ReuseSource
 from .trace import Question, Trace
 
 
 STABLE = "v4.0.0-stable"
-EPOCH_S = 1_764_547_200.0
-"""Day 0 of the demo's calendar: the first of December 2025."""
 
 
-@attrs.define(eq=False)
-class RequestClock:
+@attrs.frozen(kw_only=True)
+class Rehearsal:
     """
-    Plan time that passes with the requests; machine time as it is.
+    The rollback that was rehearsed while no user was exposed.
 
-    A day is so many requests, so the same seed sees the same traffic in every stage
-    whatever the speed of the machine.
-
-    Args:
-        requests_per_day: How many requests make a day of plan time.
+    Attributes:
+        turn: After which turn, counted from 1.
+        took_s: Machine time of the way back, in seconds.
+        reason: What came of it.
     """
 
-    requests_per_day: int
-    served: int = 0
-
-    def plan(self) -> float:
-        """Return plan time, in seconds since the epoch."""
-        return EPOCH_S + self.served * 86_400 / self.requests_per_day
-
-    def machine(self) -> float:
-        """Return machine time, in seconds."""
-        return time.perf_counter()
-
-    def wall(self) -> float:
-        """Return the date, in seconds since the epoch."""
-        return time.time()
-
-
-@attrs.define(eq=False)
-class ReuseSource:
-    """How often each version reused an answer, since last asked."""
-
-    versions: dict[Arm, Answering]
-    _seen: dict[Arm, tuple[int, int]] = attrs.field(init=False, factory=dict)
-
-    @hookimpl
-    def legion_observe(self, plan: str, arm: Arm) -> dict[str, Count | float]:
-        """Answer with the look-ups of *arm* and how many of them hit."""
-        reuse = self.versions[arm].reuse
-        hits, lookups = self._seen.get(arm, (0, 0))
-        self._seen[arm] = (reuse.hits, reuse.lookups)
-        return {"cache_hit_rate": Count(reuse.hits - hits, reuse.lookups - lookups)}
+    turn: int
+    took_s: float
+    reason: str
 
 
 @attrs.define(eq=False)
@@ -82,48 +52,70 @@ class Demo:
         directory: Where the state lies.
         seed: Orders the questions.
         bad: The fault that the candidate really has, or None.
-        requests_per_day: How many requests make a day of plan time.
+        clock: Says how many requests make a day of plan time.
         turns: What happened, turn by turn.
+        rehearsal: What came of the rehearsed rollback, once it was rehearsed.
     """
 
     trace: Trace
     directory: Path
     seed: int = 1
     bad: str | None = None
-    requests_per_day: int = 900
+    clock: RequestClock = attrs.field(factory=RequestClock)
     turns: list[Turn] = attrs.field(init=False, factory=list)
+    rehearsal: Rehearsal | None = attrs.field(init=False, default=None)
     plan: Plan = attrs.field(init=False)
     host: Host = attrs.field(init=False)
-    _clock: RequestClock = attrs.field(init=False)
     _versions: dict[Arm, Answering] = attrs.field(init=False)
     _broken: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         text = files("legion.demo").joinpath("demo.yaml").read_text("utf-8")
         self.plan = Plan.from_text(text, source="demo.yaml")
-        self._clock = RequestClock(self.requests_per_day)
 
-    def run(self, watch: Callable[[Demo], None] = lambda _: None) -> Status:
+    @property
+    def served(self) -> int:
+        """How many requests were answered so far."""
+        return self.clock.served
+
+    @property
+    def day(self) -> float:
+        """Plan time since the start, in days."""
+        return (self.clock.plan() - EPOCH_S) / 86_400
+
+    def run(
+        self,
+        turned: Callable[[Demo], None] = lambda _: None,
+        *,
+        served: Callable[[Demo], None] = lambda _: None,
+    ) -> Status:
         """
         Serve requests and turn the wheel until the rollout is over.
 
         Args:
-            watch: Called after every turn.
+            turned: Called after every turn.
+            served: Called after every request, outside of what is timed.
 
         Returns:
             Where the rollout ended; RUNNING if it did not within twice its calendar.
         """
         self._publish()
-        with Host.open(self.plan, state=self.directory, clock=self._clock) as host:
+        with Host.open(self.plan, state=self.directory, clock=self.clock) as host:
             self.host = host
             self._versions = {
                 Arm.CONTROL: self._build(STABLE),
                 Arm.CANDIDATE: self._build(self.plan.candidate),
             }
-            host.plugins.register(ReuseSource(self._versions), name="demo-reuse")
-            for _ in self._serve():
-                self.turns.append(host.tick())
-                watch(self)
+            host.plugins.register(
+                ReuseSource({arm: one.reuse for arm, one in self._versions.items()}),
+                name="demo-reuse",
+            )
+            for due in self._serve():
+                if not due:
+                    served(self)
+                    continue
+                self._turn()
+                turned(self)
                 self._break_registry()
                 if host.engine.state.status.over:
                     break
@@ -148,19 +140,29 @@ class Demo:
         raw = self.host.registry.read("settings.json", snapshot=version)
         return build(self.trace, json.loads(raw))
 
-    def _serve(self) -> Iterator[None]:
-        """Serve requests; yield whenever a check is due."""
-        yield
-        due_s = self._clock.plan() + self.host.interval_s
+    def _turn(self) -> None:
+        before = self.host.engine.state.rehearsed_s
+        self.turns.append(self.host.tick())
+        state = self.host.engine.state
+        if before is None and state.rehearsed_s is not None:
+            self.rehearsal = Rehearsal(
+                turn=len(self.turns), took_s=state.rehearsed_s, reason=state.reason
+            )
+
+    def _serve(self) -> Iterator[bool]:
+        """Serve requests; yield False after each, and True whenever a check is due."""
+        yield True
+        due_s = self.clock.plan() + self.host.interval_s
         longest_s = EPOCH_S + 2 * sum(_length_s(self.plan))
         questions = self.trace.stream(self.seed)
         for number, question in zip(itertools.count(), questions, strict=False):
             self._ask(number, question)
-            self._clock.served += 1
-            if self._clock.plan() >= due_s:
-                yield
+            self.clock.served += 1
+            yield False
+            if self.clock.plan() >= due_s:
+                yield True
                 due_s += self.host.interval_s
-            if self._clock.plan() > longest_s:
+            if self.clock.plan() > longest_s:
                 return
 
     def _ask(self, number: int, question: Question) -> None:

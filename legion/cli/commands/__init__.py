@@ -1,12 +1,12 @@
 """The commands, a file a subject."""
 
-from . import asks, back, demo, doctor, journal, plans, status
+from . import asks, back, check, demo, doctor, journal, run, status
 
 
 ALL = (
     demo.add,
-    plans.add_check,
-    plans.add_run,
+    check.add,
+    run.add,
     status.add_status,
     status.add_validate,
     back.add_rollback,

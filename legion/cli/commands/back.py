@@ -5,16 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from typing import TypeAlias
-
-from ...exceptions import LegionError
+from ...exceptions import LegionError, SnapshotNotFoundError
 from ...host import Host
 from ...model import Change, Outcome
-from ..main import command
+from ..main import Commands, RefusedError, command
 from ..output import Output
-
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_rollback(commands: Commands) -> None:
@@ -24,7 +19,11 @@ def add_rollback(commands: Commands) -> None:
         "rollback",
         rollback,
         says="go back to the baseline now, from any state",
-        teaches="A running host sees the latch within a second, whichever process it is.",
+        teaches=(
+            "A running host sees the latch within a second, whichever process it is. It"
+            "\ncannot be pulled back: what comes next is a new plan.\n\n"
+            "  legion rollback --version 4.0.0 --reason 'wrong invoices' --immediate"
+        ),
         state=True,
     )
     one.add_argument("--version", required=True, help="the baseline, such as 4.0.0")
@@ -49,11 +48,12 @@ def rollback(arguments: argparse.Namespace, output: Output) -> int:
 
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
-        msg = "rollback: nobody is there to be asked; write --immediate"
+        msg = "rollback: nobody is there to be asked back; write --immediate"
         raise LegionError(msg)
-    if input(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
-        msg = "rollback: not confirmed; nothing was done"
-        raise LegionError(msg)
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        msg = "rollback: not confirmed, and nothing was done"
+        raise RefusedError(msg)
 
 
 def _say(output: Output, outcome: Outcome) -> int:
@@ -73,9 +73,16 @@ def add_restore(commands: Commands) -> None:
         "restore",
         restore,
         says="verify a snapshot of the registry and make it the live one",
+        teaches=(
+            "The plan's own way back is restored without asking; anything else passes"
+            " the gate.\n\n"
+            "  legion restore --snapshot v4.0.0-stable"
+        ),
         state=True,
     )
-    one.add_argument("--snapshot", required=True, metavar="NAME")
+    one.add_argument(
+        "--snapshot", required=True, metavar="NAME", help="its name or digest"
+    )
 
 
 def restore(arguments: argparse.Namespace, output: Output) -> int:
@@ -84,20 +91,8 @@ def restore(arguments: argparse.Namespace, output: Output) -> int:
         registry = host.registry
         assert registry is not None
         wanted = registry.resolve(arguments.snapshot)
-        if wanted != registry.resolve(host.plan.rollback.to):
-            change = Change(
-                target="registry:default",
-                before=registry.active(),
-                after=wanted,
-                kind="deployment",
-                risk=0.5,
-                reason=f"restore {arguments.snapshot} by hand",
-                proposer="command line",
-            )
-            ruling = host.gate.review(change)
-            if not ruling.allowed or not host.gate.consume(ruling):
-                msg = f"restore: {ruling.reason}"
-                raise LegionError(msg)
+        if wanted != _way_back(host):
+            _pass_the_gate(host, arguments.snapshot, registry.active(), wanted)
         live = registry.restore(arguments.snapshot)
         host.journal.append(
             {"snapshot": arguments.snapshot, "digest": live}, kind="restore"
@@ -107,6 +102,34 @@ def restore(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def _pass_the_gate(host: Host, name: str, before: str, after: str) -> None:
+    change = Change(
+        target="registry:default",
+        before=before,
+        after=after,
+        kind="deployment",
+        risk=0.5,
+        reason=f"restore {name} by hand",
+        proposer="command line",
+    )
+    ruling = host.gate.review(change)
+    if ruling.allowed and host.gate.consume(ruling):
+        return
+    msg = f"restore: {ruling.reason}"
+    if ruling.ask is not None:
+        answer = f"legion asks {ruling.ask} --approve --by WHO"
+        msg += f"; let it through with {answer}, then write it again"
+    raise RefusedError(msg)
+
+
+def _way_back(host: Host) -> str | None:
+    assert host.registry is not None
+    try:
+        return host.registry.resolve(host.plan.rollback.to)
+    except SnapshotNotFoundError:
+        return None
+
+
 def add_deactivate(commands: Commands) -> None:
     """Add ``legion deactivate``."""
     one = command(
@@ -114,11 +137,15 @@ def add_deactivate(commands: Commands) -> None:
         "deactivate",
         deactivate,
         says="switch features of the candidate off, for good in this rollout",
+        teaches=(
+            "  legion deactivate l4_cache --reason 'stale answers'\n"
+            "  legion deactivate --all-v4.1"
+        ),
         state=True,
     )
-    one.add_argument("features", nargs="*", metavar="FEATURE")
+    one.add_argument("features", nargs="*", metavar="FEATURE", help="which")
     one.add_argument("--all", "--all-v4.1", action="store_true", help="all of them")
-    one.add_argument("--reason", default="by hand")
+    one.add_argument("--reason", default="by hand", help="why, for the journal")
 
 
 def deactivate(arguments: argparse.Namespace, output: Output) -> int:
@@ -127,7 +154,8 @@ def deactivate(arguments: argparse.Namespace, output: Output) -> int:
         known = sorted({name for stage in host.plan.stages for name in stage.features})
         names = known if arguments.all else arguments.features
         if not names:
-            msg = f"deactivate: name features, or write --all; there are {', '.join(known)}"
+            there = ", ".join(known) or "none in this plan"
+            msg = f"deactivate: got no feature; write some of them, or --all: {there}"
             raise LegionError(msg)
         outcome = host.engine.deactivate(names, reason=arguments.reason)
     return _say(output, outcome)

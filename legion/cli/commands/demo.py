@@ -6,12 +6,13 @@ import argparse
 import tempfile
 import time
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from ...exceptions import MissingExtraError
+from ...exceptions import LegionError, MissingExtraError
 from ...stages import Status
-from ..main import command
+from ..main import Commands, command
 from ..output import Output
 
 
@@ -19,9 +20,20 @@ if TYPE_CHECKING:
     from ...demo.rollout import Demo
 
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
 _FAULTS = ("latency", "errors", "wrong-answers", "checksum")
+_REFRESH_S = 0.25
+_TEACHES = """\
+4.0.0 reuses an answer only for the identical question, 4.1.0 also for one that means
+nearly the same. Nothing is simulated: every request is answered, every figure is
+measured, and a day of plan time is so many requests.
+
+  legion demo                         the good candidate, up to 100 %
+  legion demo --bad errors            a faulty one, taken back
+  legion demo --trace questions.csv   on your own questions
+  legion demo --report report.html    every decision, with its reason and evidence
+
+Exit code 0: it ended as it should, in full rollout or, with --bad, back at 4.0.0.
+"""
 
 
 def add(commands: Commands) -> None:
@@ -31,39 +43,47 @@ def add(commands: Commands) -> None:
         "demo",
         demo,
         says="roll out a real change on real questions, in about a minute",
-        teaches=(
-            "4.0.0 reuses an answer only for the identical question, 4.1.0 also for one\n"
-            "that means nearly the same. Nothing is simulated: every request is answered,"
-            "\nevery figure is measured, and a day of plan time is so many requests.\n\n"
-            "  legion demo                         the good candidate, up to 100 %\n"
-            "  legion demo --bad errors            a faulty one, taken back\n"
-            "  legion demo --trace questions.csv   on your own questions\n\n"
-            "Exit code 0: it ended as it should, in full rollout or, with --bad, back."
-        ),
+        teaches=_TEACHES,
     )
     one.add_argument("--bad", choices=_FAULTS, help="a fault the candidate really has")
     one.add_argument("--trace", type=Path, metavar="FILE", help="CSV or JSONL")
     one.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report")
-    one.add_argument("--seed", type=int, default=1, help="orders the questions")
+    one.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="orders the questions"
+    )
     one.add_argument("--state", type=Path, metavar="DIR", help="keep the state there")
     one.add_argument(
         "--requests-per-day",
-        type=int,
+        type=_at_least_one,
         default=900,
         metavar="N",
-        help="how many requests make a day of plan time (default: %(default)s)",
+        help="how many requests make a day of plan time (default: %(default)s; with"
+        " fewer than 300, a stage may see too little to be judged)",
     )
+
+
+def _at_least_one(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        msg = f"got {text!r}; write a whole number, 1 or more"
+        raise argparse.ArgumentTypeError(msg)
+    return number
 
 
 def demo(arguments: argparse.Namespace, output: Output) -> int:
     """Run the demo, show it live, and say how it ended."""
     try:
-        from ...demo import dashboard, report
+        from ...demo import dashboard, ending, report  # noqa: F401 - must be there
+        from ...demo.clock import RequestClock
         from ...demo.rollout import Demo
         from ...demo.trace import load
     except ModuleNotFoundError as error:
         extra = "demo"
         raise MissingExtraError(extra, str(error.name)) from error
+    _refuse(arguments.report, arguments.state)
     trace = load(arguments.trace)
     with tempfile.TemporaryDirectory() as folder:
         one = Demo(
@@ -71,67 +91,76 @@ def demo(arguments: argparse.Namespace, output: Output) -> int:
             directory=arguments.state or Path(folder),
             seed=arguments.seed,
             bad=arguments.bad,
-            requests_per_day=arguments.requests_per_day,
+            clock=RequestClock(arguments.requests_per_day),
         )
         began_s = time.perf_counter()
         status = _shown(one, output)
         took_s = time.perf_counter() - began_s
         if arguments.report is not None:
             report.write(one, arguments.report, took_s=took_s)
-        if output.coloured:
-            from rich.console import Console
-
-            dashboard.ending(one, Console())
-        _say(one, output, took_s, report.sentence(one))
+        _say(one, output, took_s)
+        output.document(ending.document(one, took_s=took_s))
     wanted = Status.COMPLETE if arguments.bad is None else Status.ROLLED_BACK
     return 0 if status is wanted else 1
+
+
+def _refuse(report: Path | None, state: Path | None) -> None:
+    """Say before the demo, and not after it, what it could not write."""
+    if report is not None and (
+        report.is_dir() or not report.absolute().parent.is_dir()
+    ):
+        msg = f"--report: got {report}; write the name of a file in a directory that exists"
+        raise LegionError(msg)
+    if state is None:
+        return
+    if state.exists() and not state.is_dir():
+        msg = f"--state: got {state}, which is a file; write the name of a directory"
+        raise LegionError(msg)
+    if (state / "legion.db").exists():
+        msg = f"--state: {state} holds an earlier rollout; write another directory"
+        raise LegionError(msg)
 
 
 def _shown(one: Demo, output: Output) -> Status:
     from ...demo import dashboard
 
-    if not output.coloured:
+    if not output.live:
         return one.run(lambda demo: output.line(dashboard.line(demo)))
+    from rich.console import Console
     from rich.live import Live
 
-    with Live(refresh_per_second=8, screen=False, transient=True) as live:
-        return one.run(lambda demo: live.update(dashboard.screen(demo)))
-
-
-def _say(one: Demo, output: Output, took_s: float, sentence: str) -> None:
-    from ...demo.figures import timeline
-    from ...demo.report import last_findings
-
-    events = timeline(one.turns)
-    if not output.coloured:
-        output.line()
-        for event in events:
-            output.line(f"day {event.day:5.1f}  {event.what}: {event.reason}")
-    output.line()
-    for stage, findings in last_findings(one).items():
-        output.line(output.paint(stage, "bold"))
-        for finding in findings:
-            fired = bool(finding.evidence.get("trigger"))
-            met = finding.met
-            output.mark(
-                f"{finding.rule}: {finding.reason}",
-                ok=None if met is None else met != fired,
+    # Painted between two requests, never beside one: that would be measured, too.
+    with Live(console=Console(), auto_refresh=False, transient=True) as live:
+        return one.run(
+            served=_now_and_then(
+                lambda demo: live.update(dashboard.Screen(demo), refresh=True)
             )
+        )
+
+
+def _now_and_then(paint: Callable[[Demo], None]) -> Callable[[Demo], None]:
+    painted_s = 0.0
+
+    def served(demo: Demo) -> None:
+        nonlocal painted_s
+        now_s = time.perf_counter()
+        if now_s - painted_s >= _REFRESH_S:
+            painted_s = now_s
+            paint(demo)
+
+    return served
+
+
+def _say(one: Demo, output: Output, took_s: float) -> None:
+    from ...demo import ending
+
     output.line()
-    output.line(f"{sentence} ({took_s:.0f} s)")
-    output.document(
-        {
-            "status": one.host.engine.state.status.value,
-            "reason": one.host.engine.state.reason,
-            "seed": one.seed,
-            "bad": one.bad,
-            "machine_s": took_s,
-            "timeline": [
-                {"day": e.day, "what": e.what, "reason": e.reason} for e in events
-            ],
-            "findings": {
-                stage: [finding.to_json() for finding in findings]
-                for stage, findings in last_findings(one).items()
-            },
-        }
-    )
+    for event in ending.timeline(one):
+        output.hanging(f"day {event.when:<8} ", f"{event.what}: {event.reason}")
+    for stage, targets in ending.targets(one).items():
+        output.line()
+        output.line(output.paint(stage, "bold"))
+        for target in targets:
+            output.mark(target.text, ok=target.holds)
+    output.line()
+    output.hanging("", f"{ending.sentence(one)}. ({took_s:.0f} s)")

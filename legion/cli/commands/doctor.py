@@ -7,47 +7,67 @@ import importlib.metadata
 import platform
 import tempfile
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 from ... import __version__
 from ...cache import SemanticCache
+from ...canonical import JSON
 from ...journal import Journal
 from ...plugins import Plugins
-from ..main import command
+from ..main import Commands, command
 from ..output import Output
 
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _EXTRAS = {"demo": ("wordllama", "rich")}
 
 
 def add(commands: Commands) -> None:
     """Add ``legion doctor``."""
-    command(commands, "doctor", doctor, says="try what legion needs on this machine")
+    command(
+        commands,
+        "doctor",
+        doctor,
+        says="try what legion needs on this machine",
+        teaches="What an extra brings may be missing; that is no fault.\n\n  legion doctor",
+    )
 
 
 def doctor(arguments: argparse.Namespace, output: Output) -> int:
     """Try each part once and print what was found."""
     output.line(f"legion {__version__} on Python {platform.python_version()}")
-    found = [(name, *_tried(act)) for name, act in _trials()]
-    for name, ok, detail in found:
-        output.mark(f"{name}: {detail}", ok=ok)
-    for extra, packages in _EXTRAS.items():
-        versions = [_version(package) for package in packages]
-        text = ", ".join(f"{p} {v}" for p, v in zip(packages, versions, strict=True))
-        output.mark(f"extra {extra}: {text}", ok=None if None in versions else True)
-    output.document({name: {"ok": ok, "found": detail} for name, ok, detail in found})
-    return 0 if all(ok for _, ok, _ in found) else 1
+    tried = {name: _tried(act) for name, act in _trials()}
+    for name, (ok, text) in tried.items():
+        output.mark(f"{name}: {text}", ok=ok)
+    extras = {extra: _installed(extra) for extra in _EXTRAS}
+    for extra, (ok, text) in extras.items():
+        # Missing is no fault: nobody asked for it.
+        output.mark(f"extra {extra}: {text}", ok=ok or None)
+    output.document(
+        {
+            "version": str(__version__),
+            "python": platform.python_version(),
+            "tried": _found(tried),
+            "extras": _found(extras),
+        }
+    )
+    return 0 if all(ok for ok, _ in tried.values()) else 1
 
 
-def _version(package: str) -> str | None:
+def _found(tried: Mapping[str, tuple[bool, str]]) -> dict[str, JSON]:
+    found: dict[str, JSON] = {}
+    for name, (ok, text) in tried.items():
+        found[name] = {"ok": ok, "found": text}
+    return found
+
+
+def _installed(extra: str) -> tuple[bool, str]:
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        versions = [f"{p} {importlib.metadata.version(p)}" for p in _EXTRAS[extra]]
+    except importlib.metadata.PackageNotFoundError as error:
+        write = f'pip install "legion-rollout[{extra}]"'
+        return False, f"{error.name} is not installed; write: {write}"
+    return True, ", ".join(versions)
 
 
 def _tried(act: Callable[[], str]) -> tuple[bool, str]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import argparse
 
 from pathlib import Path
-from typing import TypeAlias
 
-from ...exceptions import StateError
+from ...exceptions import LegionError, StateError
 from ...journal import Journal
-from ..main import command
+from ..main import Commands, command
 from ..output import Output
-
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add(commands: Commands) -> None:
@@ -25,10 +21,12 @@ def add(commands: Commands) -> None:
         says="verify a journal: every entry, every node, and the root",
         teaches=(
             "Keep the printed root and size somewhere else. Given back with --root and\n"
-            "--size, they show a removed tail and a rewritten log, too."
+            "--size, they show a removed tail and a rewritten log, too.\n\n"
+            "  legion journal verify var/legion/legion.db\n"
+            "  legion journal verify var/legion/legion.db --root f045... --size 10"
         ),
     )
-    one.add_argument("verb", choices=["verify"])
+    one.add_argument("verb", choices=["verify"], help="what to do with it")
     one.add_argument("file", metavar="FILE", help="the state file, legion.db")
     one.add_argument("--root", help="a root that was printed before")
     one.add_argument("--size", type=int, help="the size it was printed with")
@@ -36,8 +34,10 @@ def add(commands: Commands) -> None:
 
 def verify(arguments: argparse.Namespace, output: Output) -> int:
     """Recompute the whole log and name what does not fit."""
-    if not Path(arguments.file).is_file():
-        raise StateError(arguments.file, "no such file; write the path of a journal")
+    _refuse_what_is_none(Path(arguments.file))
+    if (arguments.root is None) != (arguments.size is None):
+        msg = "journal verify: got one of --root and --size; write both, as printed"
+        raise LegionError(msg)
     with Journal(arguments.file) as journal:
         found = journal.verify(root=arguments.root, size=arguments.size)
     for seq, fault in found.faults:
@@ -55,3 +55,16 @@ def verify(arguments: argparse.Namespace, output: Output) -> int:
         }
     )
     return 0 if found.ok else 1
+
+
+def _refuse_what_is_none(file: Path) -> None:
+    """Raise where opening *file* would make a journal, instead of finding one."""
+    if file.is_dir():
+        msg = "is a directory; write the path of the file in it, legion.db"
+    elif not file.is_file():
+        msg = "no such file; write the path of a journal, such as var/legion/legion.db"
+    elif not file.stat().st_size:
+        msg = "is empty, and was never a journal; write the path of one"
+    else:
+        return
+    raise StateError(str(file), msg)

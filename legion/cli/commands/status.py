@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 
 from collections.abc import Iterator
-from typing import TypeAlias
 
+from ...exceptions import LegionError, SnapshotNotFoundError
 from ...host import Host
+from ...journal import Verification
 from ...model import Missing
 from ...stages import Status
-from ..main import command
+from ..main import Commands, command
 from ..output import Output
-
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_status(commands: Commands) -> None:
@@ -24,6 +22,11 @@ def add_status(commands: Commands) -> None:
         "status",
         status,
         says="say where the rollout stands, and why",
+        teaches=(
+            "Works beside a running host, on the same directory.\n\n"
+            "  legion status --state var/legion\n"
+            "  legion status --json | jq -r .status"
+        ),
         state=True,
     )
 
@@ -80,48 +83,58 @@ def add_validate(commands: Commands) -> None:
         "validate",
         validate,
         says="verify by digest that a version is what runs",
+        teaches=(
+            "Checks traffic, features, the live snapshot and the journal.\n\n"
+            "  legion validate --expected-version 4.0.0"
+        ),
         state=True,
     )
-    one.add_argument("--expected-version", required=True, metavar="VERSION")
+    one.add_argument(
+        "--expected-version", required=True, metavar="VERSION", help="such as 4.0.0"
+    )
 
 
 def validate(arguments: argparse.Namespace, output: Output) -> int:
     """Check exposure, registry and journal against the expected version."""
+    version = arguments.expected_version
     with Host.reopen(arguments.state) as host:
-        checks = list(_checks(host, arguments.expected_version))
+        known = (host.plan.baseline, host.plan.candidate)
+        if version not in known:
+            msg = f"validate: got version {version}; write {' or '.join(known)}"
+            raise LegionError(msg)
+        checks = list(_checks(host, whole=float(known.index(version))))
     for what, ok, found in checks:
         output.mark(f"{what}: {found}", ok=ok)
     output.document(
         {
-            "expected_version": arguments.expected_version,
+            "expected_version": version,
+            "ok": all(ok for _, ok, _ in checks),
             "checks": [{"check": w, "ok": ok, "found": f} for w, ok, f in checks],
         }
     )
     return 0 if all(ok for _, ok, _ in checks) else 1
 
 
-def _checks(host: Host, version: str) -> Iterator[tuple[str, bool, str]]:
+def _checks(host: Host, *, whole: float) -> Iterator[tuple[str, bool, str]]:
+    """Yield (what, whether it holds, what was found); *whole* is the wanted share."""
     plan, exposure = host.plan, host.engine.exposure
-    whole = {plan.baseline: 0.0, plan.candidate: 1.0}.get(version)
-    yield (
-        "version",
-        whole is not None,
-        f"the plan knows {plan.baseline}, {plan.candidate}",
-    )
-    yield (
-        "traffic",
-        exposure.share == whole,
-        f"{exposure.share:.0%} get {plan.candidate}",
-    )
-    done = Status.ROLLED_BACK if whole == 0 else Status.COMPLETE
+    found = f"{exposure.share:.0%} of the units get {plan.candidate}"
+    yield "traffic", exposure.share == whole, found
     status = host.engine.state.status
-    yield "status", status in {done, Status.READY} or whole == 1, status.value
-    if whole == 0:
+    still = {Status.ROLLED_BACK, Status.READY}
+    yield "status", bool(whole) or status in still, status.value
+    if not whole:
         on = [name for name, one in exposure.features.items() if one.enabled]
         yield "features", not on, ", ".join(on) or "all of the candidate's are off"
-    yield from _snapshots(host, plan.rollback.to if whole == 0 else plan.candidate)
+    yield from _snapshots(host, plan.candidate if whole else plan.rollback.to)
     verification = host.journal.verify()
-    yield "journal", verification.ok, f"{verification.size} entries verify"
+    yield "journal", verification.ok, _verified(verification)
+
+
+def _verified(verification: Verification) -> str:
+    if verification.ok:
+        return f"{verification.size} entries verify"
+    return f"{len(verification.faults)} faults; legion journal verify names them"
 
 
 def _snapshots(host: Host, name: str) -> Iterator[tuple[str, bool, str]]:
@@ -129,9 +142,13 @@ def _snapshots(host: Host, name: str) -> Iterator[tuple[str, bool, str]]:
     assert registry is not None
     live = registry.active()
     if not live:
-        yield "registry", True, "holds no snapshot"
+        yield "registry", True, "nothing was ever made live in it"
         return
-    wanted = registry.resolve(name)
+    try:
+        wanted = registry.resolve(name)
+    except SnapshotNotFoundError:
+        yield "registry", False, f"{live[:12]} is live, and there is no {name}"
+        return
     yield "registry", live == wanted, f"{live[:12]} is live, {name} is {wanted[:12]}"
     faults = registry.verify(name)
     yield "snapshot", not faults, ", ".join(faults) or f"{name} verifies"

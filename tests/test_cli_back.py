@@ -1,0 +1,289 @@
+"""The ways back: rollback, restore and deactivate, also beside a live host."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from cli_session import PLAN, legion_says, open_host, refusal, rollout
+
+from legion.stages import Status
+
+
+BACK = ("rollback", "--version", "1.0.0", "--reason", "wrong invoices")
+
+
+@pytest.fixture
+def state(tmp_path):
+    return rollout(tmp_path / "state")
+
+
+def elsewhere(*words):
+    """Run the command line in another process."""
+    return subprocess.run(
+        [sys.executable, "-m", "legion", *map(str, words)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_rollback_goes_back_and_says_how(state):
+    """Each step, the time it took, and why; the same for programs."""
+    said = legion_says(*BACK, "--immediate", "--state", state)
+
+    assert (said.code, said.err) == (0, "")
+    for step in ("route_to_baseline", "restore_registry", "deactivate_features"):
+        assert step in said.out
+    assert "verified by digest, because wrong invoices" in said.out
+    with open_host(state) as host:
+        assert host.engine.state.status is Status.ROLLED_BACK
+        assert host.registry.active() == host.registry.resolve("v1")
+        assert host.journal.verify().ok
+
+
+def test_rollback_has_the_same_for_programs(state):
+    """Its keys are those of an outcome."""
+    found = legion_says(*BACK, "--immediate", "--json", "--state", state).document
+
+    assert found["applied"]
+    assert found["verified"]
+    assert {"target", "code", "reason", "took_s", "steps"} <= set(found)
+
+
+def test_rollback_may_be_said_twice(state):
+    """A retreat is accepted in every state, the one it leads to among them."""
+    for _ in range(2):
+        assert legion_says(*BACK, "--immediate", "--state", state).code == 0
+
+
+def test_rollback_to_another_version_is_refused(state):
+    """There is one way back; the message names it."""
+    said = legion_says(
+        *("rollback", "--version", "0.9", "--reason", "x", "--immediate"),
+        *("--state", state),
+    )
+
+    assert "got version 0.9; greeting can only go back to 1.0.0" in refusal(
+        said, code=2
+    )
+
+
+def test_rollback_without_a_terminal_wants_to_be_immediate(state, monkeypatch):
+    """Nobody is there to be asked back, so nothing is done."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    said = legion_says(*BACK, "--state", state)
+
+    assert "write --immediate" in refusal(said, code=2)
+    with open_host(state) as host:
+        assert host.engine.exposure.share == 0.25
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"), [("y\n", 0), ("\n", 1), ("", 1), ("no\n", 1)]
+)
+def test_rollback_asks_back_on_a_terminal(state, monkeypatch, typed, code):
+    """Only a yes is a yes; the question does not stand in the way of a document."""
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    said = legion_says(*BACK, "--json", "--state", state)
+
+    assert said.code == code
+    assert "Take everybody back to 1.0.0? [y/N]" in said.err
+    assert ("applied" in said.document) is (code == 0)
+
+
+def test_a_rollback_that_cannot_be_verified_is_a_no(state):
+    """The way back is damaged: users are safe, the exit code says 1, no traceback."""
+    for part in (state / "registry" / "objects").glob("*/*"):
+        part.chmod(0o644)
+        part.write_bytes(b"tampered")
+    said = legion_says(*BACK, "--immediate", "--state", state)
+
+    assert said.code == 1
+    assert "NOT verified" in said.out
+    assert "FAIL restore_registry" in said.out
+    with open_host(state) as host:
+        assert host.engine.exposure.share == 0.0
+
+
+def test_restore_brings_a_snapshot_back(state):
+    """By name, verified, and written down; the plan's way back asks nobody."""
+    said = legion_says("restore", "--snapshot", "v1", "--json", "--state", state)
+
+    assert said.code == 0, said
+    assert set(said.document) == {"snapshot", "digest"}
+    with open_host(state) as host:
+        assert host.registry.active() == said.document["digest"]
+        assert host.journal.records(kind="restore")
+
+
+def test_restore_of_anything_else_passes_the_gate(state):
+    """A person is asked; with their yes it is done, once."""
+    words = ("restore", "--snapshot", "2.0.0", "--state", state)
+    legion_says("restore", "--snapshot", "v1", "--state", state)
+    said = legion_says(*words)
+
+    line = refusal(said, code=1)
+    (question,) = legion_says("asks", "--state", state, "--json").document["questions"]
+    assert f"legion asks {question['id']} --approve --by WHO" in line
+    with open_host(state) as host:
+        assert host.registry.active() == host.registry.resolve("v1")
+
+    legion_says("asks", question["id"], "--approve", "--by", "ops", "--state", state)
+    assert legion_says(*words).code == 0
+    with open_host(state) as host:
+        assert host.registry.active() == host.registry.resolve("2.0.0")
+    legion_says("restore", "--snapshot", "v1", "--state", state)
+    assert legion_says(*words).code == 1
+
+
+def test_restore_of_an_unknown_snapshot_is_refused(state):
+    """The message lists those there are."""
+    said = legion_says("restore", "--snapshot", "v7", "--state", state)
+
+    assert "no snapshot 'v7'; there are:" in refusal(said, code=2)
+    assert "2.0.0" in said.err
+
+
+def test_restore_of_a_damaged_snapshot_is_refused(state):
+    """It is the state that cannot be used; what was live still is."""
+    with open_host(state) as host:
+        digest = host.registry.files("1.0.0")["greet.txt"].digest
+        before = host.registry.active()
+    part = state / "registry" / "objects" / digest[:2] / digest[2:]
+    part.chmod(0o644)
+    part.write_bytes(b"hellO")
+    said = legion_says("restore", "--snapshot", "v1", "--state", state)
+
+    refusal(said, code=3)
+    with open_host(state) as host:
+        assert host.registry.active() == before
+
+
+@pytest.mark.parametrize("words", [("tone",), ("--all",), ("--all-v4.1",)])
+def test_deactivate_switches_features_off(state, words):
+    """By name, or all of them; the share stays as it is."""
+    said = legion_says("deactivate", *words, "--json", "--state", state)
+
+    assert said.code == 0, said
+    assert said.document["applied"]
+    with open_host(state) as host:
+        assert not host.engine.exposure.features["tone"].enabled
+        assert host.engine.exposure.share == 0.25
+
+
+def test_deactivate_refuses_what_it_does_not_know(state):
+    """An unknown feature, and none at all; the message lists those there are."""
+    said = legion_says("deactivate", "voice", "--state", state)
+    assert "got voice; write one of tone" in refusal(said, code=2)
+    said = legion_says("deactivate", "--state", state)
+    assert "write some of them, or --all: tone" in refusal(said, code=2)
+
+
+def test_a_plan_without_features_has_none_to_switch_off(tmp_path):
+    """And says so."""
+    plan = {**PLAN, "stages": [{"name": "all", "traffic": "100%", "dwell": "1m"}]}
+    open_host(tmp_path, plan).close()
+    said = legion_says("deactivate", "--all", "--state", tmp_path)
+
+    assert "none in this plan" in refusal(said, code=2)
+
+
+def test_every_way_back_reaches_a_live_host(state):
+    """
+    Typed in another process, it is in force here at the next look.
+
+    And a host that is alive does not keep others from looking.
+    """
+    with open_host(state) as host:
+        done = elsewhere("deactivate", "tone", "--state", state)
+        assert done.returncode == 0, done
+        host.engine.poll()
+        assert not host.engine.exposure.features["tone"].enabled
+
+        assert elsewhere("status", "--state", state).returncode == 0
+        assert host.tick().decision.code != "rolled_back"
+
+        done = elsewhere(*BACK, "--immediate", "--state", state)
+        assert done.returncode == 0, done
+        host.engine.poll()
+        assert host.engine.exposure.share == 0.0
+        assert host.engine.state.status is Status.ROLLED_BACK
+        assert host.tick().decision.code == "rolled_back"
+        assert (
+            elsewhere(
+                *("validate", "--expected-version", "1.0.0", "--state", state)
+            ).returncode
+            == 0
+        )
+        assert host.journal.verify().ok
+
+
+def test_a_turning_host_goes_back_without_being_called(state):
+    """Its own thread sees the latch; nobody there calls anything."""
+    with open_host(state) as host:
+        changed = gone_back(host)
+        host.start(watch_s=0.01)
+        done = elsewhere(*BACK, "--immediate", "--state", state)
+        assert done.returncode == 0, done
+        assert changed.wait(30)
+
+
+def gone_back(host):
+    """Return an event that is set once the engine has adopted a rollback."""
+    seen, poll = Event(), host.engine.poll
+
+    def watched():
+        poll()
+        if host.engine.state.status is Status.ROLLED_BACK:
+            assert host.engine.exposure.share == 0.0
+            seen.set()
+
+    host.engine.poll = watched
+    return seen
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """Let this process look at *folder* and not write; root becomes nobody for it."""
+    for part in (folder, *folder.rglob("*")):
+        part.chmod(0o555 if part.is_dir() else 0o444)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for part in (folder, *folder.rglob("*")):
+            part.chmod(0o755)
+
+
+@pytest.mark.parametrize("words", [("status",), (*BACK, "--immediate")])
+def test_a_state_that_may_not_be_written_is_refused(words):
+    """Somebody else's directory: exit code 3, and one line that says so."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        state = rollout(Path(folder) / "state")
+        legion_says("status", "--state", state)  # loads all there is to load
+        with read_only(state):
+            said = legion_says(*words, "--state", state)
+
+    assert "legion.db" in refusal(said, code=3)
+    assert "write a path" in said.err
