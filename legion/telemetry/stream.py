@@ -87,7 +87,7 @@ class Telemetry:
     ) -> None:
         """Record how long *unit* waited for its answer, in seconds of machine time."""
         value = seconds if type(seconds) is float else _number(seconds)
-        name = NAMES.get(arm, arm)
+        name = NAMES[arm] if type(arm) is Arm else arm
         self.record(("latency", name, unit, exposure, self._clock.plan(), value))
 
     def event(
@@ -105,7 +105,7 @@ class Telemetry:
         A failure is ``event("error_rate", arm, unit, True)``.
         """
         value = flag if type(flag) is bool else _flag(flag)
-        name = NAMES.get(arm, arm)
+        name = NAMES[arm] if type(arm) is Arm else arm
         self.record((metric, name, unit, exposure, self._clock.plan(), value))
 
     def score(
@@ -113,12 +113,12 @@ class Telemetry:
     ) -> None:
         """Record a value of *metric*; times in seconds."""
         value = value if type(value) is float else _number(value)
-        name = NAMES.get(arm, arm)
+        name = NAMES[arm] if type(arm) is Arm else arm
         self.record((metric, name, unit, exposure, self._clock.plan(), value))
 
     def add(self, metric: str, arm: Arm, n: int = 1) -> None:
         """Add *n* to the counter *metric*."""
-        name = NAMES.get(arm, arm)
+        name = NAMES[arm] if type(arm) is Arm else arm
         self.record((metric, name, 0, "", self._clock.plan(), _integer(n)))
 
     def drain(self) -> int:
