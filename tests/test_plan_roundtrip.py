@@ -175,6 +175,7 @@ MAPPINGS = st.fixed_dictionaries(
     optional={
         "unit": st.sampled_from(["task", "session", "user"]),
         "false_rollback": st.floats(0.001, 0.9),
+        "false_promotion": st.floats(0.001, 0.9),
         "matures": st.one_of(TIMES, st.just("0s")),
         "check_interval": TIMES,
         "triggers": TRIGGERS,

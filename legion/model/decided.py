@@ -85,6 +85,7 @@ class Finding(Noun):
         rule: The rule as the plan says it.
         metric: What it speaks of.
         met: True, False, or None where it cannot be told.
+        fact: Whether chance has no part in it.
         missing: Why it cannot be told, or None.
         value: The measured value, or None.
         limit: What the value is held against, or None.
@@ -97,6 +98,7 @@ class Finding(Noun):
     rule: str
     metric: str
     met: bool | None = None
+    fact: bool = False
     missing: Missing | None = None
     value: float | None = None
     limit: float | None = None

@@ -1,5 +1,6 @@
 """Stages: a plan, the ladder it climbs, and the way back."""
 
+from .budget import Budget, Spent
 from .engine import StageEngine
 from .evidence import Evidence
 from .exposure import Exposure
@@ -7,11 +8,11 @@ from .persistence import SupersededError, recall
 from .plan import Feature, Plan, Rule, Stage, Trigger
 from .splitter import Order
 from .state import RolloutState, Status
-from .threshold import ThresholdEvidence
 from .trial import Trial, current_arm
 
 
 __all__ = [
+    "Budget",
     "Evidence",
     "Exposure",
     "Feature",
@@ -19,11 +20,11 @@ __all__ = [
     "Plan",
     "RolloutState",
     "Rule",
+    "Spent",
     "Stage",
     "StageEngine",
     "Status",
     "SupersededError",
-    "ThresholdEvidence",
     "Trial",
     "Trigger",
     "current_arm",

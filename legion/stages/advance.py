@@ -9,6 +9,7 @@ import attrs
 from ..exceptions import LegionError
 from ..model import Change, Clock, Decision, Move, Outcome, Ruling
 from ..store.owner import is_alive, this_process
+from .budget import spent_after
 from .decide import REHEARSAL, Ladder
 from .exposure import Exposure
 from .pointer import Pointer
@@ -149,8 +150,14 @@ class Advance:
             self.pointer.record(outcome, durable=True)
             return outcome
         moved = state.entered(
-            exposure.stage, exposure.digest, reason, control=exposure.share < 1
+            exposure.stage,
+            exposure.digest,
+            reason,
+            control=exposure.share < 1,
+            spent=spent_after(state),
         )
+        if not moved.weights:
+            moved = attrs.evolve(moved, weights=self.ladder.weights())
         self.pointer.save(moved, outcome, durable=True, exposure=exposure)
         return outcome
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from ..criteria import Criterion
 from ..exceptions import SnapshotError, SnapshotNotFoundError
 from ..metrics import HARD_FACTS, METRICS
 from ..model import (
@@ -19,17 +20,19 @@ from ..model import (
     Move,
     Report,
     Snapshots,
+    Verdict,
 )
 from ..plugins import Plugins
+from ..stats import WeightedSum
+from .budget import Budget
+from .evidence import TRIGGER, VALIDATE, Paths, is_fact
 from .exposure import Exposure
 from .plan import Plan, Stage
-from .state import RolloutState, Status
+from .state import RolloutState, Standing, Status
 
 
 logger = logging.getLogger("legion")
 
-TRIGGER = "trigger: "
-VALIDATE = "validate: "
 REHEARSAL = "rehearsal"
 
 
@@ -153,33 +156,74 @@ class Ladder:
             return self._advance(report, state, "start", "nothing is exposed yet")
         return self._climb(report, state, dwell=dwell)
 
+    def paths(self, stage: Stage, weights: Mapping[str, float]) -> Paths:
+        """Return the paths by which *stage* may be left, forward or back."""
+        harmful = self.harmful(stage)
+        return Paths(
+            plan=self.plan,
+            stage=stage,
+            required=self.required(stage),
+            criteria={
+                name: self._limited(criterion)
+                for name, criterion in self.plugins.criteria.items()
+                if name in harmful
+            },
+            weights=weights,
+        )
+
+    def _limited(self, criterion: Criterion) -> Criterion:
+        limits = self.plan.criteria.get(criterion.name)
+        return criterion if not limits else criterion.limited(dict(limits))
+
+    def weights(self) -> dict[str, float]:
+        """
+        Return each path's share of the budget, fixed before anything is exposed.
+
+        A criterion that comes later has none: it warns, and takes nothing back.
+        """
+        parts = [p for stage in self.plan.stages for p in self.paths(stage, {}).parts()]
+        return dict(WeightedSum.equal(parts).weights) if parts else {}
+
+    def budget(self, state: RolloutState) -> Budget:
+        """Return what is spent of the plan's ``false_rollback``."""
+        return Budget.of(state, alpha=self.plan.false_rollback)
+
     def _harm(self, report: Report, state: RolloutState) -> Decision | None:
-        if state.status is Status.READY:
+        if state.status is Status.READY or not state.stage:
             return None
-        for trigger in self.plan.triggers:
-            finding = state.findings.get(f"{TRIGGER}{trigger.rule}")
-            if finding is not None and finding.met:
-                return self._retreat(
-                    f"trigger:{trigger.rule.metric}",
-                    finding.reason,
-                    report,
-                    state,
-                    within_s=trigger.within_s,
-                )
-        if not self._rolls_back_on_critical(state):
-            return None
-        harmful = self.harmful(self.plan.stage(state.stage)) if state.stage else ()
+        for key, finding in state.findings.items():
+            if key.startswith(TRIGGER) and finding.fact and finding.met:
+                return self._fired(key, finding, report, state)
         for verdict in report.verdicts:
-            if verdict.level is Level.CRITICAL and verdict.criterion in harmful:
+            if verdict.level is Level.CRITICAL and self._is_fact(verdict, state):
                 code = f"critical:{verdict.criterion}"
                 return self._retreat(code, verdict.reason, report, state)
+        budget = self.budget(state)
+        if budget.decides:
+            key = next(
+                spent.key for spent in budget.parts if spent.key in state.findings
+            )
+            return self._fired(key, state.findings[key], report, state)
         return None
 
-    def _rolls_back_on_critical(self, state: RolloutState) -> bool:
+    def _fired(
+        self, key: str, finding: Finding, report: Report, state: RolloutState
+    ) -> Decision:
+        within_s = next(
+            (t.within_s for t in self.plan.triggers if f"{TRIGGER}{t.rule}" == key),
+            None,
+        )
+        code = f"{key.partition(':')[0]}:{finding.metric}"
+        return self._retreat(code, finding.reason, report, state, within_s=within_s)
+
+    def _is_fact(self, verdict: Verdict, state: RolloutState) -> bool:
         stage = self.plan.stage(state.stage)
-        watchdog = stage.host.get("watchdog_v4_1")
-        return watchdog is None or bool(
-            watchdog.settings.get("rollback_on_critical", True)
+        criterion = self.plugins.criteria.get(verdict.criterion)
+        return (
+            criterion is not None
+            and is_fact(criterion)
+            and criterion.name in self.harmful(stage)
+            and stage.rolls_back_on_critical
         )
 
     def _stopped(self, report: Report, state: RolloutState) -> Decision | None:
@@ -195,12 +239,35 @@ class Ladder:
             return self._say(Move.HOLD, "paused", state.reason, report, state)
         if not state.stage:
             return None
-        required = self.required(self.plan.stage(state.stage))
-        for name, standing in state.standings.items():
-            if name in required and standing.level.unhealthy:
-                code = f"alert:{name}"
-                return self._say(Move.FREEZE, code, standing.reason, report, state)
+        return self._frozen(report, state)
+
+    def _frozen(self, report: Report, state: RolloutState) -> Decision | None:
+        """Say that the ladder stops for evidence of harm that is no proof yet."""
+        budget = self.budget(state)
+        if budget.freezes:
+            key = next(
+                spent.key for spent in budget.parts if spent.key in state.findings
+            )
+            finding = state.findings[key]
+            reason = (
+                f"combined evidence of harm {budget.e:.3g}, frozen from 10 and taken"
+                f" back from {1 / budget.alpha:.3g}; {finding.reason}"
+            )
+            code = f"evidence:{finding.metric}"
+            return self._say(Move.FREEZE, code, reason, report, state)
+        for name, standing in self.alerts(state):
+            code = f"alert:{name}"
+            return self._say(Move.FREEZE, code, standing.reason, report, state)
         return None
+
+    def alerts(self, state: RolloutState) -> Iterator[tuple[str, Standing]]:
+        """Yield the required facts that stand at an alert or worse."""
+        required = self.required(self.plan.stage(state.stage))
+        criteria = self.plugins.criteria
+        for name, standing in state.standings.items():
+            known = name in required and name in criteria
+            if known and standing.level.unhealthy and is_fact(criteria[name]):
+                yield name, standing
 
     def _climb(self, report: Report, state: RolloutState, *, dwell: bool) -> Decision:
         stage = self.plan.stage(state.stage)

@@ -27,7 +27,9 @@ from ..plugins import Plugins
 from ..store import Database
 from ..telemetry import SystemClock, Telemetry
 from .advance import Advance
+from .budget import Budget
 from .decide import Ladder
+from .evidence import Edge, Known
 from .exposure import Exposure
 from .learn import Learner
 from .mirror import Mirror
@@ -91,7 +93,6 @@ class StageEngine:
         assert database is not None
         self._lock = RLock()
         self._ladder = Ladder(plan=plan, plugins=self.plugins, registry=registry)
-        self._learner = Learner(self._ladder)
         self.traffic = Traffic(
             self._ladder.baseline,
             Mirror(),
@@ -99,9 +100,11 @@ class StageEngine:
             telemetry=self.telemetry,
             clock=self.clock,
         )
+        file = StateFile(database, plan.name, self.clock)
+        self._learner = Learner(self._ladder, Known(file.bad_units()))
         self._pointer = Pointer.open(
             self._ladder,
-            StateFile(database, plan.name, self.clock),
+            file,
             traffic=self.traffic,
             journal=journal,
         )
@@ -138,6 +141,17 @@ class StageEngine:
         return self._pointer.state
 
     @property
+    def budget(self) -> Budget:
+        """What is spent of the plan's ``false_rollback``, and by what."""
+        return self._ladder.budget(self.state)
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """Beyond which times units are to be counted as bad from now on."""
+        with self._lock:
+            return self._learner.edges(self.state)
+
+    @property
     def exposure(self) -> Exposure:
         """What users are exposed to right now."""
         return self.traffic.exposure
@@ -154,20 +168,18 @@ class StageEngine:
             self._take(observation, report)
 
     def _take(self, observation: Observation, report: Report) -> None:
-        criteria = self.plugins.criteria
-        self._pointer.state = self._learner.learn(
-            self.state, observation, report, criteria
-        )
+        self._pointer.state = self._learner.learn(self.state, observation, report)
 
     def _keep(self) -> None:
         """Write down what was learned, on top of what others have learned."""
         for _ in range(_TRIES):
             try:
-                self._pointer.teach()
+                self._pointer.teach(self._learner.known.new)
             except SupersededError:
                 self._adopt()
             else:
                 self._unkept.clear()
+                self._learner.known.new.clear()
                 return
         msg = "other processes keep writing; run one that turns the wheel"
         raise StateError(self.plan.name, msg)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
-from ..criteria import Criterion
+from ..canonical import JSON
 from ..model import Count, Gauge, Level, Observation, Report, Window
-from .decide import TRIGGER, VALIDATE, Ladder
-from .evidence import Evidence
-from .plan import Rule, Stage
+from .decide import Ladder
+from .evidence import CRITICAL, Edge, Evidence, Known, Past, Watch, edges
+from .plan import Stage
 from .state import RolloutState, Standing, standing_of
-from .threshold import ThresholdEvidence
 
 
 @attrs.define(eq=False)
@@ -22,9 +21,11 @@ class Learner:
 
     Attributes:
         ladder: The plan and what it requires.
+        known: Units that went bad in this rollout.
     """
 
     ladder: Ladder
+    known: Known = attrs.field(factory=Known)
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
     _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
 
@@ -33,17 +34,13 @@ class Learner:
         self._holds = None
 
     def learn(
-        self,
-        state: RolloutState,
-        observation: Observation,
-        report: Report,
-        criteria: Mapping[str, Criterion],
+        self, state: RolloutState, observation: Observation, report: Report
     ) -> RolloutState:
         """Return the state after *observation* and the report on it."""
         if not state.stage:
             return attrs.evolve(state, last_s=observation.at_s, turn=state.turn + 1)
         stage = self.ladder.plan.stage(state.stage)
-        self._load(state, stage, criteria)
+        self._load(state, stage)
         self._holds = None  # Whatever happens in between, it is half learned.
         standings = _standings(state, report)
         required = self.ladder.required(stage)
@@ -52,27 +49,34 @@ class Learner:
         )
         if observation.control is None:
             window = attrs.evolve(window, baseline=state.baseline)
-        seen = attrs.evolve(observation, candidate=window)
+        seen = self.known.see(attrs.evolve(observation, candidate=window))
         for evidence in self._evidence.values():
             evidence.update(seen)
-        passed_s = self._passed(state, observation.at_s, stage)
-        unhealthy = any(
-            standing.level.unhealthy
-            for name, standing in standings.items()
-            if name in required
-        )
-        clean_s = passed_s if report.level is not None else 0.0
-        self._holds = (state.entry, state.turn + 1)
-        return attrs.evolve(
+        learned = attrs.evolve(
             state,
             turn=state.turn + 1,
             last_s=observation.at_s,
-            observed_s=state.observed_s + passed_s,
-            unbroken_s=0.0 if unhealthy else state.unbroken_s + clean_s,
             standings=standings,
+            past=_past(state, observation, self._watches()),
             baseline=_baseline(state, observation),
             evidence={key: one.to_json() for key, one in self._evidence.items()},
             findings={key: one.finding() for key, one in self._evidence.items()},
+        )
+        self._holds = (state.entry, state.turn + 1)
+        return self._timed(state, learned, report, stage)
+
+    def _timed(
+        self, state: RolloutState, learned: RolloutState, report: Report, stage: Stage
+    ) -> RolloutState:
+        """Count observed time; what speaks of harm breaks the clean stretch."""
+        assert learned.last_s is not None
+        passed_s = self._passed(state, learned.last_s, stage)
+        harm = self.ladder.budget(learned).freezes or any(self.ladder.alerts(learned))
+        clean_s = passed_s if report.level is not None else 0.0
+        return attrs.evolve(
+            learned,
+            observed_s=state.observed_s + passed_s,
+            unbroken_s=0.0 if harm else state.unbroken_s + clean_s,
         )
 
     def _passed(self, state: RolloutState, at_s: float, stage: Stage) -> float:
@@ -81,40 +85,40 @@ class Learner:
             return 0.0
         return min(max(at_s - state.last_s, 0.0), 2 * stage.check_interval_s)
 
-    def _load(
-        self, state: RolloutState, stage: Stage, criteria: Mapping[str, Criterion]
-    ) -> None:
+    def edges(self, state: RolloutState) -> tuple[Edge, ...]:
+        """Return beyond which times units are bad from now on."""
+        if not state.stage:
+            return ()
+        self._load(state, self.ladder.plan.stage(state.stage))
+        past = {stream: Past.from_json(one) for stream, one in state.past.items()}
+        return tuple(edges(self._watches(), past))
+
+    def _watches(self) -> tuple[Watch, ...]:
+        return tuple(w for one in self._evidence.values() for w in one.watches)
+
+    def _load(self, state: RolloutState, stage: Stage) -> None:
         if self._holds == (state.entry, state.turn):
             return
-        rules: dict[str, Rule] = {}
-        for trigger in self.ladder.plan.triggers:
-            if trigger.rule.metric in self.ladder.required(stage):
-                rules[f"{TRIGGER}{trigger.rule}"] = trigger.rule
-        for rule in stage.validate:
-            if rule.rehearsal is None:
-                rules[f"{VALIDATE}{rule}"] = rule
-        self._evidence = {}
-        for key, rule in rules.items():
-            criterion = criteria.get(rule.metric)
-            evidence = ThresholdEvidence(
-                rule,
-                metric=self.ladder.plan.metric(rule.metric),
-                trigger=key.startswith(TRIGGER),
-                interval_s=stage.check_interval_s,
-                min_events=criterion.min_events if criterion is not None else 1,
-                detected_at=_detected_at(criterion),
-            )
+        self._evidence = self.ladder.paths(stage, state.weights).evidence()
+        for key, evidence in self._evidence.items():
             if key in state.evidence:
                 evidence.restore(state.evidence[key])
-            self._evidence[key] = evidence
+        self._holds = (state.entry, state.turn)
 
 
-def _detected_at(criterion: Criterion | None) -> float:
-    """Return from which value on a metric is detected: the criterion's first harm."""
-    if criterion is None:
-        return 1.0
-    limits = (criterion.alert, criterion.critical, criterion.warning)
-    return next((limit for limit in limits if limit is not None), 1.0)
+def _past(
+    state: RolloutState, observation: Observation, watches: Iterable[Watch]
+) -> Mapping[str, JSON]:
+    """Return control's past values with the newest, of the streams that are asked."""
+    if observation.control is None:
+        return state.past
+    past = dict(state.past)
+    for stream in {watch.metric.stream for watch in watches if watch.limit is None}:
+        values = observation.control.histograms.get(stream)
+        if values is not None:
+            before = Past.from_json(past[stream]) if stream in past else Past()
+            past[stream] = before.plus(values).to_json()
+    return past
 
 
 def _baseline(state: RolloutState, observation: Observation) -> Window | None:
@@ -149,6 +153,9 @@ def _with_derived(
         "unplanned_rollbacks": Count(state.unplanned if first else 0),
     }
     gauges: dict[str, Gauge] = {}
+    for verdict in judged:
+        critical = verdict.level is Level.CRITICAL
+        counts[f"{CRITICAL}{verdict.criterion}"] = Count(int(critical), 1)
     if judged:
         turned = [
             verdict.level
@@ -156,12 +163,12 @@ def _with_derived(
             if verdict.level is not None
             and verdict.level > _level_before(state, verdict.criterion)
         ]
-        critical = sum(level is Level.CRITICAL for level in turned)
+        worst = sum(level is Level.CRITICAL for level in turned)
         counts |= {
             "watchdog_warnings": Count(sum(x is Level.WARNING for x in turned)),
             "watchdog_alerts": Count(sum(x.unhealthy for x in turned)),
-            "watchdog_critical_alerts": Count(critical),
-            "critical_incidents": Count(critical),
+            "watchdog_critical_alerts": Count(worst),
+            "critical_incidents": Count(worst),
             "health_check_pass": Count(int(report.healthy), 1),
         }
         rows = [s.in_a_row for name, s in standings.items() if name in required]

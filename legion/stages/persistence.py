@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS plan (
     digest TEXT PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS latch (
     plan TEXT PRIMARY KEY, reason TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS bad_unit (
+    plan TEXT NOT NULL, metric TEXT NOT NULL, unit BLOB NOT NULL,
+    PRIMARY KEY (plan, metric, unit)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS off (
     plan TEXT NOT NULL, feature TEXT NOT NULL, PRIMARY KEY (plan, feature));
 """
@@ -164,9 +167,16 @@ class StateFile:
                 )
         return following
 
-    def teach(self, state: RolloutState, *, after: int) -> None:
+    def teach(
+        self, state: RolloutState, units: Iterable[tuple[str, int]], *, after: int
+    ) -> None:
         """
         Write what *state* has learned in its stage since turn *after*.
+
+        Args:
+            state: What was learned.
+            units: (metric, unit) of units that went bad and were not known to be.
+            after: The turn it is based on.
 
         Raises:
             SupersededError: Somebody else has learned or moved on since then.
@@ -186,6 +196,20 @@ class StateFile:
             )
             if done.rowcount != 1:
                 raise self._superseded()
+            connection.executemany(
+                "INSERT OR IGNORE INTO bad_unit VALUES (?, ?, ?)",
+                [(self.plan, metric, unit.to_bytes(8)) for metric, unit in units],
+            )
+
+    def bad_units(self) -> dict[str, set[int]]:
+        """Return the units that went bad in this rollout, by metric."""
+        rows = self.database.read(
+            "SELECT metric, unit FROM bad_unit WHERE plan = ?", (self.plan,)
+        )
+        units: dict[str, set[int]] = {}
+        for metric, unit in rows:
+            units.setdefault(metric, set()).add(int.from_bytes(unit))
+        return units
 
     def _superseded(self) -> SupersededError:
         msg = (

@@ -104,16 +104,16 @@ class Pointer:
             for noun in nouns:
                 self._journal.append(noun, durable=durable)
 
-    def teach(self) -> None:
+    def teach(self, units: Iterable[tuple[str, int]]) -> None:
         """
-        Write what was learned since the last time.
+        Write what was learned since the last time, and *units* that went bad.
 
         Raises:
             SupersededError: Another process has learned or moved since.
             StateError: The file cannot be written.
         """
         if self.state.turn != self._turn:
-            self._file.teach(self.state, after=self._turn)
+            self._file.teach(self.state, units, after=self._turn)
             self._turn = self.state.turn
 
     def show(self, exposure: Exposure) -> None:

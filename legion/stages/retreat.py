@@ -8,6 +8,7 @@ import attrs
 
 from ..exceptions import LegionError, StateError
 from ..model import Change, Clock, Decision, Outcome
+from .budget import spent_after
 from .decide import Ladder
 from .exposure import Exposure
 from .pointer import Pointer
@@ -118,13 +119,18 @@ class Retreat:
         )
         if decision.to:
             return counted.entered(
-                decision.to, exposure.digest, decision.reason, control=True
+                decision.to,
+                exposure.digest,
+                decision.reason,
+                control=True,
+                spent=spent_after(state),
             )
         return attrs.evolve(
             counted,
             status=Status.ROLLED_BACK,
             stage="",
             exposure=exposure.digest,
+            spent=spent_after(state) if state.stage else state.spent,
             in_doubt=None,
             mover="",
             unsettled=not outcome.verified,

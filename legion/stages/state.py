@@ -83,12 +83,15 @@ class RolloutState:
         evidence: By rule, what its evidence remembers of this stage.
         findings: By rule, where it stands after the last observation.
         standings: By criterion, its newest closed verdict.
+        past: By stream, control's newest values, from which edges are drawn.
         baseline: What control did in this stage or, where everybody has the candidate,
             in the last stage that had a control; None before any was seen.
         rehearsed_s: Machine time the rehearsed rollback took, or None.
         rehearsal: What came of the last rehearsal, or "".
         rollbacks: Times this rollout went back, rehearsals not counted.
         unplanned: How many of those were not asked for by a person.
+        weights: By part, its share of the budget; see `legion.stages.budget`.
+        spent: By part of a stage that was left, the log e-value it had, in nats.
         unsettled: Whether a retreat was made that is not verified yet.
         in_doubt: A change whose outcome is unknown, or None.
         mover: The process that began it, and when; see `legion.store.owner`.
@@ -111,11 +114,14 @@ class RolloutState:
     evidence: Mapping[str, JSON] = attrs.field(factory=dict)
     findings: Mapping[str, Finding] = attrs.field(factory=dict)
     standings: Mapping[str, Standing] = attrs.field(factory=dict)
+    past: Mapping[str, JSON] = attrs.field(factory=dict)
     baseline: Window | None = None
     rehearsed_s: float | None = None
     rehearsal: str = ""
     rollbacks: int = 0
     unplanned: int = 0
+    weights: Mapping[str, float] = attrs.field(factory=dict)
+    spent: Mapping[str, float] = attrs.field(factory=dict)
     unsettled: bool = False
     in_doubt: Change | None = None
     mover: str = ""
@@ -124,13 +130,19 @@ class RolloutState:
     reason: str = ""
 
     def entered(
-        self, stage: str, exposure: str, reason: str, *, control: bool
+        self,
+        stage: str,
+        exposure: str,
+        reason: str,
+        *,
+        control: bool,
+        spent: Mapping[str, float],
     ) -> RolloutState:
         """
         Return the state at the start of *stage*: evidence and clocks at zero.
 
-        A pause outlasts it. What control did is kept where the stage has no control of
-        its own.
+        A pause outlasts it, and so does what was spent of the budget. What control did
+        is kept where the stage has no control of its own.
         """
         paused = self.status is Status.PAUSED
         return attrs.evolve(
@@ -145,6 +157,7 @@ class RolloutState:
             evidence={},
             findings={},
             standings={},
+            spent=spent,
             baseline=None if control else self.baseline,
             in_doubt=None,
             mover="",
@@ -166,10 +179,11 @@ class RolloutState:
     def lesson(self) -> dict[str, JSON]:
         """Return what it has learned in this stage, as JSON: what a turn writes."""
         # What the evidence remembers is JSON already, and much of it.
-        whole = as_json(attrs.evolve(self, evidence={}))
+        whole = as_json(attrs.evolve(self, evidence={}, past={}))
         return {
             **{name: whole[name] for name in _LEARNED},
             "evidence": self.evidence,
+            "past": self.past,
             "entry": self.entry,
         }
 
@@ -205,6 +219,7 @@ _NOTHING: Mapping[str, Any] = {
     "evidence": {},
     "findings": {},
     "standings": {},
+    "past": {},
     "baseline": None,
 }
 _LEARNED = tuple(_NOTHING)

@@ -86,6 +86,11 @@ class Tail:
         return math.exp(self.control * _LOG_GROWTH)
 
     @property
+    def candidate_limit(self) -> float:
+        """The candidate's edge, in the unit of the latencies."""
+        return math.exp(self.candidate * _LOG_GROWTH)
+
+    @property
     def slower(self) -> float:
         """By what share the candidate may be slower, after rounding."""
         return math.expm1((self.candidate - self.control) * _LOG_GROWTH)

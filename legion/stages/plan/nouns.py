@@ -18,7 +18,8 @@ Limits: TypeAlias = Mapping[str, float | None]
 STEPS = ("route_to_baseline", "restore_registry", "deactivate_features", "validate")
 """The steps of a rollback, in the order in which they make sense."""
 
-HOST = ("watchdog_v4_1", "safety_gates_v4_1")
+WATCHDOG = "watchdog_v4_1"
+HOST = (WATCHDOG, "safety_gates_v4_1")
 """Features that set the judge: they hold for the host, never for a candidate."""
 
 
@@ -214,6 +215,12 @@ class Stage:
     def shadow(self) -> bool:
         """Whether the candidate sees requests and no user sees the candidate."""
         return self.traffic == 0 and self.mirror > 0
+
+    @property
+    def rolls_back_on_critical(self) -> bool:
+        """Whether a critical verdict takes the stage back; it does unless said so."""
+        judge = self.host.get(WATCHDOG)
+        return judge is None or bool(judge.settings.get("rollback_on_critical", True))
 
     @property
     def enabled(self) -> frozenset[str]:

@@ -53,6 +53,7 @@ class Plan:
         baseline: Version it is compared with.
         unit: What is randomised: ``task``, ``session`` or ``user``.
         false_rollback: Chance over the whole rollout of going back for nothing, 0..1.
+        false_promotion: Chance of taking a rule for proven that does not hold, 0..1.
         matures_s: Age at which outcomes are compared, in seconds; unfinished is bad.
         check_interval_s: Plan time between two looks where a stage says nothing.
         rollback: How it goes back.
@@ -69,6 +70,7 @@ class Plan:
     baseline: str
     unit: Unit = Unit.TASK
     false_rollback: float = 0.01
+    false_promotion: float = 0.05
     matures_s: float = 0.0
     check_interval_s: float = 300.0
     rollback: RollbackSpec

@@ -23,6 +23,7 @@ def as_mapping(plan: Plan) -> dict[str, JSON]:
         "baseline": plan.baseline,
         "unit": str(plan.unit),
         "false_rollback": write_share(plan.false_rollback),
+        "false_promotion": write_share(plan.false_promotion),
         "matures": write_duration(plan.matures_s),
         "check_interval": write_duration(plan.check_interval_s),
         "rollback": _rollback(plan.rollback),

@@ -1,4 +1,4 @@
-"""Plain thresholds, held against enough evidence."""
+"""Facts: counters and sampled levels, in which chance has no part."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TypeVar, cast
 
 import attrs
 
-from ..canonical import JSON
-from ..metrics import Kind, Metric
-from ..model import Finding, Missing, Observation, Window
-from .plan import Rule
+from ...canonical import JSON
+from ...metrics import Kind, Metric
+from ...model import Finding, Missing, Window
+from ...stats import e_value
+from ..plan import Rule
+from .units import Seen
+from .watch import Watch
 
 
 _DAY_S = 86_400.0
@@ -25,8 +28,8 @@ STABLE = 0.10
 LEAST_BAD = 5
 """A share is worse than the baseline's only with this many bad events."""
 
-PROOF = 1e300
-"""What a plain threshold writes for infinity, which JSON cannot say."""
+PROOF = math.log(1e300)
+"""What a fact writes for infinity, which JSON cannot say."""
 
 
 _COMPARISONS: tuple[tuple[str, Callable[[float, float], bool], str], ...] = (
@@ -61,8 +64,7 @@ class ThresholdEvidence:
     counts as worse only with five bad events. Counters and sampled levels are facts: a
     trigger on them fires at once. What a stage must prove is read over the whole stage.
 
-    It knows nothing of chance, and of how often one looks: the rate at which it goes
-    back for no reason is *not* bounded.
+    It knows nothing of chance: as a trigger it is for facts alone.
 
     Args:
         rule: The rule.
@@ -79,6 +81,8 @@ class ThresholdEvidence:
     interval_s: float = attrs.field(kw_only=True)
     min_events: int = attrs.field(kw_only=True)
     detected_at: float = attrs.field(kw_only=True, default=1.0)
+    fact: bool = attrs.field(init=False, default=True)
+    watches: tuple[Watch, ...] = attrs.field(init=False, default=())
     _total: Window | None = attrs.field(init=False, default=None)
     _open: Window | None = attrs.field(init=False, default=None)
     _closed: Window | None = attrs.field(init=False, default=None)
@@ -86,22 +90,23 @@ class ThresholdEvidence:
     _error: str = attrs.field(init=False, default="")
 
     @property
-    def bad(self) -> float:
-        """Infinity where a trigger fires, else 1."""
-        return math.inf if self.trigger and self._reading().met else 1.0
+    def log_bad(self) -> float:
+        """All there can be where a trigger fires, else nothing."""
+        return PROOF if self.trigger and self._reading().met else 0.0
 
     @property
-    def good(self) -> float:
-        """Infinity where what must be proven holds, else 1."""
-        return math.inf if not self.trigger and self._reading().met else 1.0
+    def log_good(self) -> float:
+        """All there can be where what must be proven holds, else nothing."""
+        return PROOF if not self.trigger and self._reading().met else 0.0
 
-    def update(self, observation: Observation) -> None:
+    def update(self, seen: Seen) -> None:
         """
         Add the observation's windows to those of this stage.
 
         Where there is no control, the candidate's baseline is a stored one: it is held
         beside the windows, and not added again and again.
         """
+        observation = seen.observation
         stream = self.metric.stream
         window = _only(stream, observation.candidate, observation.control)
         stored = window.baseline if observation.control is None else None
@@ -135,8 +140,9 @@ class ThresholdEvidence:
             missing=reading.missing,
             value=reading.value,
             limit=reading.limit,
-            bad=self.bad if math.isfinite(self.bad) else PROOF,
-            good=self.good if math.isfinite(self.good) else PROOF,
+            fact=self.fact,
+            bad=e_value(self.log_bad),
+            good=e_value(self.log_good),
             reason=reading.reason or f"{self.rule}: holds",
             evidence=(
                 {"trigger": self.trigger} if window is None else self._figures(window)

@@ -1,0 +1,110 @@
+"""One budget for every path that can go back by itself."""
+
+from __future__ import annotations
+
+import math
+
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from ..model import Finding
+from ..stats import WeightedSum, decides, e_value, freezes
+from .evidence import CRITICAL, TRIGGER, part
+from .state import RolloutState
+
+
+@attrs.frozen(kw_only=True)
+class Spent:
+    """
+    What one path has spent of the budget.
+
+    Attributes:
+        key: The path, as in `RolloutState.findings`.
+        stage: In which stage.
+        weight: Its share of the budget, 0..1.
+        e: Its e-value.
+        log_term: Log of the two multiplied, in nats.
+    """
+
+    key: str
+    stage: str
+    weight: float
+    e: float
+    log_term: float
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """
+    All evidence of harm, weighed together: `legion.stats.WeightedSum`.
+
+    Parts that have not started count as 1, those of stages that were left keep their
+    last value, so what was spent stays spent. The ladder freezes at 10 and goes back at
+    1 / *alpha*.
+
+    Attributes:
+        alpha: The plan's ``false_rollback``.
+        log_e: Log of the combined e-value, in nats.
+        parts: What each path has spent, the greatest first.
+    """
+
+    alpha: float
+    log_e: float
+    parts: tuple[Spent, ...]
+
+    @classmethod
+    def of(cls, state: RolloutState, *, alpha: float) -> Budget:
+        """Return where the budget of *state* stands."""
+        if not state.weights:
+            return cls(alpha=alpha, log_e=0.0, parts=())
+        values = {**state.spent, **dict(_running(state))}
+        known = {name: log_e for name, log_e in values.items() if name in state.weights}
+        total = WeightedSum(weights=state.weights)
+        terms = total.terms(known)
+        parts = [
+            Spent(
+                key=name.partition(" | ")[2],
+                stage=name.partition(" | ")[0],
+                weight=state.weights[name],
+                e=e_value(known[name]),
+                log_term=terms[name],
+            )
+            for name in known
+        ]
+        parts.sort(key=lambda spent: -spent.log_term)
+        return cls(alpha=alpha, log_e=total.log_e(known), parts=tuple(parts))
+
+    @property
+    def e(self) -> float:
+        """The combined e-value."""
+        return e_value(self.log_e)
+
+    @property
+    def freezes(self) -> bool:
+        """Whether the ladder must not be climbed for now."""
+        return freezes(self.log_e)
+
+    @property
+    def decides(self) -> bool:
+        """Whether it is proven that something got worse."""
+        return decides(self.log_e, alpha=self.alpha)
+
+
+def spent_after(state: RolloutState) -> dict[str, float]:
+    """Return what is spent for good once the stage of *state* is left."""
+    return {**state.spent, **dict(_running(state))}
+
+
+def _running(state: RolloutState) -> Iterator[tuple[str, float]]:
+    for key, finding in harmful(state.findings):
+        name = part(state.stage, key)
+        # A stage that is entered again goes on from what it had spent.
+        yield name, state.spent.get(name, 0.0) + math.log(max(finding.bad, 1e-300))
+
+
+def harmful(findings: Mapping[str, Finding]) -> Iterator[tuple[str, Finding]]:
+    """Yield the findings that spend from the budget."""
+    for key, finding in findings.items():
+        if key.startswith((TRIGGER, CRITICAL)) and not finding.fact:
+            yield key, finding

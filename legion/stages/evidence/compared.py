@@ -1,0 +1,215 @@
+"""The candidate against control, by the arms of the units that went bad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import attrs
+
+from ...canonical import JSON
+from ...metrics import Kind, Metric
+from ...model import Finding, Missing, Pairs
+from ...stats import (
+    BernoulliProcess,
+    LabelProcess,
+    PairedProcess,
+    Side,
+    decides,
+    e_value,
+    log_both,
+    log_either,
+)
+from ..plan import Rule
+from .units import Seen, Tally
+from .watch import Watch, watched
+
+
+@attrs.define(eq=False)
+class ComparedEvidence:
+    """
+    Whether the candidate is worse than control, or proven not to be, beyond a margin.
+
+    Units that went bad are labelled with their arm: `legion.stats.LabelProcess`. Where
+    the candidate only mirrors, both answers of a unit are compared:
+    `legion.stats.PairedProcess`. A time is compared by the units slower than a quantile
+    of control's past; the candidate may be slower by the margin, and the ratio is 1.
+
+    Args:
+        rule: The rule; it compares with the baseline.
+        metric: What it speaks of.
+        trigger: Whether it takes back, rather than proves.
+        margin: By which share the candidate may be worse.
+        share: Share of the units that get the candidate, 0..1.
+        alpha: The level at which its own evidence decides.
+        stale_s: Plan time after which the newest unit is too old.
+    """
+
+    rule: Rule
+    metric: Metric = attrs.field(kw_only=True)
+    trigger: bool = attrs.field(kw_only=True)
+    margin: float = attrs.field(kw_only=True)
+    share: float = attrs.field(kw_only=True)
+    alpha: float = attrs.field(kw_only=True)
+    stale_s: float = attrs.field(kw_only=True)
+    fact: bool = attrs.field(init=False, default=False)
+    _process: LabelProcess | PairedProcess = attrs.field(init=False)
+    _floor: BernoulliProcess | None = attrs.field(init=False)
+    _tally: Tally = attrs.field(init=False, factory=Tally)
+    _at_s: float = attrs.field(init=False, default=0.0)
+    _error: str = attrs.field(init=False, default="")
+    _counted: bool = attrs.field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        # A time has its margin in the edge beyond which a unit is slow.
+        ratio = 1.0 if self.metric.kind is Kind.TIME else 1.0 + self.margin
+        kind = PairedProcess if self.share == 0 else LabelProcess
+        self._process = kind.harm(ratio) if self.trigger else kind.proof(ratio)
+        floor = self.rule.or_below
+        if floor is None:
+            self._floor = None
+        elif self.trigger:
+            self._floor = BernoulliProcess.harm(floor)
+        else:
+            self._floor = BernoulliProcess.proof(floor)
+
+    @property
+    def name(self) -> str:
+        """Under which name the units are counted."""
+        side = Side.HARM if self.trigger else Side.PROOF
+        return watched(self.metric, side, self.margin)
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """The edge beyond which a unit is slow, where it is a time that is compared."""
+        if self.metric.kind is not Kind.TIME:
+            return ()
+        side = Side.HARM if self.trigger else Side.PROOF
+        return (
+            Watch(name=self.name, metric=self.metric, side=side, slower=self.margin),
+        )
+
+    def update(self, seen: Seen) -> None:
+        """Add the units that came of age."""
+        observation = seen.observation
+        self._at_s = observation.at_s
+        self._error = observation.candidate.errors.get(self.metric.stream, "")
+        self._counted |= self.metric.stream in observation.candidate.counts
+        tally = Tally.of(seen, self.name)
+        self._tally = self._tally.plus(tally)
+        if self._floor is not None:
+            self._floor = self._floor.update(tally.candidate_bad, tally.candidate)
+        if isinstance(self._process, PairedProcess):
+            pairs = observation.pairs.get(self.name, Pairs())
+            self._process = self._process.update(
+                pairs.n,
+                both=pairs.both,
+                candidate=pairs.candidate,
+                control=pairs.control,
+            )
+        elif 0 < self.share < 1:
+            once = Tally.once(seen, self.name)
+            self._process = self._process.update(
+                once.candidate_bad, once.control_bad, rho=self.share
+            )
+
+    @property
+    def log_bad(self) -> float:
+        """Evidence that the candidate is worse by more than the margin."""
+        if not self.trigger:
+            return 0.0
+        if self._floor is None:
+            return self._process.log_e
+        return log_both(self._process.log_e, self._floor.log_e)
+
+    @property
+    def log_good(self) -> float:
+        """Evidence that the candidate is not worse by the margin."""
+        if self.trigger:
+            return 0.0
+        if self._floor is None:
+            return self._process.log_e
+        return log_either(self._process.log_e, self._floor.log_e)
+
+    def finding(self) -> Finding:
+        """Return where the rule stands now."""
+        log_e = self.log_bad if self.trigger else self.log_good
+        missing, why = self._missing()
+        met = None if missing else decides(log_e, alpha=self.alpha)
+        base = self._tally.control_share
+        return Finding(
+            rule=str(self.rule),
+            metric=self.rule.metric,
+            met=met,
+            missing=missing,
+            value=self._tally.share,
+            limit=None if base is None else base * (1 + self.margin),
+            bad=e_value(self.log_bad),
+            good=e_value(self.log_good),
+            reason=why or self._reason(log_e, met=bool(met)),
+            evidence={
+                "trigger": self.trigger,
+                "units": self._tally.candidate,
+                "bad_units": self._tally.candidate_bad,
+                "control_units": self._tally.control,
+                "control_bad_units": self._tally.control_bad,
+                "margin": self.margin,
+                "needed": 1 / self.alpha,
+            },
+        )
+
+    def _missing(self) -> tuple[Missing | None, str]:
+        metric, tally = self.rule.metric, self._tally
+        if tally.at_s is None:
+            if self._error:
+                return Missing.ERROR, f"{metric}: {self._error}"
+            if self._counted:
+                why = "counted by event; record it by unit, in a trial, to compare arms"
+                return Missing.INCONCLUSIVE, f"{metric}: {why}"
+            return Missing.NO_DATA, f"{metric}: not measured"
+        if self._at_s - tally.at_s > self.stale_s:
+            return Missing.STALE, f"{metric}: nothing recorded lately"
+        if not tally.candidate or not tally.control:
+            arm = "control" if tally.candidate else "the candidate"
+            why = f"no unit of {arm} is of age yet"
+            return Missing.INCONCLUSIVE, f"{metric}: {why}"
+        return None, ""
+
+    def _reason(self, log_e: float, *, met: bool) -> str:
+        tally = self._tally
+        what = "slow" if self.metric.kind is Kind.TIME else "bad"
+        said = (
+            f"{self.rule.metric}: {tally.candidate_bad} of {tally.candidate} units are"
+            f" {what}, of control's {tally.control_bad} of {tally.control}"
+        )
+        against = (
+            f"more than {self.margin:.0%} worse"
+            if self.trigger
+            else f"at most {self.margin:.0%} worse"
+        )
+        state = "proven" if met else "not proven"
+        return f"{said}; {against}: {state}, E {e_value(log_e):.3g} of {1 / self.alpha:.3g}"
+
+    def to_json(self) -> JSON:
+        """Return the counts and the processes."""
+        return {
+            "tally": self._tally.to_json(),
+            "process": self._process.to_json(),
+            "floor": None if self._floor is None else self._floor.to_json(),
+            "at_s": self._at_s,
+            "error": self._error,
+            "counted": self._counted,
+        }
+
+    def restore(self, value: JSON) -> None:
+        """Go on from what `to_json` returned."""
+        raw = cast("Mapping[str, JSON]", value)
+        self._tally = Tally.from_json(raw["tally"])
+        process = cast("Mapping[str, JSON]", raw["process"])
+        self._process = type(self._process).from_json(process)
+        if raw["floor"] is not None:
+            floor = cast("Mapping[str, JSON]", raw["floor"])
+            self._floor = BernoulliProcess.from_json(floor)
+        self._at_s = float(cast("float", raw["at_s"]))
+        self._error = str(raw["error"])
+        self._counted = bool(raw["counted"])

@@ -1,0 +1,192 @@
+"""The candidate against a limit of its own, whatever control does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import attrs
+
+from ...canonical import JSON
+from ...metrics import Kind, Metric
+from ...model import Finding, Missing
+from ...stats import BernoulliProcess, decides, e_value
+from ..plan import Rule
+from .units import Seen, Tally
+from .watch import Watch
+
+
+LEAST = 1e-6
+"""The nearest to 0 and to 1 that a limit can be told from them by counting."""
+
+
+def bad_share(rule: Rule, metric: Metric) -> float:
+    """Return the share of bad units at which the limit of *rule* is reached."""
+    if metric.kind is Kind.TIME:
+        return 1 - metric.quantile
+    limit = limit_of(rule)
+    return 1 - limit if metric.higher_is_better else limit
+
+
+def limit_of(rule: Rule) -> float:
+    """Return the number that *rule* has for a limit."""
+    limits = (rule.below, rule.at_most, rule.above, rule.at_least, rule.equals)
+    return next((limit for limit in limits if limit is not None), 0.0)
+
+
+def limited(metric: Metric, rule: Rule) -> str:
+    """Return under which name the units beyond the limit of *rule* are counted."""
+    if metric.kind is not Kind.TIME:
+        return metric.stream
+    return f"{metric.name} beyond {limit_of(rule):g} s"
+
+
+@attrs.define(eq=False)
+class LimitEvidence:
+    """
+    Whether a share or a quantile is beyond its limit, or proven to be within.
+
+    Bad units are held against the limit: `legion.stats.BernoulliProcess`. A quantile q
+    is below its limit where fewer than 1 - q of the units exceed it. A share that is
+    supplied by event and not by unit is judged by its events, which must then be
+    independent of one another; the finding says so.
+
+    Args:
+        rule: The rule; it has an absolute limit.
+        metric: What it speaks of.
+        trigger: Whether it takes back, rather than proves.
+        alpha: The level at which its own evidence decides.
+        stale_s: Plan time after which the newest event is too old.
+    """
+
+    rule: Rule
+    metric: Metric = attrs.field(kw_only=True)
+    trigger: bool = attrs.field(kw_only=True)
+    alpha: float = attrs.field(kw_only=True)
+    stale_s: float = attrs.field(kw_only=True)
+    fact: bool = attrs.field(init=False, default=False)
+    _process: BernoulliProcess = attrs.field(init=False)
+    _tally: Tally = attrs.field(init=False, factory=Tally)
+    _by_event: bool = attrs.field(init=False, default=False)
+    _at_s: float = attrs.field(init=False, default=0.0)
+    _error: str = attrs.field(init=False, default="")
+
+    def __attrs_post_init__(self) -> None:
+        share = min(max(bad_share(self.rule, self.metric), LEAST), 1 - LEAST)
+        make = BernoulliProcess.harm if self.trigger else BernoulliProcess.proof
+        self._process = make(share)
+
+    @property
+    def name(self) -> str:
+        """Under which name the units are counted."""
+        return limited(self.metric, self.rule)
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """The limit beyond which a unit is slow, where it is a time."""
+        if self.metric.kind is not Kind.TIME:
+            return ()
+        limit = limit_of(self.rule)
+        return (Watch(name=self.name, metric=self.metric, limit=limit),)
+
+    def update(self, seen: Seen) -> None:
+        """Add the units that came of age, or the events where there are no units."""
+        self._at_s = seen.observation.at_s
+        window = seen.observation.candidate
+        self._error = window.errors.get(self.metric.stream, "")
+        tally = Tally.of(seen, self.name)
+        count = window.counts.get(self.metric.stream)
+        # A stream that is recorded by unit is in `units`, with 0 while none is of age.
+        if self.name not in window.units and count is not None and count.of:
+            self._by_event = True
+            bad = count.of - count.n if self.metric.higher_is_better else count.n
+            tally = Tally(candidate_bad=bad, candidate=count.of, at_s=self._at_s)
+        self._tally = self._tally.plus(tally)
+        self._process = self._process.update(tally.candidate_bad, tally.candidate)
+
+    @property
+    def log_bad(self) -> float:
+        """Evidence that the limit is passed."""
+        return self._process.log_e if self.trigger else 0.0
+
+    @property
+    def log_good(self) -> float:
+        """Evidence that the limit is kept."""
+        return 0.0 if self.trigger else self._process.log_e
+
+    def finding(self) -> Finding:
+        """Return where the rule stands now."""
+        log_e = self._process.log_e
+        missing, why = self._missing()
+        met = None if missing else decides(log_e, alpha=self.alpha)
+        return Finding(
+            rule=str(self.rule),
+            metric=self.rule.metric,
+            met=met,
+            missing=missing,
+            value=self._value(),
+            limit=self._process.limit,
+            bad=e_value(self.log_bad),
+            good=e_value(self.log_good),
+            reason=why or self._reason(log_e, met=bool(met)),
+            evidence={
+                "trigger": self.trigger,
+                "by": "event" if self._by_event else "unit",
+                "units": self._tally.candidate,
+                "bad_units": self._tally.candidate_bad,
+                "needed": 1 / self.alpha,
+            },
+        )
+
+    def _value(self) -> float | None:
+        share = self._tally.share
+        if share is None or self.metric.kind is Kind.TIME:
+            return share
+        return 1 - share if self.metric.higher_is_better else share
+
+    def _missing(self) -> tuple[Missing | None, str]:
+        metric = self.rule.metric
+        if self._tally.at_s is None:
+            if self._error:
+                return Missing.ERROR, f"{metric}: {self._error}"
+            return Missing.NO_DATA, f"{metric}: not measured"
+        if self._at_s - self._tally.at_s > self.stale_s:
+            return Missing.STALE, f"{metric}: nothing recorded lately"
+        return None, ""
+
+    def _reason(self, log_e: float, *, met: bool) -> str:
+        tally = self._tally
+        of = "events" if self._by_event else "units"
+        if self.metric.kind is Kind.TIME:
+            said = (
+                f"{tally.candidate_bad} of {tally.candidate} {of} are beyond the limit"
+            )
+        else:
+            bad = tally.candidate_bad
+            counted = tally.candidate - bad if self.metric.higher_is_better else bad
+            said = f"{counted} of {tally.candidate} {of}"
+        state = "proven" if met else "not proven"
+        return (
+            f"{self.rule}: {said}; {state},"
+            f" E {e_value(log_e):.3g} of {1 / self.alpha:.3g}"
+        )
+
+    def to_json(self) -> JSON:
+        """Return the counts and the process."""
+        return {
+            "tally": self._tally.to_json(),
+            "process": self._process.to_json(),
+            "by_event": self._by_event,
+            "at_s": self._at_s,
+            "error": self._error,
+        }
+
+    def restore(self, value: JSON) -> None:
+        """Go on from what `to_json` returned."""
+        raw = cast("Mapping[str, JSON]", value)
+        self._tally = Tally.from_json(raw["tally"])
+        process = cast("Mapping[str, JSON]", raw["process"])
+        self._process = BernoulliProcess.from_json(process)
+        self._by_event = bool(raw["by_event"])
+        self._at_s = float(cast("float", raw["at_s"]))
+        self._error = str(raw["error"])

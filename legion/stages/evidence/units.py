@@ -1,0 +1,145 @@
+"""What an observation brings of one metric, counted by unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import attrs
+
+from ...canonical import JSON
+from ...model import Arm, Observation, Window
+
+
+@attrs.frozen(kw_only=True)
+class Seen:
+    """
+    An observation, and which of its bad units are bad for the first time.
+
+    Attributes:
+        observation: The observation.
+        first: By arm and metric, how many units went bad that never had.
+    """
+
+    observation: Observation
+    first: Mapping[Arm, Mapping[str, int]]
+
+
+@attrs.define(eq=False)
+class Known:
+    """
+    Units that went bad in this rollout, by metric.
+
+    A unit counts once: retries and further failures of one unit share its arm, and a
+    test that took each for a draw of its own would be fooled.
+
+    Attributes:
+        units: By metric, the 64-bit hashes.
+        new: Those that are not written down yet.
+    """
+
+    units: dict[str, set[int]] = attrs.field(factory=dict)
+    new: list[tuple[str, int]] = attrs.field(factory=list)
+
+    def see(self, observation: Observation) -> Seen:
+        """Take the bad units of *observation* for known from now on."""
+        windows = {
+            Arm.CANDIDATE: observation.candidate,
+            Arm.CONTROL: observation.control or Window(),
+        }
+        first: dict[Arm, dict[str, int]] = {arm: {} for arm in Arm}
+        fresh: dict[str, set[int]] = {}
+        for arm, window in windows.items():
+            for name, bad in window.bad_units.items():
+                came = bad - self.units.get(name, set())
+                first[arm][name] = len(came)
+                fresh.setdefault(name, set()).update(came)
+        for name, units in fresh.items():
+            self.units.setdefault(name, set()).update(units)
+            self.new += [(name, unit) for unit in units]
+        return Seen(observation=observation, first=first)
+
+
+@attrs.frozen(kw_only=True)
+class Tally:
+    """
+    Units of both arms that came of age, and those that went bad.
+
+    Attributes:
+        candidate_bad: Of the candidate, bad.
+        candidate: Of the candidate, all.
+        control_bad: Of control, bad.
+        control: Of control, all.
+        at_s: When one came of age last, in seconds of plan time; None for never.
+    """
+
+    candidate_bad: int = 0
+    candidate: int = 0
+    control_bad: int = 0
+    control: int = 0
+    at_s: float | None = None
+
+    @classmethod
+    def of(cls, seen: Seen, name: str) -> Tally:
+        """Return what was seen of the metric *name*, a unit each time it is of age."""
+        observation = seen.observation
+        candidate, control = observation.candidate, observation.control or Window()
+        came = candidate.units.get(name) or control.units.get(name)
+        return cls(
+            candidate_bad=len(candidate.bad_units.get(name, ())),
+            candidate=candidate.units.get(name, 0),
+            control_bad=len(control.bad_units.get(name, ())),
+            control=control.units.get(name, 0),
+            at_s=observation.at_s if came else None,
+        )
+
+    @classmethod
+    def once(cls, seen: Seen, name: str) -> Tally:
+        """Return the same, with each unit's first bad event of the rollout alone."""
+        return attrs.evolve(
+            cls.of(seen, name),
+            candidate_bad=seen.first[Arm.CANDIDATE].get(name, 0),
+            control_bad=seen.first[Arm.CONTROL].get(name, 0),
+        )
+
+    def plus(self, later: Tally) -> Tally:
+        """Return both together."""
+        return Tally(
+            candidate_bad=self.candidate_bad + later.candidate_bad,
+            candidate=self.candidate + later.candidate,
+            control_bad=self.control_bad + later.control_bad,
+            control=self.control + later.control,
+            at_s=self.at_s if later.at_s is None else later.at_s,
+        )
+
+    @property
+    def share(self) -> float | None:
+        """Bad units of the candidate, as a share; None without any unit."""
+        return self.candidate_bad / self.candidate if self.candidate else None
+
+    @property
+    def control_share(self) -> float | None:
+        """Bad units of control, as a share; None without any unit."""
+        return self.control_bad / self.control if self.control else None
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return what `from_json` reads back to an equal tally."""
+        return {
+            "candidate_bad": self.candidate_bad,
+            "candidate": self.candidate,
+            "control_bad": self.control_bad,
+            "control": self.control,
+            "at_s": self.at_s,
+        }
+
+    @classmethod
+    def from_json(cls, value: JSON) -> Tally:
+        """Read what `to_json` wrote."""
+        raw = cast("Mapping[str, int]", value)
+        return cls(
+            candidate_bad=raw["candidate_bad"],
+            candidate=raw["candidate"],
+            control_bad=raw["control_bad"],
+            control=raw["control"],
+            at_s=raw["at_s"],
+        )
