@@ -186,7 +186,7 @@ class Paths:
             if self.stage.traffic == 1:
                 return None
             metric = _metric(criterion, Kind.TIME, "s")
-            rule = attrs.evolve(_rule(criterion, worse_by=limit), versus="baseline")
+            rule = _rule(criterion, worse_by=limit)
             return self._compared(rule, metric, limit, alpha)
         if isinstance(criterion, Ceiling | Floor) and criterion.of == "share":
             metric = _metric(criterion, Kind.SHARE, "share")
@@ -243,13 +243,22 @@ def _metric(criterion: Criterion, kind: Kind, unit: str) -> Metric:
     )
 
 
-def _rule(criterion: Criterion, **test: float) -> Rule:
-    plain = Rule(
+def _rule(
+    criterion: Criterion,
+    *,
+    below: float | None = None,
+    above: float | None = None,
+    worse_by: float | None = None,
+) -> Rule:
+    return Rule(
         metric=criterion.name,
         unit=criterion.unit,
         higher_is_better=criterion.lower_is_worse,
+        below=below,
+        above=above,
+        worse_by=worse_by,
+        versus="baseline" if worse_by is not None else "",
     )
-    return attrs.evolve(plain, **test)
 
 
 def _detected_at(criterion: Criterion | None) -> float:
