@@ -306,6 +306,10 @@ class Host:
         self.watchdog.interval_s = self.interval_s
         report = self.watchdog.judge(observation, self.engine.state.baseline)
         self.engine.learn(observation, report)
+        for edge in self.engine.edges:
+            self.telemetry.watch(
+                edge.name, edge.stream, candidate=edge.candidate, control=edge.control
+            )
         decision = decide(report)
         self.engine.latch(decision)
         decision = self.engine.choose(decision, report)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import array
+import base64
+import sys
+
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -217,10 +221,7 @@ class Window:
             "histograms": {k: h.to_json() for k, h in self.histograms.items()},
             "gauges": {k: [g.last, g.low, g.high, g.n] for k, g in self.gauges.items()},
             "units": dict(self.units),
-            "bad_units": {
-                k: [f"{unit:016x}" for unit in sorted(units)]
-                for k, units in self.bad_units.items()
-            },
+            "bad_units": {k: _packed(units) for k, units in self.bad_units.items()},
             "errors": dict(self.errors),
             "dropped": self.dropped,
             "stale": self.stale,
@@ -244,10 +245,7 @@ class Window:
                 for k, (last, low, high, n) in raw["gauges"].items()
             },
             units={k: int(n) for k, n in raw.get("units", {}).items()},
-            bad_units={
-                k: frozenset(int(unit, 16) for unit in units)
-                for k, units in raw["bad_units"].items()
-            },
+            bad_units={k: _unpacked(units) for k, units in raw["bad_units"].items()},
             errors=dict(raw["errors"]),
             dropped=int(raw["dropped"]),
             stale=int(raw.get("stale", 0)),
@@ -268,3 +266,18 @@ def _merged(
     for metric, value in right.items():
         merged[metric] = merged[metric].merge(value) if metric in merged else value
     return merged
+
+
+def _packed(units: frozenset[int]) -> str:
+    """Write 64-bit hashes as base64 of sorted big-endian words: there may be many."""
+    return base64.b64encode(_swapped(array.array("Q", sorted(units)))).decode()
+
+
+def _unpacked(text: str) -> frozenset[int]:
+    return frozenset(_swapped(array.array("Q", base64.b64decode(text))))
+
+
+def _swapped(words: array.array[int]) -> array.array[int]:
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words

@@ -23,7 +23,7 @@ from ..model import (
     Verdict,
 )
 from ..plugins import Plugins
-from ..stats import WeightedSum
+from ..stats import WeightedSum, decides
 from .budget import Budget
 from .evidence import TRIGGER, VALIDATE, Paths, is_fact
 from .exposure import Exposure
@@ -475,6 +475,17 @@ class Ladder:
             ),
             report=report.digest,
         )
+
+
+def _deciding(budget: Budget, state: RolloutState) -> str:
+    """Return the path that weighs most; a trigger that would do alone comes first."""
+    here = [spent for spent in budget.parts if spent.key in state.findings]
+    alone = [
+        spent.key
+        for spent in here
+        if spent.key.startswith(TRIGGER) and decides(spent.log_term, alpha=budget.alpha)
+    ]
+    return (alone or [spent.key for spent in here])[0]
 
 
 def _unmet(findings: Mapping[str, Finding], stage: Stage) -> Iterator[str]:

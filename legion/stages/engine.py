@@ -34,7 +34,7 @@ from .exposure import Exposure
 from .learn import Learner
 from .mirror import Mirror
 from .persistence import StateFile, SupersededError
-from .plan import Plan
+from .plan import Plan, Unit
 from .pointer import Pointer
 from .rehearsal import Rehearsal
 from .retreat import Retreat
@@ -101,7 +101,9 @@ class StageEngine:
             clock=self.clock,
         )
         file = StateFile(database, plan.name, self.clock)
-        self._learner = Learner(self._ladder, Known(file.bad_units()))
+        self._learner = Learner(
+            self._ladder, Known(file.bad_units(), sticky=plan.unit is not Unit.TASK)
+        )
         self._pointer = Pointer.open(
             self._ladder,
             file,

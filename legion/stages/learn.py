@@ -21,11 +21,12 @@ class Learner:
 
     Attributes:
         ladder: The plan and what it requires.
-        known: Units that went bad in this rollout.
+        known: Units that went bad in this rollout, where units come back; a task's are
+            told once by telemetry.
     """
 
     ladder: Ladder
-    known: Known = attrs.field(factory=Known)
+    known: Known
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
     _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
 

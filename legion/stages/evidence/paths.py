@@ -109,7 +109,8 @@ class Paths:
                 alpha=self.plan.false_promotion,
                 stale_s=self._stale_s,
             )
-        counted = metric.kind in {Kind.SHARE, Kind.TIME} and rule.equals is None
+        drawn = metric.source not in {"watchdog", "engine"} and rule.equals is None
+        counted = metric.kind in {Kind.SHARE, Kind.TIME} and drawn
         if counted and not rule.versus:
             return LimitEvidence(
                 rule,

@@ -30,15 +30,18 @@ class Known:
     """
     Units that went bad in this rollout, by metric.
 
-    A unit counts once: retries and further failures of one unit share its arm, and a
-    test that took each for a draw of its own would be fooled.
+    A unit counts once: further failures of one unit share its arm, and a test that took
+    each for a draw of its own would be fooled. A task is told once by telemetry, its
+    retries with it; users and sessions come back for days, and are remembered here.
 
     Attributes:
         units: By metric, the 64-bit hashes.
+        sticky: Whether units come back.
         new: Those that are not written down yet.
     """
 
     units: dict[str, set[int]] = attrs.field(factory=dict)
+    sticky: bool = attrs.field(default=True, kw_only=True)
     new: list[tuple[str, int]] = attrs.field(factory=list)
 
     def see(self, observation: Observation) -> Seen:
@@ -47,6 +50,12 @@ class Known:
             Arm.CANDIDATE: observation.candidate,
             Arm.CONTROL: observation.control or Window(),
         }
+        if not self.sticky:
+            counted = {
+                arm: {name: len(bad) for name, bad in window.bad_units.items()}
+                for arm, window in windows.items()
+            }
+            return Seen(observation=observation, first=counted)
         first: dict[Arm, dict[str, int]] = {arm: {} for arm in Arm}
         fresh: dict[str, set[int]] = {}
         for arm, window in windows.items():
