@@ -24,6 +24,7 @@ from .receipts import (
     kept,
 )
 from .rulings import changed
+from .subject import digest as digest_of
 
 
 logger = logging.getLogger("legion")
@@ -109,7 +110,7 @@ class Acts:
         """Return *ruling*, or a denial if what it rests on is gone."""
         if not ruling.allowed:
             return ruling
-        if action.digest != ruling.subject:
+        if digest_of(action) != ruling.subject:
             return changed(ruling)
         if ruling.code == "approved" and not self.asks.use(ruling.ask or ""):
             return attrs.evolve(
@@ -260,6 +261,6 @@ class Acts:
 
 def _digest(action: Action) -> str:
     try:
-        return action.digest
+        return digest_of(action)
     except (TypeError, ValueError):
         return ""

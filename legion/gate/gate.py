@@ -31,12 +31,14 @@ from ..store import Database
 from ..telemetry import SystemClock
 from . import rulings
 from .acts import Act, Acts
-from .asks import Ask, Asks, AskState, binding
+from .asks import Ask, Asks, AskState
 from .guard import Guard
 from .notes import Notes
 from .permits import Tally, permit
 from .policy import Policy
 from .receipts import Executed, Intent, Receipt
+from .subject import binding
+from .subject import digest as digest_of
 from .turns import Turns
 
 
@@ -137,18 +139,18 @@ class SafetyGate:
                 permission=Permission.ALLOW,
                 code="retreat",
                 reason="going back is never gated",
-                subject=subject.digest,
+                subject=digest_of(subject),
                 policy=self.policy.digest,
             )
         own = self.policy.rule(subject)
         if own.code == "bad_risk":  # it may have no digest to speak of
             return own
-        digest = subject.digest
+        digest = digest_of(subject)
         answers = self._reviewers.review(subject, report) if self._reviewers else ()
         ruling = rulings.strictest(own, answers)
         # Whoever reviews may hold other policies; this ruling is made under ours.
         ruling = attrs.evolve(ruling, subject=digest, policy=own.policy)
-        if subject.digest != digest:
+        if digest_of(subject) != digest:
             return rulings.changed(ruling)
         return ruling if ruling.allowed else self._contained(subject, ruling)
 

@@ -16,7 +16,7 @@ from ..canonical import JSON
 from ..exceptions import GateError
 from ..model import Action, Noun, Ruling
 from ..store import Database
-from .asks import title
+from .subject import title
 
 
 T = TypeVar("T")
