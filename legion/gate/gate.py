@@ -318,7 +318,7 @@ class SafetyGate:
                 act = self._acts.begin(action, self._review(action, None))
         except Exception as error:  # noqa: BLE001 - a gate that fails is closed
             return Executed(ran=False, value=None, ruling=self._failure(error))
-        return self._acts.again(action, act) if isinstance(act, Receipt) else act
+        return self._acts.doubts.again(action, act) if isinstance(act, Receipt) else act
 
     @contextmanager
     def _acting(self, act: Act, action: Action) -> Iterator[None]:
@@ -336,12 +336,15 @@ class SafetyGate:
         """
         Return the acts that were begun and have no outcome, oldest first.
 
-        Those under way in this gate are left out; another process may have one of these
-        under way, so look at `Intent.at` and at the world before you settle it.
+        Those under way are left out: in this gate, or in a process of this machine that
+        lives. Whether one of another machine does cannot be seen from here; look at
+        `Intent.owner` and at the world before you settle it.
         """
-        return self._acts.in_doubt()
+        return self._acts.doubts.all()
 
-    def settle(self, intent_id: int, *, happened: bool, by: str) -> None:
+    def settle(
+        self, intent_id: int, *, happened: bool, by: str, ended: bool = False
+    ) -> None:
         """
         Say what became of an act that is in doubt or has failed.
 
@@ -350,12 +353,16 @@ class SafetyGate:
             happened: Whether it was done. If not, its key may be used again; the act is
                 then reviewed anew.
             by: Who has looked.
+            ended: Whether they have also seen that the process which began it has
+                ended. It is needed, and believed, only where that cannot be seen from
+                here: of another machine's, or another container's.
 
         Raises:
-            GateError: There is nothing to settle, or nobody says so.
+            GateError: There is nothing to settle, nobody says so, or the process that
+                began it lives or may live.
             StateError: It cannot be written down.
         """
-        self._acts.settle(intent_id, happened=happened, by=by)
+        self._acts.doubts.settle(intent_id, happened=happened, by=by, ended=ended)
 
     def guard(self, fn: Callable[P, T], *, action: str | None = None) -> Callable[P, T]:
         """
