@@ -6,7 +6,7 @@ import inspect
 import logging
 import os
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import ParamSpec, Self, TypeVar
@@ -65,8 +65,12 @@ class SafetyGate:
         store: An open state file to share, or a file's path. By default questions and
             outcomes live in memory, and die with the process.
         clock: The system's by default.
+        judges: Digests of what else judges, by name, such as ``plan`` and ``criteria``.
+            Read anew for each ruling and written in its evidence, with the policy's own,
+            so that every receipt says under what it was given.
 
     Raises:
+        GateError: A judge's digest is none.
         StateError: The file cannot be used.
     """
 
@@ -74,12 +78,14 @@ class SafetyGate:
         self,
         policy: Policy | None = None,
         *,
+        judges: Mapping[str, str] | None = None,
         plugins: rulings.Reviewers | None = None,
         journal: Log | None = None,
         store: Database | str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._policy = policy if policy is not None else Policy()
+        self._judges = rulings.checked_judges({} if judges is None else judges)
         self._reviewers = plugins
         self._notes = Notes(journal)
         self._owned: Database | None = None
@@ -135,13 +141,25 @@ class SafetyGate:
 
     def _review(self, subject: Change | Action, report: Report | None) -> Ruling:
         if rulings.is_retreat(subject):
-            return Ruling(
-                permission=Permission.ALLOW,
-                code="retreat",
-                reason="going back is never gated",
-                subject=digest_of(subject),
-                policy=self.policy.digest,
-            )
+            return self._retreat(subject)
+        ruling = self._ruled(subject, report)
+        return rulings.judged(ruling, self._judges, policy=self.policy.digest)
+
+    def _retreat(self, subject: Change | Action) -> Ruling:
+        ruling = Ruling(
+            permission=Permission.ALLOW,
+            code="retreat",
+            reason="going back is never gated",
+            subject=digest_of(subject),
+            policy=self.policy.digest,
+        )
+        try:
+            return rulings.judged(ruling, self._judges, policy=ruling.policy)
+        except Exception:
+            logger.warning("the judges of a retreat cannot be named", exc_info=True)
+            return ruling
+
+    def _ruled(self, subject: Change | Action, report: Report | None) -> Ruling:
         own = self.policy.rule(subject)
         if own.code == "bad_risk":  # it may have no digest to speak of
             return own
