@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
+
+from pathlib import Path
 
 import attrs
 
@@ -43,6 +46,16 @@ triggers:
 stages:
   - {name: canary, traffic: 25%, dwell: 3m, validate: [{metric: error_rate, below: 5%}]}
 """
+
+
+CLI_PAGE = (Path(__file__).parents[1] / "docs" / "cli.md").read_text("utf-8")
+
+
+def documented(command):
+    """Return the keys that the documentation promises of *command*."""
+    _, _, table = CLI_PAGE.partition("| command | keys |")
+    (row,) = re.findall(rf"^\| .*`{command}`.*\| (.*) \|$", table, re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", row))
 
 
 @attrs.frozen

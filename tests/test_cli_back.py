@@ -14,7 +14,7 @@ from threading import Event
 
 import pytest
 
-from cli_session import PLAN, legion_says, open_host, refusal, rollout
+from cli_session import PLAN, documented, legion_says, open_host, refusal, rollout
 
 from legion.stages import Status
 
@@ -58,7 +58,7 @@ def test_rollback_has_the_same_for_programs(state):
 
     assert found["applied"]
     assert found["verified"]
-    assert {"target", "code", "reason", "took_s", "steps"} <= set(found)
+    assert set(found) == documented("rollback")
 
 
 def test_rollback_may_be_said_twice(state):
@@ -126,7 +126,7 @@ def test_restore_brings_a_snapshot_back(state):
     said = legion_says("restore", "--snapshot", "v1", "--json", "--state", state)
 
     assert said.code == 0, said
-    assert set(said.document) == {"snapshot", "digest"}
+    assert set(said.document) == documented("restore")
     with open_host(state) as host:
         assert host.registry.active() == said.document["digest"]
         assert host.journal.records(kind="restore")

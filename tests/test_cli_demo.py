@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cli_session import legion_says, refusal
+from cli_session import documented, legion_says, refusal
 
 from legion.cli.commands.demo import _FAULTS
 from legion.demo.faults import FAULTS
@@ -99,10 +99,7 @@ def test_programs_get_every_decision(tmp_path):
     """One document, with stable keys, and nothing beside it."""
     found = legion_says(*QUICK, "--json").document
 
-    assert set(found) == {
-        *("status", "reason", "seed", "bad", "trace", "requests_per_day", "requests"),
-        *("machine_s", "rehearsed_s", "timeline", "decisions", "findings"),
-    }
+    assert set(found) == documented("demo")
     assert found["decisions"][-1]["code"] == "trigger:error_rate"
     assert set(found["decisions"][-1]) == {
         *("day", "stage", "move", "to", "code", "reason", "digest"),

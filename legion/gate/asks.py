@@ -15,6 +15,7 @@ from ..canonical import JSON
 from ..exceptions import GateError
 from ..model import Action, Change, Clock, Ruling
 from ..store import Database
+from .subject import binding, principal, title
 
 
 _SCHEMA = """
@@ -46,7 +47,7 @@ class Ask:
     Attributes:
         id: Names it, for the answer.
         subject: Digest of the act as it was when the question was opened.
-        binds: Digest of what an approval is bound to: see `binding`.
+        binds: Digest of what an approval is bound to: see `legion.gate.subject.binding`.
         policy: Digest of the policy it was asked under.
         act: The act itself, as JSON values.
         title: One line.
@@ -74,31 +75,6 @@ class Ask:
     by: str = ""
     said: str = ""
     answered: float | None = None
-
-
-def binding(subject: Change | Action) -> str:
-    """
-    Return the digest of what is done, which is what a person approves.
-
-    For an action that is all of it. For a change it is all but `reason` and `report`: a
-    rollout that waits for an answer words these anew at every look, and the answer must
-    still fit the same move of the same pointer.
-    """
-    if isinstance(subject, Action):
-        return subject.digest
-    return attrs.evolve(subject, reason="", report="").digest
-
-
-def principal(subject: Change | Action) -> str:
-    """Return who wants to act, and thus may not answer."""
-    return subject.principal if isinstance(subject, Action) else subject.proposer
-
-
-def title(subject: Change | Action) -> str:
-    """Return one line that says what is to be done."""
-    if isinstance(subject, Action):
-        return f"{subject.kind}: {subject.name}"
-    return f"{subject.kind} of {subject.target}"
 
 
 @attrs.define(eq=False)
