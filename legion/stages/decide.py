@@ -344,7 +344,12 @@ class Ladder:
             reason=f"{reason}; to {following} with {exposure.share:.0%} of the units",
             proposer="stages",
             report=report.digest,
-            detail={"from": state.stage, "to": following, "share": exposure.share},
+            detail={
+                "from": state.stage,
+                "to": following,
+                "share": exposure.share,
+                "share_before": self.exposure(state.stage).share,
+            },
         )
         return attrs.evolve(
             self._say(Move.ADVANCE, code, change.reason, report, state),

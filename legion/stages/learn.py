@@ -39,7 +39,8 @@ class Learner:
     ) -> RolloutState:
         """Return the state after *observation* and the report on it."""
         if not state.stage:
-            return attrs.evolve(state, last_s=observation.at_s, turn=state.turn + 1)
+            last_s = _later(state.last_s, observation.at_s)
+            return attrs.evolve(state, last_s=last_s, turn=state.turn + 1)
         stage = self.ladder.plan.stage(state.stage)
         self._load(state, stage)
         self._holds = None  # Whatever happens in between, it is half learned.
@@ -56,7 +57,7 @@ class Learner:
         learned = attrs.evolve(
             state,
             turn=state.turn + 1,
-            last_s=observation.at_s,
+            last_s=_later(state.last_s, observation.at_s),
             standings=standings,
             past=_past(state, observation, self._watches()),
             baseline=_baseline(state, observation),
@@ -120,6 +121,11 @@ def _past(
             before = Past.from_json(past[stream]) if stream in past else Past()
             past[stream] = before.plus(values).to_json()
     return past
+
+
+def _later(last_s: float | None, at_s: float) -> float:
+    """Return the later one: another process may have looked after this one did."""
+    return at_s if last_s is None else max(last_s, at_s)
 
 
 def _baseline(state: RolloutState, observation: Observation) -> Window | None:

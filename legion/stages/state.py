@@ -92,7 +92,7 @@ class RolloutState:
         unplanned: How many of those were not asked for by a person.
         weights: By part, its share of the budget; see `legion.stages.budget`.
         spent: By part of a stage that was left, the log e-value it had, in nats.
-        unsettled: Whether a retreat was made that is not verified yet.
+        unsettled: Whether something was taken back that is not verified yet.
         in_doubt: A change whose outcome is unknown, or None.
         mover: The process that began it, and when; see `legion.store.owner`.
         routed: Whether somebody else owns the pointer's target.
@@ -159,6 +159,7 @@ class RolloutState:
             standings={},
             spent=spent,
             baseline=None if control else self.baseline,
+            unsettled=False,
             in_doubt=None,
             mover="",
             reason=reason,
