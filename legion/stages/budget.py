@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 import attrs
 
@@ -101,6 +102,23 @@ def _running(state: RolloutState) -> Iterator[tuple[str, float]]:
         name = part(state.stage, key)
         # A stage that is entered again goes on from what it had spent.
         yield name, state.spent.get(name, 0.0) + math.log(max(finding.bad, 1e-300))
+
+
+def excess_of(finding: Finding) -> float | None:
+    """
+    Return how many more units went bad than at control's rate.
+
+    None where the finding does not compare arms, or nothing of control is of age.
+    """
+    seen = finding.evidence
+    control = seen.get("control_units")
+    if not isinstance(control, int) or not control:
+        return None
+    bad, n, bad_control = (
+        float(cast("int", seen[name]))
+        for name in ("bad_units", "units", "control_bad_units")
+    )
+    return bad - n * bad_control / control
 
 
 def harmful(findings: Mapping[str, Finding]) -> Iterator[tuple[str, Finding]]:

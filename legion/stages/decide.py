@@ -24,7 +24,7 @@ from ..model import (
 )
 from ..plugins import Plugins
 from ..stats import WeightedSum, decides
-from .budget import Budget
+from .budget import Budget, excess_of
 from .evidence import TRIGGER, VALIDATE, Paths, is_fact
 from .exposure import Exposure
 from .plan import Plan, Stage
@@ -258,6 +258,17 @@ class Ladder:
         for name, standing in self.alerts(state):
             code = f"alert:{name}"
             return self._say(Move.FREEZE, code, standing.reason, report, state)
+        return self._overspent(report, state)
+
+    def _overspent(self, report: Report, state: RolloutState) -> Decision | None:
+        """Say that the stage has harmed as many units as it may, proven or not."""
+        most = self.plan.stage(state.stage).harm_budget
+        for finding in state.findings.values():
+            excess = excess_of(finding)
+            if most is not None and excess is not None and excess > most:
+                reason = f"{excess:.0f} bad units in excess of {most}; {finding.reason}"
+                code = f"harm_budget:{finding.metric}"
+                return self._say(Move.FREEZE, code, reason, report, state)
         return None
 
     def alerts(self, state: RolloutState) -> Iterator[tuple[str, Standing]]:

@@ -70,7 +70,7 @@ class Exposure:
         return cls(
             plan=plan.name,
             stage=stage,
-            share=found.traffic,
+            share=plan.share(found),
             mirror=found.mirror,
             code=code,
             features=found.features,

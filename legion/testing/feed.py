@@ -53,13 +53,17 @@ class Feed(Telemetry):
     Args:
         clock: The rollout's.
         figures: What a stage's traffic shall show.
+        share: Which share of the units gets the candidate in a stage.
     """
 
     def __init__(
-        self, clock: ManualClock, figures: Callable[[Stage], Iterable[Figure]]
+        self,
+        clock: ManualClock,
+        figures: Callable[[Stage], Iterable[Figure]],
+        share: Callable[[Stage], float],
     ) -> None:
         super().__init__(clock)
-        self._figures = figures
+        self._figures, self._share = figures, share
         self._began_s = 0.0
         self._look = 0
         self._edges: dict[str, tuple[str, dict[Arm, float]]] = {}
@@ -97,9 +101,10 @@ class Feed(Telemetry):
     def _units(self, arm: Arm) -> int:
         stage = self.stage
         assert stage is not None
+        share = self._share(stage)
         if arm is Arm.CONTROL:
-            return UNITS - round(UNITS * stage.traffic)
-        return round(UNITS * (stage.traffic or stage.mirror))
+            return UNITS - round(UNITS * share)
+        return round(UNITS * (share or stage.mirror))
 
     def _window(self, blank: Window, arm: Arm, figures: tuple[Figure, ...]) -> Window:
         n = self._units(arm)

@@ -121,7 +121,7 @@ class Rollout:
     def run(self) -> Rehearsed:
         """Turn the wheel until the rollout is over, or has held three dwells long."""
         clock = ManualClock()
-        feed = Feed(clock, self._figures)
+        feed = Feed(clock, self._figures, self._plan.share)
         turns: list[Turn] = []
         with Host.wired(
             self._plan,

@@ -78,7 +78,7 @@ class Paths:
             alpha = self._alpha(key)
             found = self._beyond(criterion, Level.CRITICAL, alpha)
             compares = isinstance(criterion, Rise)
-            if found is None and not (compares and self.stage.traffic == 1):
+            if found is None and not (compares and self.share == 1):
                 found = self._verdicts(criterion, alpha)
             if found is not None:
                 yield key, found
@@ -87,6 +87,11 @@ class Paths:
         for rule in self.stage.validate:
             if rule.rehearsal is None:
                 yield f"{VALIDATE}{rule}", self._for(rule)
+
+    @property
+    def share(self) -> float:
+        """The share of the units that get the candidate."""
+        return self.plan.share(self.stage)
 
     def _alpha(self, key: str) -> float:
         return self.plan.false_rollback * self.weights.get(
@@ -99,13 +104,13 @@ class Paths:
 
     def _for(self, rule: Rule) -> Evidence:
         metric = self.plan.metric(rule.metric)
-        if rule.versus and self.stage.traffic < 1:
+        if rule.versus and self.share < 1:
             return ComparedEvidence(
                 rule,
                 metric=metric,
                 trigger=False,
                 margin=rule.margin or 0.0,
-                share=self.stage.traffic,
+                share=self.share,
                 alpha=self.plan.false_promotion,
                 stale_s=self._stale_s,
             )
@@ -126,7 +131,7 @@ class Paths:
         if rule.failures_in_a_row is not None:
             return self._row(rule, metric, alpha)
         if rule.versus:
-            if self.stage.traffic == 1:
+            if self.share == 1:
                 return None  # Nobody has the control; what it did before is no control.
             return self._compared(rule, metric, self._margin(rule.metric), alpha)
         if metric.kind in {Kind.SHARE, Kind.TIME}:
@@ -149,7 +154,7 @@ class Paths:
             metric=metric,
             trigger=True,
             margin=margin,
-            share=self.stage.traffic,
+            share=self.share,
             alpha=alpha,
             stale_s=self._stale_s,
         )
@@ -159,7 +164,7 @@ class Paths:
             rule, metric=metric, trigger=True, alpha=alpha, stale_s=self._stale_s
         )
         compares = metric.source in {"run", "shadow"} and metric.name != "disagreement"
-        if self.stage.traffic == 1 or not compares:
+        if self.share == 1 or not compares:
             return limit
         versus = self._compared(rule, metric, self._margin(rule.metric), alpha)
         return BothEvidence(limit, versus, alpha=alpha)
@@ -184,7 +189,7 @@ class Paths:
         if limit is None or criterion.name in HARD_FACTS:
             return None
         if isinstance(criterion, Rise) and criterion.of in _RISES:
-            if self.stage.traffic == 1:
+            if self.share == 1:
                 return None
             metric = _metric(criterion, Kind.TIME, "s")
             rule = _rule(criterion, worse_by=limit)

@@ -198,6 +198,8 @@ class Stage:
         host: Features that set the judge; they are no part of the candidate.
         check_interval_s: Plan time between two looks.
         validate: What must hold before the next stage.
+        harm_budget: Excess of bad units over what control's rate lets expect, from
+            which on the ladder stops even without proof; None for no such limit.
         unbroken_for_s: Plan time without an unhealthy check, or None.
     """
 
@@ -209,6 +211,7 @@ class Stage:
     host: Mapping[str, Feature] = attrs.field(factory=dict, converter=_same)
     check_interval_s: float = 300.0
     validate: tuple[Rule, ...] = ()
+    harm_budget: int | None = None
     unbroken_for_s: float | None = None
 
     @property

@@ -54,6 +54,7 @@ class Plan:
         unit: What is randomised: ``task``, ``session`` or ``user``.
         false_rollback: Chance over the whole rollout of going back for nothing, 0..1.
         false_promotion: Chance of taking a rule for proven that does not hold, 0..1.
+        holdback: Share of the units that keep the control in every stage, 0..1.
         matures_s: Age at which outcomes are compared, in seconds; unfinished is bad.
         check_interval_s: Plan time between two looks where a stage says nothing.
         rollback: How it goes back.
@@ -71,6 +72,7 @@ class Plan:
     unit: Unit = Unit.TASK
     false_rollback: float = 0.01
     false_promotion: float = 0.05
+    holdback: float = 0.0
     matures_s: float = 0.0
     check_interval_s: float = 300.0
     rollback: RollbackSpec
@@ -176,6 +178,10 @@ class Plan:
             KeyError: There is none; the message names those there are.
         """
         return self.stages[self.index(name)]
+
+    def share(self, stage: Stage) -> float:
+        """Return the share of the units that get the candidate in *stage*, 0..1."""
+        return min(stage.traffic, 1 - self.holdback)
 
     def metric(self, name: str) -> Metric:
         """

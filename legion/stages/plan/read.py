@@ -29,6 +29,7 @@ _KNOWN = (
     "unit",
     "false_rollback",
     "false_promotion",
+    "holdback",
     "matures",
     "check_interval",
     "rollback",
@@ -93,6 +94,7 @@ def _plan(place: Place) -> Plan | None:
         unit=Unit(read_or(entries, "unit", lambda at: at.choice(tuple(Unit)), "task")),
         false_rollback=read_or(entries, "false_rollback", _chance, 0.01),
         false_promotion=read_or(entries, "false_promotion", _chance, 0.05),
+        holdback=read_or(entries, "holdback", _held_back, 0.0),
         matures_s=read_or(entries, "matures", _any_time, 0.0),
         check_interval_s=interval_s,
         rollback=rollback,
@@ -117,6 +119,13 @@ def _chance(place: Place) -> float | None:
     if chance is not None and not 0 < chance < 1:
         place.fault("a percentage above 0% and below 100%")
     return chance
+
+
+def _held_back(place: Place) -> float | None:
+    share = place.read(units.share)
+    if share is not None and share > 0.5:
+        place.fault("a share of at most 50%")
+    return share
 
 
 def _rollback(entries: Mapping[str, Place]) -> RollbackSpec:

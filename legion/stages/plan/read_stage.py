@@ -21,6 +21,7 @@ _KNOWN = (
     "dwell",
     "features",
     "validate",
+    "harm_budget",
     "success",
 )
 _REQUIRED = {"name": "a name, once in the plan", "traffic": "a percentage such as 5%"}
@@ -99,6 +100,7 @@ class StageReader:
             features=features,
             host=host,
             check_interval_s=self._interval(entries, host),
+            harm_budget=read_or(entries, "harm_budget", _units, None),
             validate=self._rules(entries, exposed=traffic > 0),
             unbroken_for_s=_unbroken_for(entries, dwell_s),
         )
@@ -187,3 +189,11 @@ def _feature(place: Place, *, renamed: Mapping[str, str]) -> Feature | None:
             entry.fault(f"{key} once", given=f"{key} and its older name together")
         settings[key] = entry.json()
     return None if enabled is None else Feature(enabled=enabled, settings=settings)
+
+
+def _units(place: Place) -> int | None:
+    value = place.node.value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9:
+        return value
+    place.fault("a whole number of units, such as 50")
+    return None

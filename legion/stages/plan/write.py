@@ -24,6 +24,7 @@ def as_mapping(plan: Plan) -> dict[str, JSON]:
         "unit": str(plan.unit),
         "false_rollback": write_share(plan.false_rollback),
         "false_promotion": write_share(plan.false_promotion),
+        **({"holdback": write_share(plan.holdback)} if plan.holdback else {}),
         "matures": write_duration(plan.matures_s),
         "check_interval": write_duration(plan.check_interval_s),
         "rollback": _rollback(plan.rollback),
@@ -128,6 +129,8 @@ def _stage(stage: Stage) -> dict[str, JSON]:
     features = {**stage.features, **stage.host}
     if features:
         found["features"] = {name: _feature(one) for name, one in features.items()}
+    if stage.harm_budget is not None:
+        found["harm_budget"] = stage.harm_budget
     if stage.validate:
         found["validate"] = [_rule(rule) for rule in stage.validate]
     if stage.unbroken_for_s is not None:
