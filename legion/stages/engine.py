@@ -298,12 +298,17 @@ class StageEngine:
         decision = _written_down(decision)
         with self._moving():
             refused = None if self._latches(decision) else self._not_lower(decision)
+            nothing = Change(target="", before="", after="", kind="roll_back")
+            change = decision.change or nothing
             if refused is not None:
-                nothing = Change(target="", before="", after="", kind="roll_back")
-                change = decision.change or nothing
                 return self._advance.not_done(decision, change, *refused)
             self._unkept.clear()
-            return self._retreat.back(decision)
+            try:
+                return self._retreat.back(decision)
+            except SupersededError:
+                pass
+        with self._lock:
+            return self._overtaken(decision, change)
 
     def _not_lower(self, decision: Decision) -> tuple[str, str] | None:
         """Return why a retreat to a stage is none, or is not about this state."""
