@@ -209,7 +209,8 @@ class StageEngine:
         """
         if decision.move in {Move.ROLL_BACK, Move.FREEZE}:
             return decision
-        return self._ladder.lowered(decision, report, self.state, self.plugins)
+        lowered = self._ladder.lowered(decision, report, self.state, self.plugins)
+        return _written_down(lowered)
 
     def commit(
         self, decision: Decision, ruling: Ruling | None = None
@@ -248,6 +249,13 @@ class StageEngine:
         except SupersededError:
             return self._overtaken(decision, change)
         self._unkept.clear()
+        if outcome.applied is None:
+            # It may be in doubt because somebody went back while it was under way.
+            try:
+                self._adopt()
+                self._retreat.finish()
+            except StateError:
+                logger.warning("what others did cannot be read", exc_info=True)
         return outcome
 
     def _overtaken(self, decision: Decision, change: Change) -> Outcome:
