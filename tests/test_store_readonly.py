@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from somebody_elses import entered_by_all, everything, nobody
+
 from legion.exceptions import StateCorruptError, StateError
 from legion.store import Database
 
@@ -31,38 +33,10 @@ KILLED = WRITER + "os._exit(1)"
 ALIVE = WRITER + "print(flush=True); sys.stdin.read(); database.close()"
 
 
-def everything(folder):
-    """Return all that is in *folder*, with the date of each."""
-    return {
-        path: (path.stat().st_mtime_ns, None if path.is_dir() else path.read_bytes())
-        for path in (folder, *folder.rglob("*"))
-    }
-
-
 @pytest.fixture
 def folder():
-    """A folder that others may enter, which pytest's own may not be."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-@contextlib.contextmanager
-def nobody(folder):
-    """Let this process read in *folder* and not write; root becomes nobody for it."""
-    parts = (folder, *folder.rglob("*"))
-    for part in parts:
-        part.chmod(0o555 if part.is_dir() else 0o444)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-        for part in parts:
-            part.chmod(0o755)
+    with entered_by_all() as folder:
+        yield folder
 
 
 def closed(path):

@@ -71,7 +71,8 @@ class Look:
         real = os.path.realpath(path)  # where SQLite keeps the log of a link
         log, index = Path(f"{real}-wal"), Path(f"{real}-shm")
         stamp, copy, place, how = None, None, real, _BESIDE
-        if not log.is_file() or not (log.stat().st_size or index.is_file()):
+        waiting = _size_of(log)
+        if waiting is None or not (waiting or index.is_file()):
             stamp, how = _stamp_of(path), _ALONE
         elif not index.is_file():
             copy = _copied(path, Path(real), log)
@@ -132,6 +133,13 @@ def _connected(path: str, how: str, timeout_s: float) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _size_of(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _stamp_of(path: str) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ def add_status(commands: Commands) -> None:
 
 def status(arguments: argparse.Namespace, output: Output) -> int:
     """Print stage, evidence and open questions of a state directory."""
-    with Host.reopen(arguments.state) as host:
+    with Host.reopen(arguments.state, readonly=True) as host:
         state, exposure = host.engine.state, host.engine.exposure
         output.line(
             f"{output.paint(host.plan.name, 'bold')}: {state.status}"
@@ -97,7 +97,7 @@ def add_validate(commands: Commands) -> None:
 def validate(arguments: argparse.Namespace, output: Output) -> int:
     """Check exposure, registry and journal against the expected version."""
     version = arguments.expected_version
-    with Host.reopen(arguments.state) as host:
+    with Host.reopen(arguments.state, readonly=True) as host:
         known = (host.plan.baseline, host.plan.candidate)
         if version not in known:
             msg = f"validate: got version {version}; write {' or '.join(known)}"
