@@ -143,11 +143,15 @@ def test_restore_of_anything_else_passes_the_gate(state):
 
     line = refusal(said, code=1)
     (question,) = legion_says("asks", "--state", state, "--json").document["questions"]
-    assert f"legion asks {question['id']} --approve --by WHO" in line
+    answer = f"legion asks {question['id']} --approve --by WHO --state {state}"
+    assert f"{answer}; then: legion restore --snapshot 2.0.0 --state {state}" in line
+    assert question["id"] in legion_says("asks", "--state", state).out
+    assert legion_says(*words, "--json").document["ask"] == question["id"]
     with open_host(state) as host:
         assert host.registry.active() == host.registry.resolve("v1")
 
-    legion_says("asks", question["id"], "--approve", "--by", "ops", "--state", state)
+    said = legion_says(*answer.replace("WHO", "ops").split()[1:])
+    assert said.code == 0, said
     assert legion_says(*words).code == 0
     with open_host(state) as host:
         assert host.registry.active() == host.registry.resolve("2.0.0")
@@ -195,16 +199,16 @@ def test_deactivate_refuses_what_it_does_not_know(state):
     said = legion_says("deactivate", "voice", "--state", state)
     assert "got voice; write one of tone" in refusal(said, code=2)
     said = legion_says("deactivate", "--state", state)
-    assert "write some of them, or --all: tone" in refusal(said, code=2)
+    assert "write some of tone, or --all" in refusal(said, code=2)
 
 
 def test_a_plan_without_features_has_none_to_switch_off(tmp_path):
     """And says so."""
     plan = {**PLAN, "stages": [{"name": "all", "traffic": "100%", "dwell": "1m"}]}
     open_host(tmp_path, plan).close()
-    said = legion_says("deactivate", "--all", "--state", tmp_path)
-
-    assert "none in this plan" in refusal(said, code=2)
+    for words in (("--all",), (), ("tone",)):
+        said = legion_says("deactivate", *words, "--state", tmp_path)
+        assert "greeting has no features, so there is nothing" in refusal(said, code=2)
 
 
 def test_every_way_back_reaches_a_live_host(state):

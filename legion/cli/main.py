@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from ..canonical import JSON
 from ..exceptions import (
     JournalError,
     LegionError,
@@ -38,7 +39,16 @@ _UNUSABLE = (StateError, SnapshotCorruptError, JournalError)
 
 
 class RefusedError(LegionError):
-    """What was asked for is right, and the answer is no."""
+    """
+    What was asked for is right, and the answer is no.
+
+    Attributes:
+        ask: The question that a person may answer with yes, or None.
+    """
+
+    def __init__(self, message: str, *, ask: str | None = None) -> None:
+        self.ask = ask
+        super().__init__(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +82,8 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     try:
         return command(arguments, output)
     except RefusedError as error:
-        return output.error(error, code=1)
+        more: dict[str, JSON] = {} if error.ask is None else {"ask": error.ask}
+        return output.error(error, code=1, **more)
     except _UNUSABLE as error:
         return output.error(error, code=3)
     except LegionError as error:
