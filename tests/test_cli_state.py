@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+
+from pathlib import Path
+
 import pytest
 
 from cli_session import PLAN, YAML, documented, legion_says, open_host, refusal, rollout
@@ -318,6 +322,10 @@ def test_doctor_tries_what_legion_needs(tmp_path):
     assert set(found) == documented("doctor")
     assert set(found["tried"]) == {"criteria", "state", "vectors"}
     assert all(one["ok"] for one in found["tried"].values())
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert set(found["extras"]) == set(project["project"]["optional-dependencies"])
+    for one in found["extras"].values():
+        assert set(one) == {"ok", "found"}
 
 
 def test_doctor_says_what_is_broken(monkeypatch):
