@@ -355,6 +355,46 @@ def test_check_says_what_each_stage_needs(tmp_path):
     assert set(found) == documented("check")
 
 
+def test_check_warns_of_a_plan_that_ends_early(tmp_path):
+    """It is complete at 25 %, which may be meant; a plan up to 100 % has no warning."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(YAML)
+    said = legion_says("check", plan)
+    found = legion_says("check", plan, "--json").document
+
+    assert (
+        "careful: it ends in canary, and is complete with 25% of the units" in said.out
+    )
+    assert "complete with 25%" in found["warnings"][0]
+    plan.write_text(YAML.replace("25%", "100%").replace("1m: [", "5m: ["))
+    assert legion_says("check", plan, "--json").document["warnings"] == []
+
+
+def test_check_warns_of_a_deadline_that_nobody_would_see(tmp_path):
+    """Within a minute of what is looked at every five."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(YAML.replace("25%", "100%"))
+    said = legion_says("check", plan)
+
+    assert said.code == 0
+    assert "triggers within 1 min (error_rate): up to 5 min pass" in said.out
+    plan.write_text(
+        YAML.replace("25%", "100%").replace(
+            "unit: task", "unit: task\ncheck_interval: 30s"
+        )
+    )
+    assert "careful" not in legion_says("check", plan).out
+
+
+def test_check_of_a_directory_says_that_it_is_one(tmp_path):
+    """And not that its name lacks a suffix."""
+    (tmp_path / "plans.yaml").mkdir()
+    for folder in (tmp_path, tmp_path / "plans.yaml"):
+        said = legion_says("check", folder)
+        assert said.code == 2
+        assert "a directory; write the path of the plan's file in it" in said.err
+
+
 def test_check_lists_every_fault_of_a_plan(tmp_path):
     """With line, key, what was given and what to write; programs get them apart."""
     plan = tmp_path / "plan.yaml"
