@@ -161,19 +161,44 @@ class Host:
             raise
 
     @classmethod
-    def reopen(cls, state: str | os.PathLike[str]) -> Host:
+    def reopen(cls, state: str | os.PathLike[str], *, readonly: bool = False) -> Host:
         """
         Open a state directory with the plan that was rolled out in it last.
+
+        Args:
+            state: The directory.
+            readonly: Only look: nothing is written there, not even where it could be,
+                and what would have to write raises. Do not turn the wheel.
 
         Raises:
             StateError: Nothing was ever rolled out there.
         """
         file = Path(state) / _FILE
-        if not file.is_file():
-            raise StateError(str(file), "no such file; write --state DIR of a host")
+        if not file.is_file() or not file.stat().st_size:
+            raise StateError(str(file), "no such state; write --state DIR of a host")
+        if readonly:
+            return cls._looked_at(Path(state))
         with Database(file) as database:
             plan = recall(database)
         return cls.open(plan, state=state)
+
+    @classmethod
+    def _looked_at(cls, directory: Path) -> Host:
+        clock = SystemClock()
+        database = Database(directory / _FILE, readonly=True)
+        try:
+            plan = recall(database)
+            return cls.wired(
+                plan,
+                database=database,
+                registry=Registry(directory / "registry", clock=clock),
+                telemetry=Telemetry(clock, metrics=plan.metrics),
+                clock=clock,
+                probe=False,
+            )
+        except BaseException:
+            database.close()
+            raise
 
     @classmethod
     def wired(

@@ -95,14 +95,14 @@ def open_host(folder, plan=PLAN, **keywords):
     return legion.Host.open(legion.Plan.from_dict(plan), state=folder, **keywords)
 
 
-def rollout(folder, *, versions=True):
-    """Leave a rollout at 25 % in *folder*, with both versions in its registry."""
+def rollout(folder, *, versions=True, stages=PLAN["stages"]):
+    """Leave a rollout in its first stage, with both versions in its registry."""
     if versions:
         registry = legion.Registry(folder / "registry")
         registry.put({"greet.txt": b"hello"}, version="1.0.0")
         registry.tag("v1", "1.0.0")
         registry.put({"greet.txt": b"good day"}, version="2.0.0")
-    with open_host(folder) as host:
+    with open_host(folder, {**PLAN, "stages": stages}) as host:
         host.tick()
-        assert host.engine.exposure.share == 0.25
+        assert host.engine.exposure.stage == stages[0]["name"]
     return folder

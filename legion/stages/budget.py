@@ -92,9 +92,9 @@ class Budget:
         return decides(self.log_e, alpha=self.alpha)
 
 
-def spent_after(state: RolloutState) -> dict[str, float]:
+def spent_after(state: RolloutState) -> Mapping[str, float]:
     """Return what is spent for good once the stage of *state* is left."""
-    return {**state.spent, **dict(_running(state))}
+    return {**state.spent, **dict(_running(state))} if state.stage else state.spent
 
 
 def _running(state: RolloutState) -> Iterator[tuple[str, float]]:

@@ -223,7 +223,8 @@ class StageEngine:
         """
         if decision.move in {Move.ROLL_BACK, Move.FREEZE}:
             return decision
-        return self._ladder.lowered(decision, report, self.state, self.plugins)
+        lowered = self._ladder.lowered(decision, report, self.state, self.plugins)
+        return _written_down(lowered)
 
     def commit(
         self, decision: Decision, ruling: Ruling | None = None
@@ -262,6 +263,13 @@ class StageEngine:
         except SupersededError:
             return self._overtaken(decision, change)
         self._unkept.clear()
+        if outcome.applied is None:
+            # It may be in doubt because somebody went back while it was under way.
+            try:
+                self._adopt()
+                self._retreat.finish()
+            except StateError:
+                logger.warning("what others did cannot be read", exc_info=True)
         return outcome
 
     def _overtaken(self, decision: Decision, change: Change) -> Outcome:
@@ -312,12 +320,17 @@ class StageEngine:
         decision = _written_down(decision)
         with self._moving():
             refused = None if self._latches(decision) else self._not_lower(decision)
+            nothing = Change(target="", before="", after="", kind="roll_back")
+            change = decision.change or nothing
             if refused is not None:
-                nothing = Change(target="", before="", after="", kind="roll_back")
-                change = decision.change or nothing
                 return self._advance.not_done(decision, change, *refused)
             self._unkept.clear()
-            return self._retreat.back(decision)
+            try:
+                return self._retreat.back(decision)
+            except SupersededError:
+                pass
+        with self._lock:
+            return self._overtaken(decision, change)
 
     def _not_lower(self, decision: Decision) -> tuple[str, str] | None:
         """Return why a retreat to a stage is none, or is not about this state."""

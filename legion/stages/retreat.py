@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import attrs
 
 from ..exceptions import LegionError, StateError
-from ..model import Change, Clock, Decision, Outcome
+from ..model import Change, Clock, Decision, Noun, Outcome
 from .budget import spent_after
 from .decide import Ladder
 from .exposure import Exposure
@@ -45,7 +46,6 @@ class Retreat:
     _wait_s: float = attrs.field(init=False, default=0.0)
     _next_s: float = attrs.field(init=False, default=float("-inf"))
     _unwritten: Decision | None = attrs.field(init=False, default=None)
-    _astray: bool = attrs.field(init=False, default=False)
     _going: bool = attrs.field(init=False, default=False)
 
     def back(self, decision: Decision) -> Outcome:
@@ -54,6 +54,9 @@ class Retreat:
 
         The latch is in force already: whoever pulls it does so before waiting for a
         turn here.
+
+        Raises:
+            SupersededError: Another process has moved, and this is to a lower stage.
         """
         exposure = self.ladder.exposure(decision.to).without(self.pointer.off)
         if self._going:
@@ -61,29 +64,53 @@ class Retreat:
         if not decision.to and self._stands(exposure):
             self._unwritten = None
             return self._standing(decision, exposure)
+        nouns = [decision] if decision.change is None else [decision, decision.change]
         if decision.to:
+            # No latch remembers it, so the state says where to go before it is done.
             self.pointer.show(exposure)
+            lowered = self._lowered(decision, exposure)
+            try:
+                self._write(lowered, decision, *nouns, exposure=exposure)
+            except SupersededError:
+                self.pointer.show(self.pointer.pointed)
+                raise
+            nouns = []
         self._going = True
         try:
             procedure = self.procedure(exposure)
         finally:
             self._going = False
         outcome = self._outcome(decision, procedure, exposure)
-        self._write(decision, outcome, exposure)
+        if self._unwritten is None or not decision.to:
+            moved = self._moved(decision, outcome, exposure)
+            # Overtaken now, it is unsettled in the newer state, and finished there.
+            with contextlib.suppress(SupersededError):
+                self._write(moved, decision, *nouns, outcome, exposure=exposure)
         logger.info("%s: %s", self.ladder.plan.name, outcome.reason)
         return outcome
 
-    def _write(self, decision: Decision, outcome: Outcome, exposure: Exposure) -> None:
-        moved = self._moved(decision, outcome, exposure)
-        nouns = (decision, *(() if decision.change is None else (decision.change,)))
+    def _write(
+        self,
+        moved: RolloutState,
+        decision: Decision,
+        *nouns: Noun,
+        exposure: Exposure,
+    ) -> None:
+        """
+        Write a retreat down, or remember that it is not.
+
+        Raises:
+            SupersededError: Another process has moved: a retreat to a stage is not
+                about what is now.
+        """
         try:
-            self.pointer.save(moved, *nouns, outcome, durable=True, exposure=exposure)
+            self.pointer.save(moved, *nouns, durable=True, exposure=exposure)
             self._unwritten = None
         except (LegionError, ValueError) as error:
-            logger.warning("going back is done but not written down", exc_info=True)
+            if decision.to and isinstance(error, SupersededError):
+                raise
+            logger.warning("going back is not written down", exc_info=True)
             self._unwritten = decision
-            # The world is where this decision wanted it, and another one holds now.
-            self._astray = isinstance(error, SupersededError)
 
     @property
     def pending(self) -> bool:
@@ -132,33 +159,40 @@ class Retreat:
     def _moved(
         self, decision: Decision, outcome: Outcome, exposure: Exposure
     ) -> RolloutState:
-        state = self.pointer.state
-        again = state.status is Status.ROLLED_BACK
-        by_itself = decision.code.startswith(("trigger:", "critical:"))
-        counted = attrs.evolve(
-            state,
-            rollbacks=state.rollbacks + (not again),
-            unplanned=state.unplanned + (by_itself and not again),
-        )
+        """Return the state once it is done."""
         if decision.to:
-            entered = counted.entered(
-                decision.to,
-                exposure.digest,
-                decision.reason,
-                control=True,
-                spent=spent_after(state),
-            )
-            return attrs.evolve(entered, unsettled=not outcome.verified)
+            return attrs.evolve(self.pointer.state, unsettled=not outcome.verified)
         return attrs.evolve(
-            counted,
+            self._counted(decision),
             status=Status.ROLLED_BACK,
             stage="",
             exposure=exposure.digest,
-            spent=spent_after(state) if state.stage else state.spent,
+            spent=spent_after(self.pointer.state),
             in_doubt=None,
             mover="",
             unsettled=not outcome.verified,
             reason=outcome.reason,
+        )
+
+    def _lowered(self, decision: Decision, exposure: Exposure) -> RolloutState:
+        """Return the state at the start of the lower stage, before it is done."""
+        entered = self._counted(decision).entered(
+            decision.to,
+            exposure.digest,
+            decision.reason,
+            control=True,
+            spent=spent_after(self.pointer.state),
+        )
+        return attrs.evolve(entered, unsettled=True)
+
+    def _counted(self, decision: Decision) -> RolloutState:
+        state = self.pointer.state
+        again = state.status is Status.ROLLED_BACK
+        by_itself = decision.code.startswith(("trigger:", "critical:"))
+        return attrs.evolve(
+            state,
+            rollbacks=state.rollbacks + (not again),
+            unplanned=state.unplanned + (by_itself and not again),
         )
 
     def _outcome(
@@ -255,7 +289,7 @@ class Retreat:
         if forgotten := self.pointer.off - state.off:
             self.switch_off(forgotten, "finished after an interruption")
             return self.pointer.off <= self.pointer.state.off
-        if state.unsettled or self._astray:
+        if state.unsettled:
             return self._agree(state, self.pointer.pointed)
         return True
 
@@ -275,7 +309,6 @@ class Retreat:
     def _agree(self, state: RolloutState, exposure: Exposure) -> bool:
         """Bring the world to *exposure*, where the state is already."""
         if not state.unsettled and not self.world.differences(exposure):
-            self._astray = False
             return True
         if state.routed and not self.world.routed:
             return False  # Whoever has the owner finishes it.
@@ -301,7 +334,6 @@ class Retreat:
         except StateError:
             logger.warning("going back is finished but not on disk", exc_info=True)
             return False
-        self._astray = False
         return True
 
     def _settle_later(self, *, ok: bool) -> None:
