@@ -14,7 +14,7 @@ import re
 
 from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring as _quote
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 
 JSON: TypeAlias = (
@@ -57,6 +57,16 @@ def dumps(value: JSON) -> bytes:
         _write(value, parts)
         quick = "".join(parts)
     return quick.encode()
+
+
+def loads(data: bytes | str) -> JSON:
+    """
+    Read what `dumps` wrote.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    return cast("JSON", json.loads(data, parse_int=_read_integer))
 
 
 def digest(value: JSON) -> str:
@@ -166,6 +176,12 @@ def _write_object(value: Mapping[object, object], parts: list[str]) -> None:
         parts.append(":")
         _write(value[key], parts)
     parts.append("}")
+
+
+def _read_integer(digits: str) -> int | float:
+    """Read digits; what is too large for a JSON integer was written as a float."""
+    value = int(digits)
+    return value if abs(value) <= _LARGEST_INT else float(digits)
 
 
 def _integer(value: int) -> str:

@@ -123,3 +123,11 @@ def test_what_is_no_json_is_refused(value):
     """What JSON has no word for is an error, not its repr."""
     with pytest.raises(TypeError, match="write a JSON value"):
         canonical.dumps({"here": value})
+
+
+@given(trees)
+@example(1.830493782695656e20)
+@settings(max_examples=200, deadline=None)
+def test_what_was_written_is_read_back_equal(tree):
+    """Large whole floats too, which JSON cannot tell from integers."""
+    assert canonical.loads(canonical.dumps(tree)) == tree

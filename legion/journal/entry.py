@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 
 from collections.abc import Mapping, Sequence
@@ -106,7 +105,7 @@ def decode(data: bytes) -> Record:
         JournalError: They are no entry.
     """
     try:
-        raw = cast("dict[str, Any]", json.loads(data, parse_int=_integer))
+        raw = cast("dict[str, Any]", canonical.loads(data))
         record = Record(
             id=raw["id"],
             seq=raw["seq"],
@@ -167,9 +166,3 @@ def _digests_in(value: Mapping[str, JSON]) -> list[str]:
         for item in (*value.values(), *inner)
         if isinstance(item, str) and _DIGEST.fullmatch(item)
     ]
-
-
-def _integer(digits: str) -> int | float:
-    """Read digits; what is too large for a JSON integer was written as a float."""
-    value = int(digits)
-    return value if abs(value) < 2**53 else float(digits)

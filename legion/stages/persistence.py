@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from collections.abc import Iterable
+from typing import cast
 
 import attrs
 
 from .. import canonical
+from ..canonical import JSON
 from ..exceptions import StateCorruptError, StateError
 from ..model import Clock
 from ..store import Database
@@ -69,7 +69,7 @@ def recall(database: Database) -> Plan:
     rows = database.read("SELECT body FROM plan ORDER BY at DESC LIMIT 1")
     if not rows:
         raise StateError(str(database.path), "no rollout was ever started here")
-    return Plan.from_dict(json.loads(rows[0][0]))
+    return Plan.from_dict(_object(rows[0][0]))
 
 
 @attrs.define(eq=False)
@@ -118,7 +118,7 @@ class StateFile:
         if not rows:
             return None
         try:
-            moved, learned = map(json.loads, rows[0])
+            moved, learned = map(_object, rows[0])
             return RolloutState.from_json({**learned, **moved})
         except _UNREADABLE as error:
             raise self._damaged(self.plan) from error
@@ -243,7 +243,7 @@ class StateFile:
             msg = f"exposure {digest[:12]} is missing"
             raise StateError(str(self.database.path), msg)
         try:
-            found = Exposure.from_json(json.loads(rows[0][0]))
+            found = Exposure.from_json(_object(rows[0][0]))
         except _UNREADABLE as error:
             raise self._damaged(digest) from error
         if found.digest != digest:
@@ -288,3 +288,7 @@ class StateFile:
             "SELECT feature FROM off WHERE plan = ?", (self.plan,)
         )
         return frozenset(row[0] for row in rows)
+
+
+def _object(body: bytes) -> dict[str, JSON]:
+    return cast("dict[str, JSON]", canonical.loads(body))

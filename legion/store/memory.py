@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
-from typing import cast
-
 import attrs
 
 from .. import canonical
@@ -37,7 +33,7 @@ class Memory:
     def load(self, name: str) -> JSON:
         """Return the value under *name*, or None."""
         rows = self.database.read("SELECT body FROM memory WHERE name = ?", (name,))
-        return cast("JSON", json.loads(rows[0][0])) if rows else None
+        return canonical.loads(rows[0][0]) if rows else None
 
     def save(self, name: str, value: JSON) -> None:
         """
