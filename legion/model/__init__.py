@@ -13,6 +13,7 @@ from .acted import Action, Notice, Outcome, Record, Step
 from .decided import Change, Decision, Finding, Ruling
 from .judged import Observation, Report, Verdict
 from .noun import Noun, as_json
+from .pairs import Pairs
 from .protocols import Clock, Log, Snapshots
 from .scales import Arm, Level, Missing, Move, Permission
 from .window import Count, Gauge, Window
@@ -35,6 +36,7 @@ __all__ = [
     "Noun",
     "Observation",
     "Outcome",
+    "Pairs",
     "Permission",
     "Record",
     "Report",

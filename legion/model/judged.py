@@ -9,6 +9,7 @@ import attrs
 
 from ..canonical import JSON
 from .noun import Noun
+from .pairs import Pairs
 from .scales import Arm, Level, Missing
 from .window import Window
 
@@ -25,6 +26,8 @@ class Observation(Noun):
         candidate: The window of the arm that is judged.
         control: The window of the other arm, or None.
         exposure: Digest of the exposure in force, or "".
+        pairs: By metric, units that both arms answered and that came of age in both
+            arms, the later of the two in these windows.
     """
 
     plan: str = ""
@@ -33,6 +36,7 @@ class Observation(Noun):
     candidate: Window = attrs.field(factory=Window)
     control: Window | None = None
     exposure: str = ""
+    pairs: Mapping[str, Pairs] = attrs.field(factory=dict)
 
     def window(self, arm: Arm) -> Window | None:
         """Return the window of *arm*."""
@@ -42,6 +46,7 @@ class Observation(Noun):
     def from_json(cls, value: Mapping[str, JSON]) -> Observation:
         """Read what `to_json` wrote."""
         control = value["control"]
+        pairs = cast("Mapping[str, Mapping[str, JSON]]", value.get("pairs", {}))
         return cls(
             plan=str(value["plan"]),
             stage=str(value["stage"]),
@@ -53,6 +58,7 @@ class Observation(Noun):
                 else Window.from_json(cast("Mapping[str, JSON]", control))
             ),
             exposure=str(value["exposure"]),
+            pairs={metric: Pairs.from_json(found) for metric, found in pairs.items()},
         )
 
 

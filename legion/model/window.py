@@ -77,9 +77,14 @@ class Window:
         counts: Events by metric.
         histograms: Distributions by metric; times in seconds.
         gauges: Sampled levels by metric.
-        bad_units: By metric, 64-bit hashes of units with at least one bad event.
+        units: By metric, how many units came of age in this window after at least
+            one opportunity of it.
+        bad_units: By metric, 64-bit hashes of those of them that went bad.
         errors: By metric or source, why it could not be measured.
-        dropped: Events lost because the buffer was full.
+        dropped: Events of this arm that were lost because the buffer was full; what is
+            left may look healthier than it was.
+        stale: Events that were left out because they belong to another exposure.
+        unmirrored: Mirrored runs that were dropped because too many waited.
         baseline: The window to compare with: control's, else a stored one, else None.
     """
 
@@ -88,9 +93,12 @@ class Window:
     counts: Mapping[str, Count] = attrs.field(factory=dict)
     histograms: Mapping[str, LogHistogram] = attrs.field(factory=dict)
     gauges: Mapping[str, Gauge] = attrs.field(factory=dict)
+    units: Mapping[str, int] = attrs.field(factory=dict)
     bad_units: Mapping[str, frozenset[int]] = attrs.field(factory=dict)
     errors: Mapping[str, str] = attrs.field(factory=dict)
     dropped: int = 0
+    stale: int = 0
+    unmirrored: int = 0
     baseline: Window | None = None
 
     @classmethod
@@ -184,6 +192,10 @@ class Window:
             counts=_merged(self.counts, later.counts),
             histograms=_merged(self.histograms, later.histograms),
             gauges=_merged(self.gauges, later.gauges),
+            units={
+                metric: self.units.get(metric, 0) + later.units.get(metric, 0)
+                for metric in {**self.units, **later.units}
+            },
             bad_units={
                 metric: self.bad_units.get(metric, frozenset())
                 | later.bad_units.get(metric, frozenset())
@@ -191,6 +203,8 @@ class Window:
             },
             errors={**self.errors, **later.errors},
             dropped=self.dropped + later.dropped,
+            stale=self.stale + later.stale,
+            unmirrored=self.unmirrored + later.unmirrored,
             baseline=baseline,
         )
 
@@ -202,12 +216,15 @@ class Window:
             "counts": {k: [c.n, c.of] for k, c in self.counts.items()},
             "histograms": {k: h.to_json() for k, h in self.histograms.items()},
             "gauges": {k: [g.last, g.low, g.high, g.n] for k, g in self.gauges.items()},
+            "units": dict(self.units),
             "bad_units": {
                 k: [f"{unit:016x}" for unit in sorted(units)]
                 for k, units in self.bad_units.items()
             },
             "errors": dict(self.errors),
             "dropped": self.dropped,
+            "stale": self.stale,
+            "unmirrored": self.unmirrored,
             "baseline": None if self.baseline is None else self.baseline.to_json(),
         }
 
@@ -226,12 +243,15 @@ class Window:
                 k: Gauge(last=last, low=low, high=high, n=n)
                 for k, (last, low, high, n) in raw["gauges"].items()
             },
+            units={k: int(n) for k, n in raw.get("units", {}).items()},
             bad_units={
                 k: frozenset(int(unit, 16) for unit in units)
                 for k, units in raw["bad_units"].items()
             },
             errors=dict(raw["errors"]),
             dropped=int(raw["dropped"]),
+            stale=int(raw.get("stale", 0)),
+            unmirrored=int(raw.get("unmirrored", 0)),
             baseline=None
             if raw["baseline"] is None
             else cls.from_json(raw["baseline"]),

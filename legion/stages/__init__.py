@@ -8,7 +8,7 @@ from .plan import Feature, Plan, Rule, Stage, Trigger
 from .splitter import Order
 from .state import RolloutState, Status
 from .threshold import ThresholdEvidence
-from .trial import Trial, current_arm
+from .trial import Trial, current_trial
 
 
 __all__ = [
@@ -26,6 +26,6 @@ __all__ = [
     "ThresholdEvidence",
     "Trial",
     "Trigger",
-    "current_arm",
+    "current_trial",
     "recall",
 ]
