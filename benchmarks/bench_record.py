@@ -5,10 +5,11 @@ What recording costs the caller, beside prometheus_client in the same run.
 
 CPU time of this thread, the empty loop taken off, garbage collections that fall into it
 included. A candidate runs in bursts, and what a burst recorded is folded outside of the
-timed section; folding is timed by itself. How many events wait matters, because their
-memory is not in the processor's caches and Python's garbage collector looks at them, so
-longer backlogs have rows of their own. The first backlog of a process is the dearest:
-the system hands its memory out page by page. It is measured in fresh processes.
+timed section; folding is timed by itself, the close that counts the units included. How
+many events wait matters, because their memory is not in the processor's caches and
+Python's garbage collector looks at them, so longer backlogs have rows of their own. The
+first backlog of a process is the dearest: the system hands its memory out page by page.
+It is measured in fresh processes.
 """
 
 from __future__ import annotations
@@ -19,13 +20,21 @@ import random
 import subprocess
 import sys
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from rounds import cpu_ns, show, show_ratios, take_turns
 
 from legion.model import Arm
-from legion.telemetry import NAMES, SystemClock, Telemetry
+from legion.telemetry import (
+    BEGAN,
+    NAMES,
+    SUCCEEDED,
+    TRIAL,
+    Event,
+    SystemClock,
+    Telemetry,
+)
 
 
 TIMED = 100_000
@@ -64,7 +73,7 @@ def empty(n: int) -> None:
 
 def legion_record(n: int) -> None:
     """Append a tuple built in place, by the method that was handed out."""
-    record, at_s = telemetry.record, clock.plan()
+    record, at_s = telemetry.record, clock.machine()
     for unit in range(n):
         record(("latency", NAME, unit, EXPOSURE, at_s, 0.25))
 
@@ -103,18 +112,35 @@ def caller_ns(loop: Loop, n: int, bursts: int | None = None) -> float:
     return took_ns / bursts / n
 
 
-def folding_ns(*, flag: bool) -> float:
-    """Return ns an event to fold a batch of flags or of latencies."""
-    at_s, n = clock.plan(), BACKLOGS[0]
+def folding_ns(events: Callable[[int, float], Iterator[Event]]) -> float:
+    """Return ns an event to fold a backlog of *events*, and to count its units."""
+    fill = list(events(BACKLOGS[0], clock.machine()))
+    for event in fill:
+        telemetry.record(event)
+    took_ns = cpu_ns(telemetry.drain)
+    took_ns += cpu_ns(functools.partial(telemetry.close, exposure=EXPOSURE))
+    return took_ns / len(fill)
+
+
+def latencies(n: int, at_s: float) -> Iterator[Event]:
+    """Yield times of units that nobody follows."""
     for unit in range(n):
-        telemetry.record(
-            ("error_rate", NAME, unit % 5_000, EXPOSURE, at_s, unit % 100 == 0)
-            if flag
-            else ("latency", NAME, unit, EXPOSURE, at_s, SECONDS[unit % len(SECONDS)])
-        )
-    took_ns = cpu_ns(telemetry.drain) / n
-    telemetry.close()
-    return took_ns
+        yield ("latency", NAME, unit, EXPOSURE, at_s, SECONDS[unit % len(SECONDS)])
+
+
+def flags(n: int, at_s: float) -> Iterator[Event]:
+    """Yield flags of 5,000 units, each of them ten times; one in a hundred is bad."""
+    for unit in range(n):
+        yield ("error_rate", NAME, unit % 5_000, EXPOSURE, at_s, unit % 100 == 0)
+
+
+def trials(n: int, at_s: float) -> Iterator[Event]:
+    """Yield whole trials of new units: the beginning, the time, the outcome."""
+    for _ in range(n // 3):
+        unit, value = RNG.getrandbits(64), RNG.choice(SECONDS)
+        yield (TRIAL, NAME, unit, EXPOSURE, at_s, BEGAN)
+        yield ("latency", NAME, unit, EXPOSURE, at_s, value)
+        yield (TRIAL, NAME, unit, EXPOSURE, at_s, SUCCEEDED)
 
 
 def first_ns() -> dict[str, float]:
@@ -156,7 +182,9 @@ def main(rounds: int) -> None:
 
     times = take_turns(
         rounds,
-        lambda: {"latencies": folding_ns(flag=False), "flags": folding_ns(flag=True)},
+        lambda: {
+            found.__name__: folding_ns(found) for found in (latencies, flags, trials)
+        },
     )
     print()
     show("Later, on the folder", times, unit="ns of CPU time an event")

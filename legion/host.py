@@ -150,7 +150,9 @@ class Host:
                 found,
                 database=database,
                 registry=Registry(directory / "registry", clock=clock),
-                telemetry=Telemetry(clock, metrics=found.metrics),
+                telemetry=Telemetry(
+                    clock, metrics=found.metrics, default_s=found.matures_s
+                ),
                 plugins=plugins,
                 policy=policy,
                 clock=clock,
@@ -192,7 +194,9 @@ class Host:
                 plan,
                 database=database,
                 registry=Registry(directory / "registry", clock=clock),
-                telemetry=Telemetry(clock, metrics=plan.metrics),
+                telemetry=Telemetry(
+                    clock, metrics=plan.metrics, default_s=plan.matures_s
+                ),
                 clock=clock,
                 probe=False,
             )

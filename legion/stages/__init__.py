@@ -8,7 +8,7 @@ from .persistence import SupersededError, recall
 from .plan import Feature, Plan, Rule, Stage, Trigger
 from .splitter import Order
 from .state import RolloutState, Status
-from .trial import Trial, current_arm
+from .trial import Trial, current_trial
 
 
 __all__ = [
@@ -27,6 +27,6 @@ __all__ = [
     "SupersededError",
     "Trial",
     "Trigger",
-    "current_arm",
+    "current_trial",
     "recall",
 ]

@@ -14,7 +14,7 @@ from .exposure import Exposure
 from .mirror import Mirror
 from .plan import Feature
 from .splitter import Order, before
-from .trial import Recording, Trial, current_arm, is_interruption
+from .trial import Recording, Trial, is_interruption, trial_of
 
 
 if TYPE_CHECKING:
@@ -65,10 +65,13 @@ class Traffic:
         """
         Return the flag and settings of a feature as *unit* has it.
 
-        Inside a trial, a mirrored run included, the arm of that trial counts.
+        Inside a trial of this plan, a mirrored run included, the arm of that trial
+        counts, and what was exposed when it began.
         """
-        arm = current_arm.get()
-        return self.exposure.feature(name, self.assign(unit) if arm is None else arm)
+        trial = trial_of(self.exposure.plan)
+        if trial is not None:
+            return trial.feature(name)
+        return self.exposure.feature(name, self.assign(unit))
 
     def trial(self, unit: str) -> Trial:
         """Return the unit's turn, to be entered with ``with`` or ``async with``."""

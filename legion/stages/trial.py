@@ -11,15 +11,17 @@ from typing import Protocol, Self
 import attrs
 
 from ..model import Arm, Clock
-from ..telemetry import NAMES, Event
+from ..telemetry import (
+    BEGAN,
+    FAILED,
+    INTERRUPTED,
+    NAMES,
+    SUCCEEDED,
+    TRIAL,
+    Event,
+)
 from .exposure import Exposure
 from .plan import Feature
-
-
-current_arm: contextvars.ContextVar[Arm | None] = contextvars.ContextVar(
-    "legion_arm", default=None
-)
-"""The arm on whose behalf the running code acts, or None outside a trial."""
 
 
 class Recording(Protocol):
@@ -28,6 +30,38 @@ class Recording(Protocol):
     @property
     def record(self) -> Callable[[Event], object]:
         """Take an event without waiting."""
+        ...
+
+    def event(
+        self,
+        metric: str,
+        arm: Arm,
+        unit: int,
+        flag: bool,  # noqa: FBT001 - reads as a word
+        *,
+        exposure: str = "",
+    ) -> None:
+        """Record one opportunity of *metric*, and whether the event happened."""
+        ...
+
+    def score(
+        self, metric: str, arm: Arm, unit: int, value: float, *, exposure: str = ""
+    ) -> None:
+        """Record a value of *metric*."""
+        ...
+
+    def add(
+        self, metric: str, arm: Arm, n: int = 1, *, unit: int = 0, exposure: str = ""
+    ) -> None:
+        """Add *n* to the counter *metric*."""
+        ...
+
+    def refuse(self, metric: str, arm: Arm, why: str, *, exposure: str = "") -> None:
+        """Record that a value of *metric* could not be had."""
+        ...
+
+    def make_room(self) -> None:
+        """Fold some of what waits, if too much does and nobody else folds."""
         ...
 
 
@@ -51,8 +85,10 @@ class Trial:
     """
     One unit's turn, as ``with`` or ``async with``.
 
-    Its latency and its failure are recorded when the block ends; an interruption
-    records neither. Code inside the block, called functions included, sees its arm.
+    That its unit is exposed is recorded when the block begins; its latency, and whether
+    it failed, when the block ends. An interruption has neither. Nothing that is recorded
+    can raise: what cannot be read is named in the window's errors. Code inside the
+    block, called functions included, has the features of its arm.
 
     Attributes:
         unit: The unit, as the host named it.
@@ -68,9 +104,16 @@ class Trial:
     _telemetry: Recording = attrs.field(alias="telemetry")
     _clock: Clock = attrs.field(alias="clock")
     _began_s: float = attrs.field(init=False, default=0.0)
-    _at_s: float = attrs.field(init=False, default=0.0)
     _failure: str | None = attrs.field(init=False, default=None)
-    _token: contextvars.Token[Arm | None] | None = attrs.field(init=False, default=None)
+    _token: contextvars.Token[Trial | None] | None = attrs.field(
+        init=False, default=None
+    )
+
+    @property
+    def outer(self) -> Trial | None:
+        """The trial in whose block this one began, of whichever plan."""
+        before = None if self._token is None else self._token.old_value
+        return before if isinstance(before, Trial) else None
 
     def feature(self, name: str) -> Feature:
         """Return the flag and settings of a feature as this trial's arm has it."""
@@ -82,24 +125,28 @@ class Trial:
 
     def event(self, metric: str, flag: bool) -> None:  # noqa: FBT001 - reads as a word
         """Record one opportunity of *metric*, and whether the event happened."""
-        self._record(metric, flag)
+        digest = self.exposure.digest
+        self._telemetry.event(metric, self.arm, self.place, flag, exposure=digest)
 
     def score(self, metric: str, value: float) -> None:
         """Record a value of *metric*; times in seconds."""
-        self._record(metric, float(value))
+        digest = self.exposure.digest
+        self._telemetry.score(metric, self.arm, self.place, value, exposure=digest)
 
     def add(self, metric: str, n: int = 1) -> None:
         """Add *n* to the counter *metric*."""
-        self._record(metric, int(n))
+        digest = self.exposure.digest
+        self._telemetry.add(metric, self.arm, n, unit=self.place, exposure=digest)
 
-    def _record(self, metric: str, value: float) -> None:
-        name, digest = NAMES[self.arm], self.exposure.digest
-        self._telemetry.record((metric, name, self.place, digest, self._at_s, value))
+    def _mark(self, value: str, at_s: float) -> None:
+        arm, digest = NAMES[self.arm], self.exposure.digest
+        self._telemetry.record((TRIAL, arm, self.place, digest, at_s, value))
 
     def __enter__(self) -> Self:
-        self._token = current_arm.set(self.arm)
-        self._at_s = self._clock.plan()
-        self._began_s = self._clock.machine()
+        self._token = current_trial.set(self)
+        self._telemetry.make_room()
+        self._began_s = began_s = self._clock.machine()
+        self._mark(BEGAN, began_s)
         return self
 
     def __exit__(
@@ -108,18 +155,25 @@ class Trial:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        took_s = self._clock.machine() - self._began_s
+        ended_s = self._clock.machine()
         if self._token is not None:
             # A generator that is finalised in another context cannot reset it there.
             # `contextlib.suppress` would cost a tenth of the whole trial.
             try:  # noqa: SIM105
-                current_arm.reset(self._token)
+                current_trial.reset(self._token)
             except ValueError:
                 pass
         if error is not None and is_interruption(error):
+            self._mark(INTERRUPTED, ended_s)
             return
-        self._record("latency", took_s)
-        self._record("error_rate", error is not None or self._failure is not None)
+        arm, digest, took_s = (
+            NAMES[self.arm],
+            self.exposure.digest,
+            ended_s - self._began_s,
+        )
+        self._telemetry.record(("latency", arm, self.place, digest, ended_s, took_s))
+        failed = error is not None or self._failure is not None
+        self._mark(FAILED if failed else SUCCEEDED, ended_s)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -131,3 +185,17 @@ class Trial:
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+
+current_trial: contextvars.ContextVar[Trial | None] = contextvars.ContextVar(
+    "legion_trial", default=None
+)
+"""The innermost trial on whose behalf the running code acts, or None outside of any."""
+
+
+def trial_of(plan: str) -> Trial | None:
+    """Return the innermost trial of *plan* that the running code acts for, or None."""
+    trial = current_trial.get()
+    while trial is not None and trial.exposure.plan != plan:
+        trial = trial.outer
+    return trial

@@ -1,14 +1,31 @@
 """Events into observations: the hot path, two clocks, and this process's figures."""
 
 from .clock import SystemClock
-from .fold import NAMES, Event
+from .cohort import Cohort
+from .event import (
+    BEGAN,
+    FAILED,
+    INTERRUPTED,
+    NAMES,
+    SUCCEEDED,
+    TRIAL,
+    UNMIRRORED,
+    Event,
+)
 from .limits import cpu_limit, memory_limit
 from .probe import Probe
 from .stream import Telemetry
 
 
 __all__ = [
+    "BEGAN",
+    "FAILED",
+    "INTERRUPTED",
     "NAMES",
+    "SUCCEEDED",
+    "TRIAL",
+    "UNMIRRORED",
+    "Cohort",
     "Event",
     "Probe",
     "SystemClock",

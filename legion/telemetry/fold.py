@@ -1,240 +1,255 @@
-"""Events by metric, added up: what a window is made of."""
+"""Events by exposure, arm and metric, added up: what windows are made of."""
 
 from __future__ import annotations
 
-import operator
-
-from collections import Counter
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
 
 import attrs
 
-from ..metrics import METRICS, Metric
-from ..model import Arm, Count
-from ..stats import LogHistogram
-from ..stats.histogram import bucket_of
+from ..metrics import Kind, Metric
+from ..model import Arm
+from .cohort import Aged, Cohort
+from .event import NAMES, TRIAL, Event
+from .loose import Loose
+from .side import Side
+from .tally import Tallies
 
-
-Event: TypeAlias = tuple[str, str, int, str, float, bool | int | float]
-"""
-What is recorded: (metric, arm, unit, exposure, at_s, value).
-
-*arm* is the value of an `Arm`, "control" or "candidate". The member counts as well, but
-it is an object that refers to others: Python's garbage collector would go through an
-event that holds it again and again, for as long as it waits; one of strings and numbers
-it looks at once.
-
-*unit* is the 64-bit hash of the unit, *exposure* the digest of what it was exposed to,
-*at_s* when that was, in plan time. The type of *value* says what it is: a bool is one
-opportunity and whether the event happened, a float is a value of a distribution (times
-in seconds), an int is added to a counter.
-"""
-
-NAMES: Mapping[Arm, str] = {arm: arm.value for arm in Arm}
-"""The arms as events name them; looking one up costs less than ``arm.value``."""
-
-SELF = "telemetry"
-"""Key of errors that belong to no metric."""
 
 _SHOWN = 160
-_LARGEST_INT = 2**53 - 1
-_LARGEST = 1e300
-"""Larger values are no measurements, and their sum could leave the floats."""
+
+_MOST = 16
+"""How many exposures are told apart; there are two while one follows the other."""
 
 
 @attrs.define(eq=False)
-class Tally:
+class Exposed:
     """
-    One metric of one arm, being added up.
+    Both arms under one exposure.
 
     Attributes:
-        bad: The flag that counts against its unit.
-        n_bad: Opportunities that had it.
-        n_good: Opportunities that had the other one.
-        units: Units that had it at least once.
-        added: Sum of the integers, or None without any.
-        waiting: Floats that are not in a bucket yet.
-        positive: Floats above 0, by bucket.
-        negative: Floats below 0, by bucket of the absolute value.
-        zeros: How many floats were 0.
-        total: Sum of the floats.
-        refused: How many values could not be counted.
-        example: The last of those, and what to write instead.
+        sides: What was recorded since the last close, by arm's name.
+        cohort: Its units.
     """
 
-    bad: bool
-    n_bad: int = 0
-    n_good: int = 0
-    units: set[int] = attrs.field(factory=set)
-    added: int | None = None
-    waiting: list[float] = attrs.field(factory=list)
-    positive: Counter[int] = attrs.field(factory=Counter)
-    negative: Counter[int] = attrs.field(factory=Counter)
-    zeros: int = 0
-    total: float = 0.0
-    refused: int = 0
-    example: str = ""
-
-    def take(self, value: object) -> None:
-        """Add a value that is neither a flag nor a plain float."""
-        if isinstance(value, float):
-            self.waiting.append(float(value))
-        elif isinstance(value, int):
-            added = (self.added or 0) + int(value)
-            if value >= 0 and added <= _LARGEST_INT:
-                self.added = added
-            else:
-                self.refuse(value, "an int from 0 whose sum stays below 2**53")
-        else:
-            # Not the value itself: it may be somebody's text.
-            self.refuse(type(value), "a bool, a finite float or an int from 0")
-
-    def settle(self) -> None:
-        """Put the floats that wait into their buckets, many at a time."""
-        values, self.waiting = self.waiting, []
-        usual = [value for value in values if 0.0 < value <= _LARGEST]
-        self.positive.update(map(bucket_of, usual))
-        self.total += sum(usual)
-        if len(usual) < len(values):
-            for value in values:
-                if not 0.0 < value <= _LARGEST:
-                    self._settle_unusual(value)
-
-    def _settle_unusual(self, value: float) -> None:
-        if value == 0:
-            self.zeros += 1
-        elif -_LARGEST <= value < 0:
-            self.negative[bucket_of(-value)] += 1
-            self.total += value
-        else:
-            self.refuse(value, "a finite float, no larger than 1e300")
-
-    def refuse(self, value: object, write: str) -> None:
-        """Leave *value* out, and remember that."""
-        self.refused += 1
-        self.example = f"got {value!r:.40}; write {write}"
-
-    def count(self) -> Count | None:
-        """Return flags as a share, else integers as a counter."""
-        if self.n_bad or self.n_good:
-            hits = self.n_bad if self.bad else self.n_good
-            if self.added is not None:
-                self.refuse(self.added, "either flags or integers, not both")
-            return Count(hits, self.n_bad + self.n_good)
-        return None if self.added is None else Count(self.added)
-
-    def histogram(self) -> LogHistogram | None:
-        """Return the distribution of the floats."""
-        self.settle()
-        found = LogHistogram(
-            positive=dict(self.positive),
-            negative=dict(self.negative),
-            zeros=self.zeros,
-            total=self.total,
-        )
-        return found if found.count else None
-
-    def bad_units(self) -> frozenset[int]:
-        """Return the units that had a bad event."""
-        units = set()
-        for unit in self.units:
-            try:
-                units.add(operator.index(unit))
-            except TypeError:
-                self.refuse(type(unit), "the 64-bit hash of the unit")
-        return frozenset(units)
-
-    def error(self) -> str | None:
-        """Return what was left out, or None; ask last, as the others may refuse too."""
-        if not self.refused:
-            return None
-        values = "value" if self.refused == 1 else "values"
-        return f"{self.refused} {values} left out: {self.example}"
+    sides: dict[str, Side]
+    cohort: Cohort
 
 
-class _Tallies(dict[str, Tally]):
-    """Tallies by the names under which events come, made when a name first does."""
-
-    def __init__(self, known: Mapping[str, Metric]) -> None:
-        super().__init__()
-        self._known = known
-        self.streams: dict[str, Tally] = {}
-
-    def __missing__(self, name: object) -> Tally:
-        if not isinstance(name, str):
-            msg = f"got a metric of {type(name)}; write its name"
-            raise TypeError(msg)
-        name.encode()  # a lone surrogate could never be written down
-        metric = self._known.get(name)
-        stream = name if metric is None else metric.stream
-        tally = self.streams.get(stream)
-        if tally is None:
-            tally = Tally(bad=metric is None or not metric.higher_is_better)
-            self.streams[stream] = tally
-        self[name] = tally
-        return tally
-
-
-class Fold:
+@attrs.frozen(kw_only=True)
+class Closed:
     """
-    What was recorded of both arms since the last close.
+    What was recorded under one exposure up to a close, by arm.
+
+    Attributes:
+        tallies: What was recorded.
+        aged: Who came of age.
+        stale: Events of other exposures.
+        unmirrored: Mirrored runs that were dropped.
+        faults: Why some units are missing.
+    """
+
+    tallies: Mapping[Arm, Tallies]
+    aged: Aged
+    stale: Mapping[Arm, int]
+    unmirrored: Mapping[Arm, int]
+    faults: Mapping[Arm, list[str]]
+
+
+class Fold(dict[str, Exposed]):
+    """
+    What was recorded since the last close, by exposure.
+
+    An event without an exposure belongs to whatever is closed next. What belongs to an
+    exposure that was in force before is stale; what comes of one that nobody has closed
+    under waits, as it may be the next.
 
     Args:
-        known: Metrics by the names and aliases under which they may come; see
-            `by_name`.
+        known: Metrics by the names and aliases under which they may come.
+        matures: Age at which units count, in seconds of machine time, by metric.
+        default_s: Age of all other metrics.
+
+    Attributes:
+        refused: What was no event, since `take_refused`.
+        example: The last of those.
+
+    Raises:
+        ValueError: An age is not a finite number from 0.
     """
 
-    def __init__(self, known: Mapping[str, Metric]) -> None:
-        self._tallies = {name: _Tallies(known) for name in NAMES.values()}
+    def __init__(
+        self,
+        known: Mapping[str, Metric],
+        *,
+        matures: Mapping[str, float] | None = None,
+        default_s: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self._known = known
+        self._matures = {self._label(name): s for name, s in (matures or {}).items()}
+        self._default_s = default_s
+        self._limits: dict[str, tuple[str, dict[Arm, float]]] = {}
+        self._past: deque[str] = deque(maxlen=_MOST)
+        self._lapsed = dict.fromkeys(Arm, 0)
+        self._current = ""
         self.refused = 0
         self.example = ""
+        self[""] = self._exposed("")  # a wrong age is said at once
 
-    def tallies(self, arm: Arm) -> Mapping[str, Tally]:
-        """Return the tallies of *arm*, by stream."""
-        return self._tallies[NAMES[arm]].streams
+    def __missing__(self, exposure: object) -> Exposed:
+        if not isinstance(exposure, str):
+            msg = f"got an exposure of {type(exposure)}; write its digest"
+            raise TypeError(msg)
+        exposure.encode()
+        if len(self) > _MOST:
+            self._lapse(next(d for d in self if d and d != self._current))
+        found = self[exposure] = self._exposed(exposure)
+        return found
 
-    def add(self, events: Iterable[Event]) -> None:
+    def _exposed(self, exposure: str) -> Exposed:
+        cohort = Cohort(matures=self._matures, default_s=self._default_s)
+        sides = {
+            name: Side(
+                Tallies(self._known, self._watched(arm)),
+                cohort.arm(arm) if exposure else Loose(),
+            )
+            for arm, name in NAMES.items()
+        }
+        return Exposed(sides, cohort)
+
+    def _label(self, name: str) -> str:
+        """Return the name under which units count: a stream, or that of a quantile."""
+        metric = self._known.get(name)
+        if metric is None:
+            return name
+        return metric.name if metric.kind is Kind.TIME else metric.stream
+
+    def _watched(self, arm: Arm) -> dict[str, list[tuple[str, float]]]:
+        watched: dict[str, list[tuple[str, float]]] = {}
+        for name, (stream, limits) in self._limits.items():
+            watched.setdefault(stream, []).append((name, limits[arm]))
+        return watched
+
+    def watch(self, name: str, stream: str, limits: Mapping[Arm, float] | None) -> None:
+        """Say above which value of *stream* a unit is bad under *name*, or no more."""
+        name = self._label(name)
+        self._limits.pop(name, None)
+        if limits is not None:
+            metric = self._known.get(stream)
+            key = stream if metric is None else metric.stream
+            self._limits[name] = (key, dict(limits))
+        for exposed in self.values():
+            for arm, side in exposed.sides.items():
+                side.tallies.watch(self._watched(Arm(arm)))
+
+    def add(self, events: Iterable[Event], now_s: float) -> None:
         """Add *events*; what is no event is left out and counted in `refused`."""
         rest = iter(events)
-        while not self._added(rest):
+        while not self._added(rest, now_s):
             pass
-        for tallies in self._tallies.values():
-            for tally in tallies.streams.values():
-                tally.settle()
+        for exposed in self.values():
+            for side in exposed.sides.values():
+                for tally in side.tallies.streams.values():
+                    tally.settle()
 
-    def _added(self, events: Iterator[Event]) -> bool:
+    def _added(self, events: Iterator[Event], now_s: float) -> bool:
         """Add up to the end, or up to and without the first that is no event."""
         # Spelt out and not a call for each event, which would double the time.
-        tallies = self._tallies
         try:
-            for metric, arm, unit, _, _, value in events:
-                tally = tallies[arm][metric]
+            for metric, arm, unit, exposure, at_s, value in events:
+                side = self[exposure].sides[arm]
+                tally = side.tallies[metric]
+                if type(at_s) is not float or not at_s <= now_s:
+                    at_s = _before(at_s, now_s)  # noqa: PLW2901
                 if type(value) is float:
                     tally.waiting.append(value)
-                elif value is tally.bad:
-                    tally.units.add(unit)
-                    tally.n_bad += 1
-                elif value is True or value is False:
-                    tally.n_good += 1
+                    if tally.watched:
+                        side.watch(tally, unit, at_s, value)
+                elif (value is True or value is False) and type(unit) is int:
+                    bad = value is tally.bad
+                    side.units.note(unit, tally.stream, at_s, bad)
+                    if bad:
+                        tally.n_bad += 1
+                    else:
+                        tally.n_good += 1
+                elif metric == TRIAL and type(value) is str:
+                    side.mark(unit, at_s, value)
                 else:
-                    tally.take(value)
+                    side.unusual(tally, unit, at_s, value)
+                side.n += 1
         except Exception as error:  # noqa: BLE001 - a value may raise anything
             self.refused += 1
             self.example = f"{type(error).__name__}: {error}"[:_SHOWN]
             return False
         return True
 
+    def forget_open(self) -> None:
+        """Close all trials without an outcome: their ends may have been lost."""
+        for exposed in self.values():
+            exposed.cohort.forget_open()
 
-def by_name(own: Iterable[Metric] = ()) -> dict[str, Metric]:
-    """
-    Return all metrics by name and alias.
+    def close(self, exposure: str, now_s: float) -> Closed:
+        """Return what belongs to *exposure*, and begin anew."""
+        self._move_on(exposure)
+        here, loose = self[exposure], self[""]
+        faults: dict[Arm, list[str]] = {arm: [] for arm in Arm}
+        tallies: dict[Arm, Tallies] = {}
+        unmirrored: dict[Arm, int] = {}
+        for arm, name in NAMES.items():
+            side, rest = here.sides[name], loose.sides[name]
+            tallies[arm], unmirrored[arm] = side.tallies, side.unmirrored
+            units = here.cohort.arm(arm)
+            assert isinstance(rest.units, Loose)
+            if left_out := rest.units.hand_on(units):
+                faults[arm].append(f"{left_out} remarks without an exposure were lost")
+            if rest is not side:
+                side.tallies.absorb(rest.tallies)
+                unmirrored[arm] += rest.unmirrored
+                rest.renew(Tallies(self._known, self._watched(arm)))
+            side.renew(Tallies(self._known, self._watched(arm)))
+        aged = here.cohort.close(now_s)
+        for arm in Arm:
+            faults[arm] += here.cohort.faults(arm)
+        stale, self._lapsed = self._lapsed, dict.fromkeys(Arm, 0)
+        return Closed(
+            tallies=tallies,
+            aged=aged,
+            stale=stale,
+            unmirrored=unmirrored,
+            faults=faults,
+        )
 
-    Args:
-        own: Metrics that the host or the plan declares beside the table.
-    """
-    return {
-        name: metric
-        for metric in (*METRICS.values(), *own)
-        for name in (metric.name, *metric.aliases)
-    }
+    def _move_on(self, exposure: str) -> None:
+        """Let go of what was in force before *exposure*."""
+        if exposure != self._current and self._current not in self._past:
+            self._past.append(self._current)
+        self._current = exposure
+        if exposure in self._past:
+            self._past.remove(exposure)
+        digests = [digest for digest in self if digest]
+        here = digests.index(exposure) if exposure in digests else 0
+        for place, digest in enumerate(digests):
+            if digest in self._past or place < here:
+                self._lapse(digest)
+        if exposure and "" in self._past:
+            self[""] = attrs.evolve(self[""], cohort=self._exposed("").cohort)
+
+    def _lapse(self, exposure: str) -> None:
+        for arm, side in self.pop(exposure).sides.items():
+            self._lapsed[Arm(arm)] += side.n
+        if exposure not in self._past:
+            self._past.append(exposure)
+
+    def take_refused(self) -> str:
+        """Return what was no event since the last call, or ""."""
+        if not self.refused:
+            return ""
+        said = f"{self.refused} were no events: {self.example}"
+        self.refused, self.example = 0, ""
+        return said
+
+
+def _before(at_s: object, now_s: float) -> float:
+    """Return *at_s* as a time that is not in the future."""
+    # In this order it is now for what is no number.
+    return min(now_s, float(at_s))  # type: ignore[arg-type]

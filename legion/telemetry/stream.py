@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import logging
-import math
-import operator
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
-from typing import TypeAlias
+from typing import cast
 
 import attrs
 
+from ..canonical import JSON
 from ..metrics import Metric
-from ..model import Arm, Clock, Count, Gauge, Observation, Window
-from .fold import NAMES, SELF, Event, Fold, Tally, by_name
+from ..model import Arm, Clock, Observation, Window
+from .buffer import Buffer
+from .event import (
+    BEGAN,
+    FAILED,
+    INTERRUPTED,
+    NAMES,
+    SUCCEEDED,
+    TRIAL,
+    Event,
+    Refused,
+    flag_of,
+    number_of,
+    whole_of,
+)
+from .fold import Closed, Fold
+from .loss import Loss
+from .tally import by_name
+from .windows import SELF, Sources, recorded, supplied
 
 
 logger = logging.getLogger("legion")
 
-Sources: TypeAlias = Callable[
-    [Arm], tuple[Mapping[str, Count | float], Mapping[str, str]]
-]
-"""Supplies the metrics of an arm that are not recorded, and why some are missing."""
-
-_ROOM = 4
-"""How many times its capacity the buffer holds, so that what is lost can be counted."""
-
-_SLICE = 4096
-"""How many events are folded at a time, so that little memory is held twice."""
+_BITE = 1024
+"""How many events a recorder folds at most, when the buffer is nearly full."""
 
 
 class Telemetry:
@@ -44,21 +51,29 @@ class Telemetry:
     An event holds strings and numbers only, so the garbage collector looks at it once,
     however long it waits; and the memory of a backlog is kept for the next one.
 
-    More than *capacity* events between two folds are too many: the oldest are dropped,
-    and the windows say how many. The buffer has room for four times as many, so the
-    number is exact up to three times the capacity; beyond that the deque itself lets
-    the oldest go, memory stays bounded, and the number is a lower bound.
+    Where nobody folds, the buffer fills. From three quarters of *capacity* on, whoever
+    begins a trial or calls a method of this class folds a thousand events, unless
+    somebody folds already. Those who call `record` alone fold nothing: more than
+    *capacity* events of theirs between two folds are too many. The oldest are dropped,
+    the windows say how many, and trials that were open by then are closed without an
+    outcome, since their ends may be among them. The buffer has room for four times as
+    many, so the number is exact up to three times the capacity; beyond that the deque
+    itself lets the oldest go, memory stays bounded, and the number is a lower bound.
+
+    A unit counts once, when it is old enough; see `Cohort`.
 
     Args:
-        clock: For when a window opens and closes.
+        clock: Plan time for the windows, machine time for the age of units.
         capacity: How many events may wait to be folded.
         metrics: Metrics that the plan declares, beside those of `legion.metrics`.
+        matures: Age at which units count, in seconds of machine time, by metric.
+        default_s: Age of all other metrics; 0 waits for the end of the trial alone.
 
     Attributes:
         record: Takes an `Event`.
 
     Raises:
-        ValueError: *capacity* is less than 1.
+        ValueError: *capacity* is less than 1, or an age is not a finite number from 0.
     """
 
     def __init__(
@@ -67,28 +82,36 @@ class Telemetry:
         *,
         capacity: int = 65_536,
         metrics: Iterable[Metric] = (),
+        matures: Mapping[str, float] | None = None,
+        default_s: float = 0.0,
     ) -> None:
-        if capacity < 1:
-            msg = f"telemetry: got capacity={capacity}; write 1 or more"
-            raise ValueError(msg)
         self._clock = clock
-        self._capacity = capacity
-        self._events: deque[Event] = deque(maxlen=_ROOM * capacity)
-        self.record: Callable[[Event], None] = self._events.append
+        self._buffer = Buffer(capacity)
+        self.record: Callable[[Event], None] = self._buffer.put
+        self._events, self._high = self._buffer.events, self._buffer.high
         self._known = by_name(metrics)
         self._folding = Lock()
-        self._fold = Fold(self._known)
-        self._dropped = 0
-        self._kept: deque[Event] = deque(maxlen=_ROOM * capacity // _SLICE + 1)
+        self._fold = Fold(self._known, matures=matures, default_s=default_s)
+        self._loss = Loss(capacity)
         self._opened_s = clock.plan()
+
+    def begin(self, arm: Arm, unit: int, *, exposure: str = "") -> None:
+        """Record that a trial of *unit* begins: it is exposed from now on."""
+        self._put(TRIAL, arm, unit, exposure, BEGAN)
+
+    def end(
+        self, arm: Arm, unit: int, *, failed: bool | None, exposure: str = ""
+    ) -> None:
+        """Record how a trial of *unit* ended; None: interrupted, without an outcome."""
+        mark = INTERRUPTED if failed is None else FAILED if failed else SUCCEEDED
+        self._put(TRIAL, arm, unit, exposure, mark)
 
     def latency(
         self, arm: Arm, unit: int, seconds: float, *, exposure: str = ""
     ) -> None:
         """Record how long *unit* waited for its answer, in seconds of machine time."""
-        value = seconds if type(seconds) is float else _number(seconds)
-        name = NAMES[arm] if type(arm) is Arm else arm
-        self.record(("latency", name, unit, exposure, self._clock.plan(), value))
+        value = seconds if type(seconds) is float else number_of(seconds)
+        self._put("latency", arm, unit, exposure, value)
 
     def event(
         self,
@@ -104,22 +127,47 @@ class Telemetry:
 
         A failure is ``event("error_rate", arm, unit, True)``.
         """
-        value = flag if type(flag) is bool else _flag(flag)
-        name = NAMES[arm] if type(arm) is Arm else arm
-        self.record((metric, name, unit, exposure, self._clock.plan(), value))
+        value = flag if type(flag) is bool else flag_of(flag)
+        self._put(metric, arm, unit, exposure, value)
 
     def score(
         self, metric: str, arm: Arm, unit: int, value: float, *, exposure: str = ""
     ) -> None:
         """Record a value of *metric*; times in seconds."""
-        value = value if type(value) is float else _number(value)
-        name = NAMES[arm] if type(arm) is Arm else arm
-        self.record((metric, name, unit, exposure, self._clock.plan(), value))
+        found = value if type(value) is float else number_of(value)
+        self._put(metric, arm, unit, exposure, found)
 
-    def add(self, metric: str, arm: Arm, n: int = 1) -> None:
+    def add(
+        self, metric: str, arm: Arm, n: int = 1, *, unit: int = 0, exposure: str = ""
+    ) -> None:
         """Add *n* to the counter *metric*."""
-        name = NAMES[arm] if type(arm) is Arm else arm
-        self.record((metric, name, 0, "", self._clock.plan(), _integer(n)))
+        self._put(metric, arm, unit, exposure, whole_of(n))
+
+    def refuse(self, metric: str, arm: Arm, why: str, *, exposure: str = "") -> None:
+        """Record that a value of *metric* could not be had; the window says why."""
+        self._put(metric, arm, 0, exposure, Refused(why))
+
+    def _put(
+        self,
+        metric: str,
+        arm: Arm,
+        unit: int,
+        exposure: str,
+        value: bool | float | str,  # noqa: FBT001 - what an event holds
+    ) -> None:
+        name = NAMES.get(arm, arm)
+        self.record((metric, name, unit, exposure, self._clock.machine(), value))
+        if len(self._events) > self._high:
+            self.make_room()
+
+    def make_room(self) -> None:
+        """Fold some of what waits if the buffer is nearly full and nobody folds."""
+        if len(self._events) <= self._high or not self._folding.acquire(blocking=False):
+            return
+        try:
+            self._add(min(_BITE, len(self._events)))
+        finally:
+            self._folding.release()
 
     def drain(self) -> int:
         """Fold what waits into the open windows; return how many events that was."""
@@ -129,23 +177,43 @@ class Telemetry:
     def _drain(self) -> int:
         # What is appended from here on waits for the next time, so this ends.
         waiting = len(self._events)
-        surplus = max(0, waiting - self._capacity)
-        for lost in self._taken(surplus):
-            self._dropped += len(lost)
-        for batch in self._taken(waiting - surplus):
-            self._fold.add(batch)
-        return waiting - surplus
+        surplus = max(0, waiting - self._buffer.capacity)
+        for lost in self._buffer.take(surplus):
+            self._loss.count(lost)
+            self._fold.forget_open()
+        return self._add(waiting - surplus)
 
-    def _taken(self, n: int) -> Iterator[list[Event]]:
-        """Take the *n* oldest events, a slice at a time."""
-        take = self._events.popleft
-        for done in range(0, n, _SLICE):
-            batch = [take() for _ in range(min(_SLICE, n - done))]
-            # Python gives memory back in large pieces once nothing in a piece is
-            # alive, and the caller would pay for fresh pages at the next backlog: as
-            # much as for all the rest of `record`. One event of a slice holds them.
-            self._kept.append(batch[-1])
-            yield batch
+    def _add(self, n: int) -> int:
+        # Read after *n*: no event of these is from the future.
+        now_s = self._clock.machine()
+        for batch in self._buffer.take(n):
+            self._fold.add(batch, now_s)
+        return n
+
+    def watch(
+        self, name: str, stream: str, *, candidate: float, control: float
+    ) -> None:
+        """
+        Count a unit as bad under *name* where a value of *stream* is above a limit.
+
+        It holds for what is recorded from now on, and replaces what *name* was before.
+
+        Args:
+            name: Under which the units count, such as ``latency_p95``.
+            stream: Whose values are compared.
+            candidate: Limit of the candidate's units, in the stream's unit.
+            control: Limit of control's.
+        """
+        with self._folding:
+            self._drain()
+            limits = {Arm.CANDIDATE: candidate, Arm.CONTROL: control}
+            self._fold.watch(name, stream, limits)
+
+    def unwatch(self, name: str) -> None:
+        """Stop counting units under *name*; those that have not counted yet still do."""
+        with self._folding:
+            self._drain()
+            self._fold.watch(name, "", None)
 
     def close(
         self,
@@ -157,6 +225,9 @@ class Telemetry:
     ) -> Observation:
         """
         Close the windows of both arms and open new ones.
+
+        They hold what was recorded under *exposure*, or under none; events of another
+        exposure are left out and counted in `Window.stale`.
 
         Control's window is the candidate's baseline if anything was recorded of
         control. What *sources* alone say of it does not count for that: they speak of
@@ -170,19 +241,13 @@ class Telemetry:
                 anything is closed: where it raises, nothing is lost.
         """
         sourced = {arm: sources(arm) if sources else ({}, {}) for arm in Arm}
-        fold, dropped, opened_s, closed_s = self._turn_over()
-        if dropped:
-            logger.warning("telemetry: %s", _lost(dropped, self._capacity))
-        blank = Window(
-            opened_s=opened_s,
-            closed_s=closed_s,
-            errors=self._faults(fold, dropped),
-            dropped=dropped,
-        )
-        recorded = {arm: _recorded(blank, fold.tallies(arm)) for arm in Arm}
-        windows = {arm: self._supplied(recorded[arm], *sourced[arm]) for arm in Arm}
-        control, alone = windows[Arm.CONTROL], recorded[Arm.CONTROL]
-        compared = control if alone.counts or alone.histograms else None
+        closed, blanks, closed_s = self._turn_over(exposure)
+        alone = {arm: recorded(blanks[arm], closed, arm) for arm in Arm}
+        windows = {
+            arm: supplied(alone[arm], *sourced[arm], known=self._known) for arm in Arm
+        }
+        control, own = windows[Arm.CONTROL], alone[Arm.CONTROL]
+        compared = control if own.counts or own.histograms else None
         return Observation(
             plan=plan,
             stage=stage,
@@ -190,90 +255,52 @@ class Telemetry:
             candidate=attrs.evolve(windows[Arm.CANDIDATE], baseline=compared),
             control=control,
             exposure=exposure,
+            pairs=closed.aged.pairs,
         )
 
-    def _turn_over(self) -> tuple[Fold, int, float, float]:
+    def _turn_over(self, exposure: str) -> tuple[Closed, dict[Arm, Window], float]:
         with self._folding:
             self._drain()
-            fold, self._fold = self._fold, Fold(self._known)
-            dropped, self._dropped = self._dropped, 0
+            closed = self._fold.close(exposure, self._clock.machine())
             opened_s, self._opened_s = self._opened_s, self._clock.plan()
-            return fold, dropped, opened_s, self._opened_s
+            blanks = self._blanks(opened_s, self._opened_s)
+            return closed, blanks, self._opened_s
 
-    def _faults(self, fold: Fold, dropped: int) -> dict[str, str]:
-        """Return what went wrong with events of which the arm is not known."""
-        faults = [_lost(dropped, self._capacity)] if dropped else []
-        if fold.refused:
-            faults.append(f"{fold.refused} were no events: {fold.example}")
-        return {SELF: "; ".join(faults)} if faults else {}
+    def _blanks(self, opened_s: float, closed_s: float) -> dict[Arm, Window]:
+        """Return windows that hold nothing but what was lost, and begin anew."""
+        refused, blanks = self._fold.take_refused(), {}
+        for arm in Arm:
+            lost = self._loss.said(arm)
+            if lost:
+                logger.warning("telemetry of %s: %s", NAMES[arm], lost)
+            said = [part for part in (lost, refused) if part]
+            blanks[arm] = Window(
+                opened_s=opened_s,
+                closed_s=closed_s,
+                errors={SELF: "; ".join(said)} if said else {},
+                dropped=self._loss.of(arm),
+            )
+        self._loss.clear()
+        return blanks
 
-    def _supplied(
-        self,
-        window: Window,
-        metrics: Mapping[str, Count | float],
-        missing: Mapping[str, str],
-    ) -> Window:
-        """Return *window* with what the sources say of it."""
-        counts, gauges = dict(window.counts), dict(window.gauges)
-        errors = {**window.errors, **missing}
-        for name, value in metrics.items():
-            metric = self._known.get(name)
-            stream = name if metric is None else metric.stream
-            if window.measures(stream):
-                errors[stream] = "recorded, and supplied by a plugin too; keep one"
-            elif stream in counts or stream in gauges:
-                errors[stream] = "supplied twice under different names; keep one"
-            elif isinstance(value, Count):
-                counts[stream] = value
-            elif math.isfinite(value):
-                gauges[stream] = Gauge.of(float(value))
-            else:
-                errors[stream] = f"supplied as {value}; write a finite number"
-        return attrs.evolve(window, counts=counts, gauges=gauges, errors=errors)
+    def to_json(self) -> JSON:
+        """
+        Return what `restore` takes up again: units that have not counted yet.
 
+        Only those that are unfinished, or bad: what was good and is lost counts for
+        nothing. Write it down at every turn, and once more before the process ends.
+        """
+        with self._folding:
+            self._drain()
+            now_s, wall_s = self._clock.machine(), self._clock.wall()
+            return {
+                exposure: exposed.cohort.to_json(now_s, wall_s)
+                for exposure, exposed in self._fold.items()
+            }
 
-def _recorded(blank: Window, tallies: Mapping[str, Tally]) -> Window:
-    """Return *blank* with what was recorded."""
-    counts, histograms, units = {}, {}, {}
-    errors = dict(blank.errors)
-    for stream, tally in tallies.items():
-        if (count := tally.count()) is not None:
-            counts[stream] = count
-        if (histogram := tally.histogram()) is not None:
-            histograms[stream] = histogram
-        if bad := tally.bad_units():
-            units[stream] = bad
-        if (error := tally.error()) is not None:
-            errors[stream] = error
-    return attrs.evolve(
-        blank, counts=counts, histograms=histograms, bad_units=units, errors=errors
-    )
-
-
-def _lost(dropped: int, capacity: int) -> str:
-    return (
-        f"at least {dropped} events of both arms were lost: more than {capacity} came "
-        "between two folds; drain more often or raise the capacity"
-    )
-
-
-def _number(value: object) -> float:
-    """Return *value* as a float, or NaN, which the fold refuses."""
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-
-
-def _flag(value: object) -> bool | float:
-    """Return *value* as a bool, or NaN; None is no flag, and an array's bool is one."""
-    number = _number(value)
-    return number == 1 if number in {0, 1} else math.nan
-
-
-def _integer(value: object) -> int | float:
-    """Return *value* as an int, or NaN where it is not whole."""
-    try:
-        return int(operator.index(value))  # type: ignore[arg-type]
-    except TypeError:
-        return math.nan
+    def restore(self, value: JSON) -> None:
+        """Go on from what the `to_json` of a process that is no more returned."""
+        with self._folding:
+            now_s, wall_s = self._clock.machine(), self._clock.wall()
+            for exposure, cohort in cast("Mapping[str, JSON]", value).items():
+                self._fold[exposure].cohort.restore(cohort, now_s, wall_s)

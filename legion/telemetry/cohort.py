@@ -1,0 +1,197 @@
+"""Which units were exposed, when, and how each fared by the time it was of age."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, cast
+
+import attrs
+
+from ..canonical import JSON
+from ..model import Arm, Pairs
+from .ages import Ages
+from .event import NAMES
+from .units import MOST, Member, Units
+
+
+SAVED = 10_000
+"""How many units `Cohort.to_json` writes down."""
+
+
+@attrs.frozen(kw_only=True)
+class Aged:
+    """
+    The units that came of age since the last look.
+
+    Attributes:
+        units: By arm and metric, how many had an opportunity.
+        bad_units: By arm and metric, those of them that were bad.
+        pairs: By metric, units that now have come of age in both arms.
+    """
+
+    units: Mapping[Arm, Mapping[str, int]]
+    bad_units: Mapping[Arm, Mapping[str, frozenset[int]]]
+    pairs: Mapping[str, Pairs]
+
+
+class Cohort:
+    """
+    The units of both arms under one exposure.
+
+    Arms are compared at equal age: a unit counts in a metric once, when it is that
+    metric's age old, by what it had until then. A trial that is still unfinished at the
+    age of the error rate is a failed one. At age 0 there is nothing to wait for but
+    the end of the trial, or the longest age of all where a trial that does not end is a
+    failed one. A retry is the same unit; what comes after a unit has counted
+    changes nothing. An interrupted trial has no outcome: the unit counts if it comes
+    back, and its age begins anew when it does.
+
+    A unit that is first heard of by an event is exposed at that event. Those that have
+    counted are remembered, the newest 131,072 of them at least, good and bad ones each;
+    one that comes back after that is a new unit.
+
+    Args:
+        matures: Age in seconds of machine time, by metric.
+        default_s: Age of all other metrics.
+
+    Raises:
+        ValueError: An age is not a finite number from 0.
+    """
+
+    def __init__(
+        self, *, matures: Mapping[str, float] | None = None, default_s: float = 0.0
+    ) -> None:
+        self._ages = Ages(matures or {}, default_s)
+        self._arms = {arm: Units(self._ages) for arm in Arm}
+        self._unsaved = dict.fromkeys(Arm, 0)
+
+    def arm(self, arm: Arm) -> Units:
+        """Return the units of *arm*, to note in what happens to them."""
+        return self._arms[arm]
+
+    def close(self, now_s: float) -> Aged:
+        """Return who came of age up to *now_s*, in machine time, and count them out."""
+        for units in self._arms.values():
+            units.come_of_age(now_s)
+        found = Aged(
+            units={arm: self._numbers(units) for arm, units in self._arms.items()},
+            bad_units={arm: self._bad(units) for arm, units in self._arms.items()},
+            pairs=self._pairs(),
+        )
+        for units in self._arms.values():
+            units.newly = []
+        return found
+
+    def _numbers(self, units: Units) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for mask, n in Counter(new for _, new, _ in units.newly).items():
+            for name, _ in self._ages.names(mask):
+                found[name] += n
+        return dict(found)
+
+    def _bad(self, units: Units) -> dict[str, frozenset[int]]:
+        found: dict[str, set[int]] = {}
+        for unit, _, bad in units.newly:
+            if bad:
+                for name, _ in self._ages.names(bad):
+                    found.setdefault(name, set()).add(unit)
+        return {name: frozenset(bad) for name, bad in found.items()}
+
+    def _pairs(self) -> dict[str, Pairs]:
+        """Return the pairs of which the later half came of age just now."""
+        candidate, control = self._arms[Arm.CANDIDATE], self._arms[Arm.CONTROL]
+        found: dict[str, Counter[tuple[bool, bool]]] = {}
+        seen: dict[int, int] = {}
+        for unit, new, bad in candidate.newly:
+            seen[unit] = seen.get(unit, 0) | new
+            told, bad_control = control.told(unit)
+            for name, bit in self._ages.names(new & told):
+                fared = bool(bad & bit), bool(bad_control & bit)
+                found.setdefault(name, Counter())[fared] += 1
+        for unit, new, bad in control.newly:
+            told, bad_candidate = candidate.told(unit)
+            # What the candidate told just now is paired already.
+            for name, bit in self._ages.names(new & told & ~seen.get(unit, 0)):
+                fared = bool(bad_candidate & bit), bool(bad & bit)
+                found.setdefault(name, Counter())[fared] += 1
+        return {name: _pairs_of(fared) for name, fared in found.items()}
+
+    def forget_open(self) -> None:
+        """Close all trials without an outcome: their ends may have been lost."""
+        for units in self._arms.values():
+            units.forget_open()
+
+    def faults(self, arm: Arm) -> list[str]:
+        """Return which units of *arm* are missing since last asked, and why."""
+        units, said = self._arms[arm], []
+        if units.left_out:
+            said.append(f"{units.left_out} were not followed: more than {MOST:,} wait")
+            units.left_out = 0
+        if self._unsaved[arm]:
+            said.append(
+                f"{self._unsaved[arm]} were not saved: more than {SAVED:,} are"
+                " unfinished, or bad and not of age"
+            )
+            self._unsaved[arm] = 0
+        return said
+
+    def to_json(self, now_s: float, wall_s: float) -> JSON:
+        """
+        Return what `restore` takes up again: units unfinished, or bad and not counted.
+
+        Args:
+            now_s: Machine time.
+            wall_s: The date, which another process shares.
+        """
+        waiting = sorted(
+            (
+                (member.exposed_s, arm, unit, member)
+                for arm, units in self._arms.items()
+                for unit, member in units.young.items()
+                if member.open or member.bad & ~member.told
+            ),
+            key=lambda found: found[:3],
+        )
+        for _, arm, _, _ in waiting[SAVED:]:
+            self._unsaved[arm] += 1
+        return [
+            {
+                "arm": NAMES[arm],
+                "unit": f"{unit:016x}",
+                # One that has no age any more is as old as can be.
+                "exposed_s": max(0.0, wall_s - (now_s - exposed_s)),
+                "open": member.open,
+                "had": [name for name, _ in self._ages.names(member.had)],
+                "bad": [name for name, _ in self._ages.names(member.bad)],
+                "told": [name for name, _ in self._ages.names(member.told)],
+            }
+            for exposed_s, arm, unit, member in waiting[:SAVED]
+        ]
+
+    def restore(self, value: JSON, now_s: float, wall_s: float) -> None:
+        """
+        Go on from what the `to_json` of a process that is no more returned.
+
+        Trials that were open then will not end. Their units are bad at the age of the
+        error rate unless they come back before; at age 0 they are bad now.
+        """
+        for raw in cast("list[Any]", value):
+            exposed_s = now_s - max(0.0, wall_s - float(raw["exposed_s"]))
+            member = Member(
+                exposed_s,
+                open=int(raw["open"]),
+                had=self._ages.mask(raw["had"]),
+                bad=self._ages.mask(raw["bad"]),
+                told=self._ages.mask(raw["told"]),
+            )
+            self._arms[Arm(raw["arm"])].resume(int(raw["unit"], 16), member)
+
+
+def _pairs_of(fared: Counter[tuple[bool, bool]]) -> Pairs:
+    return Pairs(
+        n=fared.total(),
+        both=fared[True, True],
+        candidate=fared[True, False],
+        control=fared[False, True],
+    )

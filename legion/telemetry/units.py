@@ -1,0 +1,240 @@
+"""The units of one arm: what each had, until it is old enough to be counted."""
+
+from __future__ import annotations
+
+import heapq
+import math
+
+import attrs
+
+from .ages import Ages
+from .event import ERROR_RATE
+
+
+MOST = 1_000_000
+"""How many units of an arm may wait to come of age."""
+
+KEPT = 2**18
+"""How many units that have counted are remembered, good and bad ones each."""
+
+
+@attrs.define(eq=False)
+class Member:
+    """
+    A unit that was exposed.
+
+    Attributes:
+        exposed_s: When its age began, in machine time.
+        open: How many of its trials have not ended.
+        had: Metrics of which it had an opportunity in time.
+        bad: Those of them that went bad.
+        told: Those that have been counted.
+    """
+
+    exposed_s: float
+    open: int = 0
+    had: int = 0
+    bad: int = 0
+    told: int = 0
+
+
+class Memory:
+    """Units that have counted: the newest, from half of `KEPT` up to all of it."""
+
+    def __init__(self) -> None:
+        self._good: dict[int, tuple[int, int]] = {}
+        self._bad: dict[int, tuple[int, int]] = {}
+        self._old_good: dict[int, tuple[int, int]] = {}
+        self._old_bad: dict[int, tuple[int, int]] = {}
+        self._same: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def put(self, unit: int, told: int, bad: int) -> None:
+        """Remember in what *unit* has counted, and in what as bad."""
+        if len(self._good) >= KEPT // 2:
+            self._old_good, self._good = self._good, {}
+        if len(self._bad) >= KEPT // 2:
+            self._old_bad, self._bad = self._bad, {}
+        # Few pairs are different, and a million units may have them.
+        pair = self._same.setdefault((told, bad), (told, bad))
+        (self._bad if bad else self._good)[unit] = pair
+
+    def get(self, unit: int) -> tuple[int, int] | None:
+        """Return (told, bad) of *unit*, or None if it is not remembered."""
+        return (
+            self._bad.get(unit)
+            or self._good.get(unit)
+            or self._old_bad.get(unit)
+            or self._old_good.get(unit)
+        )
+
+
+@attrs.define(eq=False)
+class Units:
+    """
+    The units of one arm under one exposure.
+
+    Attributes:
+        ages: How old they must be, by metric.
+        young: Those that have not counted in everything yet.
+        newly: (unit, metrics it came of age in, those of them that were bad).
+        left_out: How many were not followed, as too many waited.
+    """
+
+    ages: Ages
+    young: dict[int, Member] = attrs.field(init=False, factory=dict)
+    newly: list[tuple[int, int, int]] = attrs.field(init=False, factory=list)
+    left_out: int = attrs.field(init=False, default=0)
+    _due: dict[float, list[tuple[float, int]]] = attrs.field(init=False)
+    _fresh: dict[int, None] = attrs.field(init=False, factory=dict)
+    _memory: Memory = attrs.field(init=False, factory=Memory)
+
+    @_due.default
+    def _one_for_each_age(self) -> dict[float, list[tuple[float, int]]]:
+        return {span_s: [] for span_s in self.ages.spans}
+
+    def told(self, unit: int) -> tuple[int, int]:
+        """Return which metrics *unit* has counted in, and in which of them as bad."""
+        member = self.young.get(unit)
+        if member is not None:
+            return member.told, member.bad & member.told
+        return self._memory.get(unit) or (0, 0)
+
+    def began(self, unit: int, at_s: float) -> None:
+        """Note that a trial of *unit* began; a first one is when its age begins."""
+        member = self.young.get(unit)
+        if member is None:
+            before = self._memory.get(unit)
+            if before is None:
+                member = self.enter(unit, Member(at_s))
+            elif before[0] & self.ages.error:
+                member = self._again(unit, *before)
+            else:
+                member = self.enter(unit, Member(at_s, 0, 0, before[1], before[0]))
+        elif not member.open and not (member.had | member.told) & self.ages.error:
+            # What it was before was interrupted, or was nothing but a remark.
+            member.exposed_s = at_s
+            self._wait(unit, at_s)
+        if member is not None:
+            member.open += 1
+
+    def ended(self, unit: int, at_s: float, *, failed: bool | None) -> None:
+        """Note that a trial of *unit* ended; None is an interruption, no outcome."""
+        member = self.young.get(unit)
+        if member is not None:
+            if at_s - member.exposed_s >= self.ages.error_s > 0:
+                self._unfinished(member)
+            member.open = max(0, member.open - 1)
+        if failed is not None:
+            self.note(unit, ERROR_RATE, at_s, failed)
+        if member is not None and not member.open:
+            self._rest(unit, member)
+
+    def note(self, unit: int, metric: str, at_s: float, bad: bool) -> None:  # noqa: FBT001 - a keyword costs a tenth
+        """Note an opportunity of *metric*, unless it came too late."""
+        bit, age_s = self.ages[metric]
+        member = self.young.get(unit)
+        if member is None:
+            before = self._memory.get(unit)
+            if before is None:
+                member = self.enter(unit, Member(at_s))
+            elif not age_s and not before[0] & bit:
+                member = self._again(unit, *before)
+            if member is None:
+                return
+        if member.told & bit or (age_s and at_s - member.exposed_s >= age_s):
+            return
+        member.had |= bit
+        if bad:
+            member.bad |= bit
+        if not age_s:
+            self._fresh[unit] = None
+
+    def _again(self, unit: int, told: int, bad: int) -> Member:
+        """Follow a unit again that has counted, and is of age in all that has an age."""
+        member = self.young[unit] = Member(-math.inf, told=told, bad=bad)
+        self._fresh[unit] = None
+        return member
+
+    def enter(self, unit: int, member: Member) -> Member | None:
+        """Follow *unit* from now on; None if too many are followed."""
+        if len(self.young) >= MOST:
+            self.left_out += 1
+            return None
+        self.young[unit] = member
+        self._wait(unit, member.exposed_s)
+        return member
+
+    def _wait(self, unit: int, exposed_s: float) -> None:
+        for age_s, due in self._due.items():
+            heapq.heappush(due, (exposed_s + age_s, unit))
+
+    def _rest(self, unit: int, member: Member) -> None:
+        """Look at a unit again whose last open trial has ended, or forget it."""
+        if not member.had and not member.told:
+            self.young.pop(unit, None)
+        elif self.ages.waits:
+            self._fresh[unit] = None
+
+    def resume(self, unit: int, member: Member) -> None:
+        """Follow a unit of a process that is no more; its open trials never end."""
+        if unit in self.young or self.enter(unit, member) is None:
+            return
+        if self.ages.waits:
+            self._unfinished(member)
+            member.open = 0
+        self._fresh[unit] = None
+
+    def forget_open(self) -> None:
+        """Close all trials without an outcome: their ends may have been lost."""
+        for unit, member in list(self.young.items()):
+            if member.open:
+                member.open = 0
+                self._rest(unit, member)
+
+    def come_of_age(self, now_s: float) -> None:
+        """Count whoever is old enough at *now_s*, in machine time."""
+        for age_s, due in self._due.items():
+            mask = self.ages.masks[age_s]
+            while due and due[0][0] <= now_s:
+                due_s, unit = heapq.heappop(due)
+                member = self.young.get(unit)
+                if member is not None and member.exposed_s + age_s == due_s:
+                    if mask & self.ages.error:
+                        self._unfinished(member)
+                    self._tell(unit, member, mask)
+                    if age_s == self.ages.longest_s and self._over(member, now_s):
+                        self._leave(unit, member)
+        mask = self.ages.masks.get(0.0, 0)
+        for unit in list(self._fresh):
+            member = self.young.get(unit)
+            if member is not None and member.open and not self._over(member, now_s):
+                continue
+            del self._fresh[unit]
+            if member is not None:
+                self._tell(unit, member, mask)
+                if self._over(member, now_s):
+                    self._leave(unit, member)
+
+    def _over(self, member: Member, now_s: float) -> bool:
+        """Tell whether nothing can follow any more."""
+        waits = member.open and self.ages.waits
+        return not waits and member.exposed_s + self.ages.longest_s <= now_s
+
+    def _unfinished(self, member: Member) -> None:
+        error = self.ages.error
+        if member.open and not (member.had | member.told) & error:
+            member.had |= error
+            member.bad |= error
+
+    def _tell(self, unit: int, member: Member, mask: int) -> None:
+        new = member.had & mask & ~member.told
+        if new:
+            member.told |= new
+            self.newly.append((unit, new, new & member.bad))
+
+    def _leave(self, unit: int, member: Member) -> None:
+        """Remember no more of a unit than how it counted."""
+        self._tell(unit, member, member.had)
+        del self.young[unit]
+        if member.told:
+            self._memory.put(unit, member.told, member.bad & member.told)
