@@ -109,6 +109,7 @@ class Host:
     _thread: Thread | None = attrs.field(init=False, default=None)
     _last_s: float | None = attrs.field(init=False, default=None)
     _closed: bool = attrs.field(init=False, default=False)
+    _turned: bool = attrs.field(init=False, default=False)
 
     @classmethod
     def open(
@@ -262,6 +263,8 @@ class Host:
                     plugins.register(part, name=name)
             plugins.startup()
             watchdog = _watchdog(plan, plugins, memory)
+            if (units := memory.load("telemetry")) is not None:
+                telemetry.restore(units)
         except BaseException:
             _take_out(plugins)
             raise
@@ -384,6 +387,9 @@ class Host:
     def _note(self, observation: Observation, report: Report) -> None:
         with self._database.transaction(durable=False):
             self._memory.save("watchdog", self.watchdog.to_json())
+            self._memory.save("telemetry", self.telemetry.to_json())
+            self._turned = True
+            self._memory.save("telemetry", self.telemetry.to_json())
             self.journal.append(observation, durable=False)
             self.journal.append(report, durable=False)
 
@@ -486,6 +492,15 @@ class Host:
                 # The wheel must not stop for one bad turn; nothing went forward in it.
                 logger.warning("a turn of the wheel failed", exc_info=True)
 
+    def _keep_units(self) -> None:
+        """Write down which units are not of age, once this host has turned the wheel."""
+        if not self._turned:
+            return
+        try:
+            self._memory.save("telemetry", self.telemetry.to_json())
+        except StateError:
+            logger.warning("units that are not of age are lost", exc_info=True)
+
     def close(self) -> None:
         """Stop the thread, tell the plugins, close the files; safe to call twice."""
         self._stop.set()
@@ -495,6 +510,7 @@ class Host:
             thread.join()
         if not self._closed:
             self._closed = True
+            self._keep_units()
             _take_out(self.plugins)
             self.plugins.shutdown()
             self._database.close()

@@ -6,7 +6,15 @@ import attrs
 
 import legion
 
-from legion.model import Decision, Move, Observation, Permission, Report, Ruling
+from legion.model import (
+    Decision,
+    Move,
+    Observation,
+    Pairs,
+    Permission,
+    Report,
+    Ruling,
+)
 from legion.stages import Plan, StageEngine
 from legion.store import Database
 from legion.testing import ManualClock
@@ -123,16 +131,27 @@ class Rig:
         return self.engine.exposure.stage
 
     def seen(self, *, bad=0, of=1000, control=(0, 1000), seconds=60.0, **windows):
-        """Return what is seen after *seconds*: failures of both arms, and more."""
+        """
+        Return what is seen after *seconds*: failed units of both arms, and more.
+
+        *control* is scaled to the share of the units that has it in this stage.
+        """
         self.clock.advance(seconds)
         opened_s, self.seen_s = self.seen_s, self.clock.plan()
         span = {"opened_s": opened_s, "closed_s": self.seen_s}
         other = None
         if control is not None:
-            other = legion.Window.of(shares={"error_rate": control}, **span)
+            share = self.engine.exposure.share
+            times = round((1 - share) / share) if 0 < share < 1 else 1
+            failed = (control[0] * times, control[1] * times)
+            other = self.units(
+                legion.Window.of(shares={"error_rate": failed}, **span), *failed, side=0
+            )
         shares = {"error_rate": (bad, of)} if of else {}
         shares |= windows.pop("shares", {})
         window = legion.Window.of(shares=shares, baseline=other, **span, **windows)
+        if of:
+            window = self.units(window, bad, of, side=1)
         return Observation(
             plan=self.engine.plan.name,
             stage=self.state.stage,
@@ -140,7 +159,26 @@ class Rig:
             candidate=window,
             control=other,
             exposure=self.engine.exposure.digest,
+            pairs=self.pairs(bad, of, control),
         )
+
+    def units(self, window, bad, of, *, side):
+        """Return *window* with so many units of age, the first ones bad."""
+        first = (round(self.seen_s * 10) << 24) + side * 2**23
+        failed = frozenset(range(first, first + bad))
+        return attrs.evolve(
+            window, units={"error_rate": of}, bad_units={"error_rate": failed}
+        )
+
+    def pairs(self, bad, of, control):
+        if self.engine.exposure.share or control is None or not of:
+            return {}
+        both = min(bad, control[0])
+        return {
+            "error_rate": Pairs(
+                n=of, both=both, candidate=bad - both, control=control[0] - both
+            )
+        }
 
     def look(self, **windows) -> Report:
         """See, judge and learn."""

@@ -608,7 +608,7 @@ def test_two_hosts_on_one_directory_learn_together(plan, tmp_path, clock):
         other.tick()
         state = other.engine.state
         events = [
-            finding.evidence["events"]
+            finding.evidence["units"]
             for key, finding in state.findings.items()
             if key.startswith("validate")
         ]

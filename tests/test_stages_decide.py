@@ -13,6 +13,10 @@ from legion.model import Move, Report
 from legion.stages import Status
 
 
+SUSPECT = 27
+"""Bad units of 1000 against control's 10: suspicious, and no proof."""
+
+
 class Chooser:
     """A plugin that asks for one stage."""
 
@@ -76,39 +80,43 @@ def test_time_does_not_count_twice_where_two_processes_look():
     assert one.state.observed_s - began_s == 120.0
 
 
-def test_unbroken_time_begins_again_after_an_unhealthy_check():
-    """Long enough in the stage is not enough: the last stretch must be healthy."""
+def test_unbroken_time_begins_again_after_evidence_of_harm():
+    """Long enough in the stage is not enough: the last stretch must be clean."""
     stages = with_stage("canary", dwell="5m", success={"unbroken_for": "4m"})
     one = rig(rules=plan(stages=stages)).climb("canary")
     one.turn()
-    one.turn(bad=70, control=(70, 1000))
+    one.turn(bad=SUSPECT, control=(10, 1000))
     assert one.state.unbroken_s == 0.0
-    codes = [one.turn().code for _ in range(3)]
+    codes = [one.turn(control=(10, 1000)).code for _ in range(3)]
 
     assert codes == ["dwell"] * 3
     assert one.state.observed_s == 300.0
-    assert one.turn().code == "advance"
+    assert one.turn(control=(10, 1000)).code == "advance"
 
 
-def test_an_alert_freezes_and_a_healthy_check_thaws():
-    """Evidence of harm below a trigger stops the ladder until it is gone."""
-    one = rig().climb("canary")
-    frozen = one.turn(bad=70, control=(70, 1000))
+def test_evidence_of_harm_freezes_and_thaws_as_it_goes():
+    """A combined e-value of 10 stops the ladder; clean units let it go on."""
+    one = rig(rules=plan(stages=with_stage("canary", dwell="9m"))).climb("canary")
+    frozen = one.turn(bad=SUSPECT, control=(10, 1000))
 
-    assert (frozen.move, frozen.code) == (Move.FREEZE, "alert:error_rate")
+    assert (frozen.move, frozen.code) == (Move.FREEZE, "evidence:error_rate")
+    assert "frozen from 10 and taken back from 100" in frozen.reason
+    assert 10 <= one.engine.budget.e < 100
     assert one.state.status is Status.FROZEN
-    one.turn()
+    one.turn(control=(10, 1000))
     assert one.state.status is Status.RUNNING
 
 
-def test_an_alert_freezes_though_all_else_is_ready():
-    """The stage's time is over and its rules hold; an alert stops it all the same."""
+def test_one_noisy_alert_holds_at_the_door_and_stops_no_clock():
+    """An outage of both arms is no evidence of harm; nobody advances in it either."""
     one = rig().climb("canary")
     one.turn()
     one.turn()
     decision = one.decide(bad=70, control=(70, 1000))
 
-    assert decision.move is Move.FREEZE
+    assert (decision.move, decision.code) == (Move.HOLD, "validation")
+    assert one.state.unbroken_s > 0
+    assert one.engine.budget.e < 10
 
 
 def test_a_trigger_takes_back_with_its_deadline():
@@ -285,12 +293,13 @@ def test_a_finished_rollout_stays_finished():
 
 
 def test_a_finished_rollout_goes_back_all_the_same():
-    """A trigger holds after the end, too."""
+    """A critical limit holds after the end, too, once the whole stage is beyond it."""
     one = rig().climb("everyone")
     while not one.state.status.over:
         one.turn(control=None)
 
-    assert one.turn(bad=400, control=None).move is Move.ROLL_BACK
+    moves = [one.turn(bad=1000, control=None).move for _ in range(8)]
+    assert Move.ROLL_BACK in moves
 
 
 def test_an_empty_report_moves_nothing():

@@ -228,11 +228,11 @@ def test_a_lesson_is_only_saved_over_the_one_it_came_from(path):
         file = StateFile(database, "rig", ManualClock())
         state = file.save(RolloutState(plan="rig", plan_digest="x"), durable=True)
         one = attrs.evolve(state, turn=1)
-        file.teach(one, after=0)
+        file.teach(one, [], after=0)
         with pytest.raises(SupersededError):
-            file.teach(one, after=0)
+            file.teach(one, [], after=0)
         with pytest.raises(SupersededError):
-            file.teach(attrs.evolve(one, entry=9, turn=2), after=1)
+            file.teach(attrs.evolve(one, entry=9, turn=2), [], after=1)
 
         assert file.load().turn == 1
 
@@ -256,7 +256,7 @@ def test_two_processes_that_look_add_up(path):
     one.engine.poll()
 
     events = {
-        finding.evidence["events"]
+        finding.evidence["units"]
         for key, finding in one.state.findings.items()
         if key.startswith("validate")
     }
@@ -275,7 +275,7 @@ def test_what_was_not_written_is_learned_again_on_top_of_others(path):
 
     assert other.state.turn == 2
     assert {
-        finding.evidence["events"]
+        finding.evidence["units"]
         for key, finding in other.state.findings.items()
         if key.startswith("validate")
     } == {800}

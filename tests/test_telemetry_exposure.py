@@ -213,7 +213,7 @@ def test_the_age_of_a_quantile_is_that_of_its_name(clock):
     clock.advance(HOUR)
     second = telemetry.close(exposure="now").candidate
 
-    assert first.units == {"error_rate": 1}
+    assert first.units == {"error_rate": 1, "mobile_success": 0}
     assert second.units == {"latency_p95": 1, "mobile_success": 1}
     assert second.bad_units == {"latency_p95": {1}, "mobile_success": {1}}
 

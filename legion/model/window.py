@@ -82,7 +82,7 @@ class Window:
         histograms: Distributions by metric; times in seconds.
         gauges: Sampled levels by metric.
         units: By metric, how many units came of age in this window after at least
-            one opportunity of it.
+            one opportunity of it; 0 for a share that was recorded and none did.
         bad_units: By metric, 64-bit hashes of those of them that went bad.
         errors: By metric or source, why it could not be measured.
         dropped: Events of this arm that were lost because the buffer was full; what is

@@ -25,7 +25,7 @@ from ..model import (
 from ..plugins import Plugins
 from ..stats import WeightedSum, decides
 from .budget import Budget, excess_of
-from .evidence import TRIGGER, VALIDATE, Paths, is_fact
+from .evidence import TRIGGER, VALIDATE, Paths, is_fact, is_weighed
 from .exposure import Exposure
 from .plan import Plan, Stage
 from .state import RolloutState, Standing, Status
@@ -272,13 +272,23 @@ class Ladder:
         return None
 
     def alerts(self, state: RolloutState) -> Iterator[tuple[str, Standing]]:
-        """Yield the required facts that stand at an alert or worse."""
+        """
+        Yield the required criteria whose alert alone stops the ladder.
+
+        They are facts, and those of the host's own kind: their verdict is all there is.
+        """
         required = self.required(self.plan.stage(state.stage))
         criteria = self.plugins.criteria
         for name, standing in state.standings.items():
             known = name in required and name in criteria
-            if known and standing.level.unhealthy and is_fact(criteria[name]):
+            if known and standing.level.unhealthy and not is_weighed(criteria[name]):
                 yield name, standing
+
+    def _unhealthy(self, stage: Stage, state: RolloutState) -> Iterator[str]:
+        """Yield why the stage is not left just now, though the evidence is no proof."""
+        for name, standing in state.standings.items():
+            if name in self.required(stage) and standing.level.unhealthy:
+                yield standing.reason
 
     def _climb(self, report: Report, state: RolloutState, *, dwell: bool) -> Decision:
         stage = self.plan.stage(state.stage)
@@ -287,6 +297,7 @@ class Ladder:
             ("missing_evidence", tuple(self._why_missing(missing, state))),
             ("dwell", tuple(_waits(stage, state)) if dwell else ()),
             ("validation", tuple(_unmet(state.findings, stage))),
+            ("alert", tuple(self._unhealthy(stage, state))),
             ("rehearsal", tuple(self._unrehearsed(state))),
             ("damaged_registry", (self.damage,) if self.damage else ()),
         )

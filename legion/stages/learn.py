@@ -65,14 +65,23 @@ class Learner:
             findings={key: one.finding() for key, one in self._evidence.items()},
         )
         self._holds = (state.entry, state.turn + 1)
-        return self._timed(state, learned, report, stage)
+        # Where events were lost, what is left may look healthier than it was.
+        windows = (observation.candidate, observation.control or Window())
+        lost = any(window.dropped for window in windows)
+        return self._timed(state, learned, report, stage, lost=lost)
 
     def _timed(
-        self, state: RolloutState, learned: RolloutState, report: Report, stage: Stage
+        self,
+        state: RolloutState,
+        learned: RolloutState,
+        report: Report,
+        stage: Stage,
+        *,
+        lost: bool,
     ) -> RolloutState:
         """Count observed time; what speaks of harm breaks the clean stretch."""
         assert learned.last_s is not None
-        passed_s = self._passed(state, learned.last_s, stage)
+        passed_s = 0.0 if lost else self._passed(state, learned.last_s, stage)
         harm = self.ladder.budget(learned).freezes or any(self.ladder.alerts(learned))
         clean_s = passed_s if report.level is not None else 0.0
         return attrs.evolve(

@@ -43,7 +43,11 @@ def recorded(blank: Window, closed: Closed, arm: Arm) -> Window:
         blank,
         counts=counts,
         histograms=histograms,
-        units=closed.aged.units[arm],
+        # A share that is recorded by unit is named, though none came of age.
+        units={
+            **{stream: 0 for stream, count in counts.items() if count.of is not None},
+            **closed.aged.units[arm],
+        },
         bad_units=closed.aged.bad_units[arm],
         errors=errors,
         stale=closed.stale[arm],

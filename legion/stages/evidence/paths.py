@@ -77,7 +77,7 @@ class Paths:
             key = f"{CRITICAL}{name}"
             alpha = self._alpha(key)
             found = self._beyond(criterion, Level.CRITICAL, alpha)
-            compares = isinstance(criterion, Rise)
+            compares = type(criterion) is Rise
             if found is None and not (compares and self.share == 1):
                 found = self._verdicts(criterion, alpha)
             if found is not None:
@@ -188,13 +188,15 @@ class Paths:
         limit = dict(criterion.limits).get(level)
         if limit is None or criterion.name in HARD_FACTS:
             return None
-        if isinstance(criterion, Rise) and criterion.of in _RISES:
+        # Not of a subclass: that has a rule of its own, which only its verdicts tell.
+        kind, of = type(criterion), str(getattr(criterion, "of", ""))
+        if kind is Rise and of in _RISES:
             if self.share == 1:
                 return None
             metric = _metric(criterion, Kind.TIME, "s")
             rule = _rule(criterion, worse_by=limit)
             return self._compared(rule, metric, limit, alpha)
-        if isinstance(criterion, Ceiling | Floor) and criterion.of == "share":
+        if kind in {Ceiling, Floor} and of == "share":
             metric = _metric(criterion, Kind.SHARE, "share")
             low = criterion.lower_is_worse
             rule = (
@@ -227,8 +229,21 @@ class Paths:
 
 
 def is_fact(criterion: Criterion) -> bool:
-    """Tell whether one critical verdict of *criterion* is enough to go back."""
-    return criterion.name in HARD_FACTS or getattr(criterion, "of", "") == "count"
+    """
+    Tell whether one critical verdict of *criterion* is enough to go back.
+
+    It is for the hard facts, and for what counts: a criterion whose unit is ``count``
+    and which reads no sampled level.
+    """
+    counts = criterion.unit == "count" and getattr(criterion, "of", "count") == "count"
+    return criterion.name in HARD_FACTS or counts
+
+
+def is_weighed(criterion: Criterion) -> bool:
+    """Tell whether a criterion's figure is weighed, unit by unit, beside its verdicts."""
+    of = getattr(criterion, "of", "")
+    share = type(criterion) in {Ceiling, Floor} and of == "share"
+    return share or (type(criterion) is Rise and of in _RISES)
 
 
 def part(stage: str, key: str) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 from legion.metrics import METRICS
 from legion.model import Count, Gauge, Missing, Observation, Window
-from legion.stages import Rule, ThresholdEvidence
+from legion.stages import Rule
+from legion.stages.evidence import Known, ThresholdEvidence
 from legion.stats import LogHistogram
 
 
@@ -38,7 +39,7 @@ def see(one, at_s, *, control=None, **kept):
     """Show one minute that ends at *at_s*."""
     other = None if control is None else window(at_s, **control)
     seen = window(at_s, baseline=other, **kept)
-    one.update(Observation(at_s=at_s, candidate=seen, control=other))
+    one.update(Known().see(Observation(at_s=at_s, candidate=seen, control=other)))
     return one.finding()
 
 
@@ -53,7 +54,7 @@ def test_a_trigger_waits_for_enough_events():
 
     assert finding.missing is Missing.INCONCLUSIVE
     assert "9 of 100 events" in finding.reason
-    assert one.bad == 1.0
+    assert one.log_bad == 0.0
 
 
 def test_windows_add_up_until_there_are_enough():
@@ -102,7 +103,7 @@ def test_what_a_stage_must_prove_is_read_over_the_whole_stage():
     see(one, 60.0, error_rate=Count(50, 100))
 
     assert not see(one, 120.0, error_rate=Count(0, 100)).met
-    assert one.good == 1.0
+    assert one.log_good == 0.0
 
 
 def test_a_fact_fires_at_once():
@@ -178,7 +179,7 @@ def test_why_it_cannot_be_measured_is_said():
     """The source's own error is the reason."""
     one = evidence(ABOVE)
     broken = Window(opened_s=0.0, closed_s=60.0, errors={"error_rate": "disk on fire"})
-    one.update(Observation(at_s=60.0, candidate=broken))
+    one.update(Known().see(Observation(at_s=60.0, candidate=broken)))
     finding = one.finding()
 
     assert finding.missing is Missing.ERROR
