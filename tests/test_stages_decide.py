@@ -114,7 +114,7 @@ def test_one_noisy_alert_holds_at_the_door_and_stops_no_clock():
     one.turn()
     decision = one.decide(bad=70, control=(70, 1000))
 
-    assert (decision.move, decision.code) == (Move.HOLD, "validation")
+    assert (decision.move, decision.code) == (Move.HOLD, "alert")
     assert one.state.unbroken_s > 0
     assert one.engine.budget.e < 10
 
