@@ -436,10 +436,11 @@ def test_a_retreat_to_a_stage_that_was_overtaken_by_a_rollback_is_dropped(path):
         assert one.stage == "shadow"
         session.execute("PRAGMA query_only = OFF")
         other.engine.rollback("by order")
-        for _ in range(3):
-            one.clock.advance(61.0)
-            one.engine.poll()
+        owner.told.clear()
+        one.clock.advance(61.0)
+        one.engine.poll()
 
+        assert set(owner.told) == {one.engine._ladder.baseline.digest}
         assert one.state.status is Status.ROLLED_BACK
         assert one.state.stage == ""
         assert one.engine.exposure.share == 0.0
