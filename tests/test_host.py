@@ -308,6 +308,30 @@ def test_a_critical_verdict_of_ones_own_takes_back(plan, tmp_path, clock):
         assert host.engine.exposure.share == 0.0
 
 
+def test_users_are_back_before_anything_is_written_of_why(plan, tmp_path, clock):
+    """Whoever is shown the report that takes it back finds everybody at the baseline."""
+    shares = []
+
+    class Recorder:
+        host = None
+
+        @legion.hookimpl
+        def legion_record(self, record):
+            if record.kind == "report":
+                shares.append(self.host.engine.exposure.share)
+
+    recorder = Recorder()
+    with open_host(plan, tmp_path, clock) as host:
+        canary(host, clock)
+        recorder.host = host
+        host.plugins.register(recorder)
+        serve(host, 800, failing=True)
+        clock.advance(60)
+        host.tick()
+
+    assert shares == [0.0]
+
+
 # The thread.
 
 

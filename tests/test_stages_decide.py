@@ -163,6 +163,22 @@ def test_what_was_proven_goes_stale():
     assert decision.code == "missing_evidence"
 
 
+@pytest.mark.parametrize(("length_s", "code"), [(10.0, "missing_evidence"), (99, "")])
+def test_a_verdict_goes_stale(length_s, code):
+    """Three checks after its window, or three of its windows where those are longer."""
+    one = rig().climb("canary")
+    report = one.look()
+    standing = attrs.evolve(
+        one.state.standings["error_rate"],
+        closed_s=report.at_s - 181.0,
+        length_s=length_s,
+    )
+    old = attrs.evolve(one.state, standings={"error_rate": standing})
+    decision = one.engine._ladder.decide(report, old, dwell=False)
+
+    assert decision.code == (code or "advance")
+
+
 def test_shadow_is_not_left_without_a_rehearsal():
     """Neither by the ladder nor by hand, however long it waits."""
     one = rig().climb("shadow")

@@ -17,9 +17,10 @@ from legion.stages import StageEngine, Status
 from legion.store import Database
 
 
-def ready(**keywords):
+def ready(owner=None, **keywords):
     """Return a rig in canary, and the decision that would advance it."""
-    one = rig(**keywords).climb("canary")
+    owners = () if owner is None else (owner,)
+    one = rig(*owners, **keywords).climb("canary")
     report = one.look()
     return one, one.engine.promote(report)
 
@@ -228,15 +229,17 @@ def test_nothing_moves_after_a_rollback():
     assert one.engine.exposure.share == 0.0
 
 
-def test_nothing_moves_while_the_latch_is_in_force_in_memory(monkeypatch):
+def test_nothing_moves_while_the_latch_is_in_force_in_memory():
     """The state file does not know of it yet; memory does, and that is enough."""
-    one, decision = ready()
+    owner = Router()
+    one, decision = ready(owner=owner)
     one.engine._pointer.latch("pulled")
-    freeze = attrs.evolve(decision, move=Move.FREEZE, change=None)
+    told, version = list(owner.told), one.state.version
+    one.commit(attrs.evolve(decision, move=Move.FREEZE, change=None))
 
     assert one.commit(decision).code == "over"
-    one.commit(freeze)
-    assert one.state.status is Status.RUNNING
+    assert owner.told == told
+    assert (one.state.version, one.state.status) == (version, Status.RUNNING)
     assert one.engine.exposure.share == 0.0
 
 

@@ -239,6 +239,10 @@ def test_an_owner_that_moves_nothing_leaves_a_retreat_unverified():
     outcome = one.engine.rollback("by order")
 
     assert not outcome.verified
+    assert [step.name for step in outcome.steps if not step.ok] == [
+        "route_to_baseline",
+        "validate",
+    ]
     assert one.state.unsettled
     owner.lies = False
     one.engine.poll()
@@ -435,8 +439,9 @@ def test_a_feature_switched_off_stays_off_in_every_stage():
     one = rig(owner).climb("canary")
     assert one.engine.deactivate(["tone"], reason="rude").verified
     assert agrees(one, owner)
-    one.commit(lower(one))
+    assert one.commit(lower(one)).verified
     assert not one.engine.exposure.features["tone"].enabled
+    assert agrees(one, owner)
     one.climb("everyone")
 
     assert not one.engine.exposure.features["tone"].enabled

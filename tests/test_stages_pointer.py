@@ -374,6 +374,32 @@ def test_a_feature_is_off_though_the_disk_is_full(path):
         assert tables(path, "SELECT feature FROM off") == [("tone",)]
 
 
+def test_a_feature_that_is_off_in_memory_alone_stays_off(path):
+    """A move of another process is adopted without switching it on again."""
+    with without_waiting(path) as database:
+        one = rig(state=database).climb("canary")
+        database._session().connection.execute("PRAGMA query_only = ON")
+        one.engine.deactivate(["tone"], reason="rude")
+        rig(state=path, clock=one.clock).engine.pause("lunch")
+        one.engine.poll()
+
+        assert one.state.status is Status.PAUSED
+        assert not one.engine.exposure.features["tone"].enabled
+
+
+def test_a_feature_that_a_dying_process_switched_off_is_off(path):
+    """Its row is there, the move to it was never made: whoever looks makes it."""
+    owner = Router()
+    one = rig(owner, state=path).climb("canary")
+    with Database(path) as database:
+        StateFile(database, "rig", ManualClock()).switch_off(["tone"])
+    one.engine.poll()
+
+    assert not one.engine.exposure.features["tone"].enabled
+    assert one.state.off == {"tone"}
+    assert owner.live == one.state.exposure == one.engine.exposure.digest
+
+
 def test_what_is_set_while_the_rest_is_written_is_written_too(path, monkeypatch):
     """A feature that is switched off during the write of the latch is not forgotten."""
     one = rig(state=path).climb("canary")
@@ -410,10 +436,11 @@ def test_a_retreat_to_a_stage_that_was_overtaken_by_a_rollback_is_dropped(path):
         assert one.stage == "shadow"
         session.execute("PRAGMA query_only = OFF")
         other.engine.rollback("by order")
-        for _ in range(3):
-            one.clock.advance(61.0)
-            one.engine.poll()
+        owner.told.clear()
+        one.clock.advance(61.0)
+        one.engine.poll()
 
+        assert set(owner.told) == {one.engine._ladder.baseline.digest}
         assert one.state.status is Status.ROLLED_BACK
         assert one.state.stage == ""
         assert one.engine.exposure.share == 0.0
