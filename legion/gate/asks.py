@@ -157,10 +157,10 @@ class Asks:
         Raises:
             GateError: It cannot be answered, or not like this.
         """
-        by, state = by.strip(), AskState.APPROVED if approve else AskState.DENIED
-        if not by:
-            msg = f"answer to {ask_id}: got by={by!r}; write who answers"
+        if (fault := _fault(approve, by)) is not None:
+            msg = f"answer to {ask_id}: {fault}"
             raise GateError(msg)
+        by, state = by.strip(), AskState.APPROVED if approve else AskState.DENIED
         with self.database.transaction(durable=True):
             ask = self.get(ask_id)
             if by.casefold() == ask.principal.strip().casefold():
@@ -200,6 +200,15 @@ class Asks:
         if waiting and self.clock.wall() >= ask.expires:
             return attrs.evolve(ask, state=AskState.EXPIRED)
         return ask
+
+
+def _fault(approve: object, by: object) -> str | None:
+    # A word such as "no" is true, and must not be taken for a yes.
+    if not isinstance(approve, bool):
+        return f"got approve={approve!r}; write True or False"
+    if not isinstance(by, str) or not by.strip():
+        return f"got by={by!r}; write who answers, as text"
+    return None
 
 
 def _refusal(ask: Ask) -> str:
