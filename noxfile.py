@@ -60,6 +60,7 @@ def types(session: nox.Session) -> None:
     session.install("-e", ".[demo]", *group("typing", "tests"))
     session.run("mypy")
     session.run("mypy", "--strict", "tests/typing/api.py")
+    session.run("pyright", "--pythonpath", f"{session.bin}/python")
 
 
 @nox.session(python=HERE)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.util
+import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -125,3 +131,39 @@ def test_a_reader_that_goes_away_ends_the_demo():
     demo.stdout.close()
     assert (demo.stderr.read(), demo.wait()) == ("", 141)
     demo.stderr.close()
+
+
+@needs_wordllama
+def test_ctrl_c_leaves_no_piece_of_the_dashboard():
+    """It is painted on a screen of its own; on the user's own stays one word."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "legion", "demo", "--requests-per-day", "300"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+        preexec_fn=own_terminal,  # noqa: PLW1509 - one thread, and Ctrl-C needs it
+    )
+    os.close(theirs)
+    shown = b""
+    while b"timeline" not in shown:
+        shown += os.read(ours, 65536)
+    os.write(ours, b"\x03")
+    with contextlib.suppress(OSError):  # how the end of a terminal is told
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+
+    assert demo.wait() == 130
+    before, _, dashboard = shown.partition(b"\x1b[?1049h")
+    dashboard, _, after = dashboard.rpartition(b"\x1b[?1049l")
+    assert "\u2500".encode() in dashboard
+    assert "\u2500".encode() not in before + after
+    assert b"interrupted" in after
+
+
+def own_terminal():
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

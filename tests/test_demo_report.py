@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import importlib.util
 import io
+import itertools
 import re
 
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ import attrs
 import numpy as np
 import pytest
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from legion.demo import ending, report
@@ -237,7 +240,44 @@ def test_every_point_of_a_plot_lies_inside(value):
     """Whatever its size, and if it is the only one."""
     drawn = plot([0.2], [Line("<a>", [value])], [(0.0, "a&b")], title="'t'")
     ((x, y),) = re.findall(r"cx='([\d.]+)' cy='([\d.]+)'", drawn)
-    assert 56 <= float(x) <= 750
+    assert 56 <= float(x) <= 720
     assert 20 <= float(y) <= 200
     assert "<a>" not in drawn
     assert "a&amp;b" in drawn
+
+
+def texts(drawn):
+    """Return the box of every text: left, right, baseline."""
+    found = re.findall(r"<text x='([\d.]+)' y='([\d.]+)'([^>]*)>([^<]*)</text>", drawn)
+    assert len(found) == drawn.count("<text")
+    for x, y, how, word in found:
+        width = 6.5 * len(word)
+        share = 1 if "end" in how else 0.5 if "middle" in how else 0
+        left = float(x) - share * width
+        yield word, left, left + width, float(y)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    last=st.floats(0.001, 900),
+    at=st.lists(st.floats(0, 1), max_size=6).map(sorted),
+    words=st.lists(st.sampled_from(["shadow", "canary_25", "production", "x" * 30])),
+)
+def test_no_word_of_a_plot_overprints_another(last, at, words):
+    """However few checks there were, and however close the stages."""
+    marks = [(last * share, word) for share, word in zip(at, words, strict=False)]
+    lines = [
+        Line("control", [0.3, 2.0]),
+        Line("candidate", [None, None]),
+        Line("trigger", [None, 5.0], "limit"),
+    ]
+    boxes = list(texts(plot([0.0, last], lines, marks, title="t")))
+
+    for one, other in itertools.combinations(boxes, 2):
+        apart = one[1] >= other[2] or other[1] >= one[2] or abs(one[3] - other[3]) >= 12
+        assert apart, (one, other)
+    for word, left, right, y in boxes:
+        assert 0 <= left, word
+        assert right <= 900, word
+        assert y >= 10, word
+    assert sum(word.startswith("day ") for word, *_ in boxes) > 1

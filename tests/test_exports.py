@@ -13,6 +13,8 @@ import pytest
 
 import legion
 
+from legion import integrations, stats
+
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,9 +71,49 @@ def test_the_version_is_the_distribution_s():
     assert f'version = "{legion.__version__}"' in project
 
 
-def test_every_promised_name_is_in_the_reference():
-    """docs/reference.md has a line for every public name."""
+@pytest.mark.parametrize(
+    "package", [legion, integrations, stats], ids=lambda x: x.__name__
+)
+def test_the_reference_lists_what_is_promised(package):
+    """docs/reference.md has a line for every public name, and for nothing else."""
     reference = (ROOT / "docs/reference.md").read_text("utf-8")
-    documented = set(re.findall(r"`(?:legion\.)?(\w+)", reference))
+    _, _, section = reference.partition(f"## {package.__name__}\n")
+    section, _, _ = section.partition("\n## ")
+    rows = re.findall(r"^\| `(?:legion\.)?(\w+)`", section, re.MULTILINE)
 
-    assert set(legion.__all__) - documented == set()
+    assert sorted(rows) == sorted(package.__all__)
+
+
+def pages():
+    docs = ROOT / "docs"
+    return sorted(page.relative_to(docs).as_posix() for page in docs.rglob("*.md"))
+
+
+def test_the_index_links_every_page():
+    """A page that nobody finds is not finished."""
+    index = (ROOT / "docs/index.md").read_text("utf-8")
+    linked = re.findall(r"\]\(([^)#]+)\)", index)
+
+    assert sorted([*linked, "index.md"]) == pages()
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page}" for page in pages())])
+def test_every_link_leads_somewhere(page):
+    """To a file that is there, and to a heading that it has."""
+    text = (ROOT / page).read_text("utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        name, _, heading = link.partition("#")
+        target = (ROOT / page).parent / name if name else ROOT / page
+        assert target.exists(), link
+        if heading:
+            assert heading in headings(target), link
+
+
+def headings(page):
+    """Return the anchors of a page, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles
+    }

@@ -241,6 +241,27 @@ def test_a_proposer_cannot_approve_its_own_change():
         gate.answer(gate.review(change).ask, approve=True, by="improver")
 
 
+@pytest.mark.parametrize(
+    ("approve", "by", "match"),
+    [
+        ("no", "ops", "got approve='no'; write True or False"),
+        ("yes", "ops", "got approve='yes'; write True or False"),
+        (1, "ops", "got approve=1; write True or False"),
+        (None, "ops", "got approve=None; write True or False"),
+        (True, None, "got by=None; write who answers"),
+        (True, 7, "got by=7; write who answers"),
+        (True, ["ops"], "write who answers"),
+    ],
+)
+def test_only_true_is_a_yes(approve, by, match):
+    """A word is no answer, whatever Python makes of it; the question stays open."""
+    gate = SafetyGate()
+    ask = gate.review(risky()).ask
+    with pytest.raises(GateError, match=match):
+        gate.answer(ask, approve=approve, by=by)
+    assert [one.id for one in gate.asks()] == [ask]
+
+
 def test_an_answer_is_given_once():
     """Twice the same is one; another answer, or another person's, is refused."""
     gate = make()

@@ -315,6 +315,63 @@ def test_a_criterion_that_measures_nothing_is_refused(plugins):
     refused(plugins, Criterion("empty", critical=1), "measure", error=CriterionError)
 
 
+def short(self, window):
+    return None
+
+
+async def later(self, window):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("method", "function", "write"),
+    [
+        ("judge", short, "judge takes (window); write judge(self, window, memory)"),
+        (
+            "judge",
+            lambda self: None,
+            "judge takes (); write judge(self, window, memory)",
+        ),
+        ("judge", lambda self, a, b, c: None, "write judge(self, window, memory)"),
+        ("measure", lambda self: None, "measure takes (); write measure(self, window)"),
+        ("measure", later, "measure is async; write a plain def"),
+    ],
+)
+def test_a_criterion_that_could_not_be_called_is_refused(
+    plugins, method, function, write
+):
+    """At registration, and not in the first window; also from who supplies several."""
+    kind = type("Odd", (Criterion,), {"measure": short, method: function})
+    odd = kind("odd", alert=0.5)
+    refused(plugins, odd, write, error=CriterionError)
+
+    supplier = plugin(legion_register_criteria=hookimpl(lambda self: [odd]))
+    refused(plugins, supplier, "criterion 'odd'", write, error=CriterionError)
+
+
+def test_a_criterion_may_take_more_than_it_is_given(plugins):
+    """Arguments with defaults are its own affair."""
+    kind = type("Wide", (Criterion,), {"measure": lambda self, window, k=1, *a: None})
+
+    assert plugins.register(kind("wide", alert=0.5)) == "wide"
+
+
+def test_a_name_that_is_blocked_before_it_comes_is_listed(plugins, caplog):
+    """It may come later; only where something is nearly called so, a warning says so."""
+    plugins.register(Ceiling("error_rate", alert=0.5))
+    plugins.block("error_ratee")
+    assert "error_ratee" in plugins.blocked
+    assert "if 'error_rate' was meant, write that" in caplog.text
+    assert "error_rate" in plugins.criteria
+
+    caplog.clear()
+    plugins.block("error_rate")
+    plugins.block("something_else")
+    assert caplog.text == ""
+    plugins.register(Ceiling("error_ratee", alert=0.5))
+    assert set(plugins.criteria) == set()
+
+
 @pytest.mark.parametrize("answer", [[Ceiling], ["cpu"], "cpu", 3, {"cpu": 1}])
 def test_what_supplies_no_criteria_is_refused(plugins, answer):
     """Only instances count."""

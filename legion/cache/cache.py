@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..canonical import JSON
 from .embedding import Embed, UnitVectors
 from .flight import SingleFlight
+from .given import refuse_embed
 from .hit import Hit, V
 from .key import DEFAULT_SCOPE, scope_key
 from .scope import Admission, Scope
@@ -39,6 +40,7 @@ class SemanticCache(Scope[V]):
 
     Raises:
         ValueError: *threshold* or *capacity* is out of range.
+        TypeError: *embed* cannot be called, or is async.
 
     .. versionadded:: 0.1
     """
@@ -52,6 +54,7 @@ class SemanticCache(Scope[V]):
         plugins: Admission | None = None,
         clock: Clock | None = None,
     ) -> None:
+        refuse_embed(embed)
         if not 0 < threshold <= 1:
             msg = f"cache: got threshold={threshold}; write a cosine above 0, at most 1"
             raise ValueError(msg)

@@ -11,6 +11,7 @@ import attrs
 
 from .embedding import UnitVectors
 from .flight import SingleFlight
+from .given import pair, plain, refuse_async, refuse_plain
 from .hit import Explanation, Hit, V
 from .key import normalised
 from .partition import Partition
@@ -124,8 +125,10 @@ class Scope(Generic[V]):
         Raises:
             EmbeddingError: The embedder did not return one usable vector a question;
                 none is stored.
+            TypeError: One is no pair, or its question no text; none is stored.
         """
-        keyed = [(normalised(question), question, answer) for question, answer in pairs]
+        given = [pair(one) for one in pairs]
+        keyed = [(normalised(question), question, answer) for question, answer in given]
         admitted = [each for each in keyed if self._admits(each[1], each[2])]
         if admitted:
             vectors = self._vectors([key for key, _, _ in admitted])
@@ -157,11 +160,13 @@ class Scope(Generic[V]):
                 computed.
             RuntimeError: *compute* asks for the very answer it computes, or for one
                 whose computation waits for this one.
+            TypeError: *compute* is async; `aget_or_compute` takes it.
         """
         key = normalised(question)
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
             return hit.value
+        refuse_async(compute)
 
         first = False
 
@@ -172,7 +177,7 @@ class Scope(Generic[V]):
             hit = self._shelf.similar(self._partition, key, vector)
             if hit is not None:
                 return _found(hit)
-            return self._keep(question, key, compute(question), vector)
+            return self._keep(question, key, plain(compute(question)), vector)
 
         outcome: Outcome = "misses"
         try:
@@ -190,6 +195,10 @@ class Scope(Generic[V]):
         Do as `get_or_compute` does, for asyncio; the embedder runs in a thread.
 
         Cancelling one who waits leaves the computation to the others.
+
+        Raises:
+            TypeError: What *compute* returns cannot be awaited; nothing is stored. A
+                plain function would hold the loop up, so none is taken.
         """
         key = normalised(question)
         hit = self._shelf.exact(self._partition, key)
@@ -205,7 +214,9 @@ class Scope(Generic[V]):
             hit = self._shelf.similar(self._partition, key, vector)
             if hit is not None:
                 return _found(hit)
-            return self._keep(question, key, await compute(question), vector)
+            computed = compute(question)
+            refuse_plain(computed)
+            return self._keep(question, key, await computed, vector)
 
         outcome: Outcome = "misses"
         try:

@@ -94,8 +94,9 @@ class Criterion:
         if not isinstance(self.metric, str) or not self.metric:
             return f"got metric={self.metric!r}; write the name of a metric"
         whole = isinstance(self.min_events, int)
-        if not whole or isinstance(self.min_events, bool) or self.min_events < 0:
-            return f"got min_events={self.min_events!r}; write a whole number, 0 or up"
+        if not whole or isinstance(self.min_events, bool) or self.min_events < 1:
+            # Of no events nothing is known, and that is no level.
+            return f"got min_events={self.min_events!r}; write a whole number, 1 or up"
         return self.limits.fault(lower_is_worse=self.lower_is_worse, unit=self.unit)
 
     @hookimpl

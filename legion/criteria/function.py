@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 from collections.abc import Callable
+from reprlib import repr as brief
 
 import attrs
 
@@ -30,6 +31,8 @@ class FunctionCriterion(Criterion):
 
 
 def criterion(
+    misplaced: None = None,
+    /,
     *,
     unit: str = "",
     warning: float | None = None,
@@ -49,6 +52,7 @@ def criterion(
     that there is no data.
 
     Args:
+        misplaced: Nothing; a function lands here where the brackets are missing.
         unit: Unit of the value and the limits.
         warning: Value at which it is a warning.
         alert: Value at which it is an alert.
@@ -69,6 +73,9 @@ def criterion(
     .. versionadded:: 0.1
     """
 
+    if misplaced is not None:
+        raise _without_brackets(misplaced)
+
     def make(function: Callable[[Window], float | None]) -> Criterion:
         name = _name(function)
         return FunctionCriterion(
@@ -88,6 +95,15 @@ def criterion(
         )
 
     return make
+
+
+def _without_brackets(misplaced: object) -> CriterionError:
+    name = getattr(misplaced, "__name__", None)
+    msg = (
+        f"got {brief(misplaced)} where keywords belong; write the brackets, and a limit"
+        " in them: @legion.criterion(unit='share', warning=0.01)"
+    )
+    return CriterionError(str(name or "criterion"), msg)
 
 
 def _name(function: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,11 @@ import attrs
 
 
 _WIDTH, _HEIGHT = 900, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 150, 24, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 180, 24, 30
 _SHORTEST = 0.5
 """Days that the axis spans at least, so that one early point has a place of its own."""
+_LETTER, _LINE = 7, 14
+"""How wide a letter of the 12 pixel font is at most, nearly always, and how high."""
 
 
 @attrs.frozen
@@ -32,16 +35,35 @@ class Line:
     style: str = "one"
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
+class _Mark:
+    """A word above the plot, in a row where it has room."""
+
+    x: float
+    word: str
+    row: int
+    left: bool
+
+
+@attrs.frozen(kw_only=True)
 class _Scale:
     last: float
     top: float
+    head: float = 0.0
+
+    @property
+    def height(self) -> float:
+        return _HEIGHT + self.head
+
+    @property
+    def bottom(self) -> float:
+        return self.height - _BOTTOM
 
     def x(self, day: float) -> float:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * day / self.last
 
     def y(self, value: float) -> float:
-        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / self.top
+        return self.bottom - (_HEIGHT - _TOP - _BOTTOM) * value / self.top
 
 
 def plot(
@@ -63,16 +85,19 @@ def plot(
     measured = [y for line in lines for y in line.values if y is not None]
     if not any(y is not None for line in lines for y in _own(line)):
         return "<p class='none'>not measured</p>"
-    scale = _Scale(max(days[-1], _SHORTEST), _round_up(max(measured)))
+    scale = _Scale(last=max(days[-1], _SHORTEST), top=_round_up(max(measured)))
+    placed = _placed(marks, scale)
+    rows = max((mark.row for mark in placed), default=0)
+    scale = attrs.evolve(scale, head=float(_LINE * rows))
     parts = [
-        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img'"
+        f"<svg viewBox='0 0 {_WIDTH} {scale.height:g}' role='img'"
         f" aria-label='{html.escape(title, quote=True)}'>",
         *_axes(scale),
-        *_marks(marks, scale),
+        *(_marked(mark, scale) for mark in placed),
     ]
     for number, line in enumerate(lines):
         parts.extend(_drawn(days, line, scale))
-        parts.extend(_legend(line, number))
+        parts.extend(_legend(line, number, scale))
     return "".join([*parts, "</svg>"])
 
 
@@ -101,19 +126,38 @@ def _axes(scale: _Scale) -> Iterator[str]:
     for number in range(math.floor(scale.last / step) + 1):
         day = number * step
         yield (
-            f"<text x='{scale.x(day):.1f}' y='{_HEIGHT - 10}' text-anchor='middle'>"
+            f"<text x='{scale.x(day):.1f}' y='{scale.height - 10:g}'"
+            f" text-anchor='middle'>"
             f"day {day:g}</text>"
         )
 
 
-def _marks(marks: Sequence[tuple[float, str]], scale: _Scale) -> Iterator[str]:
+def _placed(marks: Sequence[tuple[float, str]], scale: _Scale) -> list[_Mark]:
+    """Give each word the first row, from below, in which it overprints no other."""
+    taken: list[list[tuple[float, float]]] = []
+    placed = []
     for day, word in marks:
-        x = scale.x(day)
-        yield (
-            f"<line class='mark' x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP - 6}'"
-            f" y2='{_HEIGHT - _BOTTOM}'/><text x='{x + 4:.1f}' y='{_TOP - 10}'>"
-            f"{html.escape(word)}</text>"
-        )
+        x, width = scale.x(day), _LETTER * len(word) + 8
+        left = x + width > _WIDTH
+        start, end = (x - width, x) if left else (x, x + width)
+        for row in itertools.count():  # pragma: no branch - a new row has room
+            if row == len(taken):
+                taken.append([])
+            if all(end <= other or start >= until for other, until in taken[row]):
+                break
+        taken[row].append((start, end))
+        placed.append(_Mark(x=x, word=word, row=row, left=left))
+    return placed
+
+
+def _marked(mark: _Mark, scale: _Scale) -> str:
+    y = _TOP - 10 + scale.head - _LINE * mark.row
+    x, anchor = (mark.x - 4, "end") if mark.left else (mark.x + 4, "start")
+    return (
+        f"<line class='mark' x1='{mark.x:.1f}' x2='{mark.x:.1f}' y1='{y + 4:g}'"
+        f" y2='{scale.bottom:g}'/><text x='{x:.1f}' y='{y:g}' text-anchor='{anchor}'>"
+        f"{html.escape(mark.word)}</text>"
+    )
 
 
 def _drawn(days: Sequence[float], line: Line, scale: _Scale) -> Iterator[str]:
@@ -138,12 +182,12 @@ def _drawn(days: Sequence[float], line: Line, scale: _Scale) -> Iterator[str]:
     yield f"<path class='{line.style}' d='{' '.join(path)}'/>"
 
 
-def _legend(line: Line, number: int) -> Iterator[str]:
+def _legend(line: Line, number: int, scale: _Scale) -> Iterator[str]:
     """Name the line, and its last value."""
-    x, y = _WIDTH - _RIGHT + 12, _TOP + 12 + 20 * number
+    x, y = _WIDTH - _RIGHT + 12, _TOP + scale.head + 12 + 20 * number
     last = next((value for value in reversed(line.values) if value is not None), None)
     figure = "not measured" if last is None else f"{last:.3g}"
     yield (
-        f"<rect class='{line.style}' x='{x}' y='{y - 6}' width='12' height='3'/>"
-        f"<text x='{x + 18}' y='{y}'>{html.escape(line.name)}: {figure}</text>"
+        f"<rect class='{line.style}' x='{x}' y='{y - 6:g}' width='12' height='3'/>"
+        f"<text x='{x + 18}' y='{y:g}'>{html.escape(line.name)}: {figure}</text>"
     )

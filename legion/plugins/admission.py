@@ -24,6 +24,12 @@ Options = Mapping[str, object]
 _LAZY = (property, functools.cached_property, staticmethod, classmethod)
 _PREFIX = "legion_"
 _LIMITS = ("warning", "alert", "critical")
+_METHODS = {
+    "measure": ("window",),
+    "judge": ("window", "memory"),
+    "events": ("window",),
+}
+"""What the watchdog calls of a criterion, and with what."""
 _MAY_YIELD = frozenset({"legion_propose", "legion_register_criteria"})
 _WRITE_CRITERION = (
     "write legion.criteria.Ceiling(...), decorate a function of one window with "
@@ -176,6 +182,30 @@ class Admission:
             only = parameter.kind is parameter.KEYWORD_ONLY
             (keyword if only else positional).append(parameter.name)
         return tuple(positional), tuple(keyword)
+
+
+def refuse_wrong_shape(criterion: Criterion, *, by: str) -> None:
+    """
+    Raise if the methods of *criterion* cannot be called as the watchdog calls them.
+
+    Raises:
+        CriterionError: One takes other arguments, or is async.
+    """
+    for method, arguments in _METHODS.items():
+        function = getattr(criterion, method)
+        try:
+            takes = inspect.signature(function)
+        except ValueError:  # written in C, without a signature to be had
+            continue
+        try:
+            takes.bind(*arguments)
+        except TypeError:
+            write = f"write {method}({', '.join(('self', *arguments))})"
+            msg = f"criterion {criterion.name!r}: {method} takes {takes}; {write}"
+            raise CriterionError(by, msg) from None
+        if inspect.iscoroutinefunction(function):
+            msg = f"criterion {criterion.name!r}: {method} is async; write a plain def"
+            raise CriterionError(by, msg)
 
 
 def _write_some(known: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..exceptions import CriterionError, PluginError
+from .admission import refuse_wrong_shape
 from .readings import read_criteria, read_nothing
 from .seat import Seat
 from .wording import WrongAnswerError
@@ -111,6 +112,23 @@ def taken_twice(criterion: str, *, by: str, first: str) -> CriterionError:
     return CriterionError(by, msg, hook="legion_register_criteria")
 
 
+def warn_of_a_near_miss(name: str, known: Iterable[str]) -> None:
+    """Log a warning where nothing is called *name* and something nearly is."""
+    import difflib
+
+    known = sorted(known)
+    near = (
+        [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    )
+    if near:
+        _log.warning(
+            "nothing is called %r yet, so nothing is blocked until it comes;"
+            " if %r was meant, write that",
+            name,
+            near[0],
+        )
+
+
 def _supplied(entry: Entry) -> tuple[Criterion, ...]:
     seat = entry.seats.get("legion_register_criteria")
     if seat is None:
@@ -122,6 +140,8 @@ def _supplied(entry: Entry) -> tuple[Criterion, ...]:
             said = str(error.__cause__)
             raise CriterionError(entry.name, said, hook=seat.hook) from error
         raise
+    for criterion in criteria:
+        refuse_wrong_shape(criterion, by=entry.name)
     names = [criterion.name for criterion in criteria]
     for name in names:
         if names.count(name) > 1:

@@ -123,6 +123,8 @@ class Plugins:
         Leave out the plugin and the criterion called *name*, whenever they come.
 
         A blocked plugin stays registered; it is told to shut down and not called.
+        Nothing need be called so yet: `blocked` lists it, and a warning is logged where
+        something nearly is.
         """
         self._roster.block(name)
 

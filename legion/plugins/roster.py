@@ -15,7 +15,13 @@ import pluggy
 from .. import hookspecs
 from ..exceptions import PluginError
 from .admission import Admission, as_criterion, deadline_of, name_of
-from .collection import Entry, collect, shut_down, taken_twice
+from .collection import (
+    Entry,
+    collect,
+    shut_down,
+    taken_twice,
+    warn_of_a_near_miss,
+)
 from .deadline import Deadline
 from .seat import Seat, Terms
 from .wording import brief, nearest
@@ -115,6 +121,7 @@ class Roster:
     def block(self, name: str) -> None:
         """Leave out the plugin and the criterion called *name*, now and later."""
         with self._change():
+            warn_of_a_near_miss(name, {*self._entries, *self.table.criteria})
             self.blocked |= {name}
             entry = self._entries.get(name)
             if entry is not None:

@@ -27,3 +27,16 @@ with legion.Host.open(plan, state="var/legion", plugins=plugins) as host:
 cache: legion.SemanticCache[str] = legion.SemanticCache(lambda texts: [[1.0, 0.0]])
 hit = cache.get("question")
 value: str | None = None if hit is None else hit.value
+answered: str = cache.get_or_compute("question", str.upper)
+
+with legion.Host.reopen("var/legion", readonly=True) as looked_at:
+    share: float = looked_at.engine.exposure.share
+
+
+# What must be told while it is typed: both checkers complain if it is not.
+@legion.criterion  # type: ignore[arg-type]
+def without_brackets(window: legion.Window) -> float | None:
+    return window.share("toxic")
+
+
+cache.put_many([("question",)])  # type: ignore[list-item]

@@ -131,8 +131,10 @@ def _shown(one: Demo, output: Output) -> Status:
     from rich.console import Console
     from rich.live import Live
 
-    # Painted between two requests, never beside one: that would be measured, too.
-    with Live(console=Console(), auto_refresh=False, transient=True) as live:
+    # Painted between two requests, never beside one: that would be measured, too. On a
+    # screen of its own, since what a terminal echoes of Ctrl-C would shift the lines that
+    # are to be wiped.
+    with Live(console=Console(), auto_refresh=False, screen=True) as live:
         return one.run(
             served=_now_and_then(
                 lambda demo: live.update(dashboard.Screen(demo), refresh=True)

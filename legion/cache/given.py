@@ -1,0 +1,95 @@
+"""What is handed to a cache, refused where it could only go wrong later."""
+
+from __future__ import annotations
+
+import inspect
+
+from collections.abc import Sequence
+from reprlib import repr as brief
+
+from .hit import V
+
+
+def refuse_embed(embed: object) -> None:
+    """
+    Raise if *embed* cannot turn texts into vectors.
+
+    Raises:
+        TypeError: It cannot be called, or answers with a coroutine.
+    """
+    if not callable(embed) or _is_async(embed):
+        what = "an async function" if callable(embed) else brief(embed)
+        msg = (
+            f"cache: got embed={what}; write a plain function from a list of n texts to"
+            " an array of shape (n, dim)"
+        )
+        raise TypeError(msg)
+
+
+def refuse_async(compute: object) -> None:
+    """
+    Raise if what *compute* returns would be a coroutine and no answer.
+
+    Raises:
+        TypeError: It is async, or cannot be called.
+    """
+    if not callable(compute):
+        msg = f"get_or_compute: got {brief(compute)}; write a function of the question"
+        raise TypeError(msg)
+    if _is_async(compute):
+        raise TypeError(_ASYNC)
+
+
+def plain(answer: V) -> V:
+    """
+    Return *answer*, which a plain function returned.
+
+    Raises:
+        TypeError: It is a coroutine; it is closed.
+    """
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise TypeError(_ASYNC)
+    return answer
+
+
+def refuse_plain(answer: object) -> None:
+    """
+    Raise if *answer* cannot be awaited.
+
+    Raises:
+        TypeError: The function is a plain one, which would hold the loop up.
+    """
+    if not inspect.isawaitable(answer):
+        msg = (
+            f"aget_or_compute: the function returned {brief(answer)}, which cannot be"
+            " awaited; write an async function, or get_or_compute in a thread"
+        )
+        raise TypeError(msg)
+
+
+def pair(given: tuple[str, V]) -> tuple[str, V]:
+    """
+    Return a question and its answer.
+
+    Raises:
+        TypeError: *given* is something else.
+    """
+    given_as: object = given
+    kind = isinstance(given_as, Sequence) and not isinstance(given_as, str | bytes)
+    if not kind or len(given) != 2:
+        msg = f"put_many: got {brief(given)}; write pairs of (question, answer)"
+        raise TypeError(msg)
+    question, answer = given
+    return question, answer
+
+
+_ASYNC = (
+    "get_or_compute: got an async function, whose coroutine is no answer; write await"
+    " aget_or_compute(question, function)"
+)
+
+
+def _is_async(function: object) -> bool:
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - of an object's class
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
