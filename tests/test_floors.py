@@ -19,7 +19,7 @@ FLOORS = [
     {"telemetry", "store"},
     {"plugins", "criteria"},
     {"watchdog", "stages", "gate", "journal", "registry", "cache"},
-    {"host", "testing"},
+    {"host", "testing", "planner"},
     {"demo", "integrations"},
     {"cli", "__main__"},
 ]
