@@ -17,7 +17,6 @@ from .told import Told
 from .workload import Workload
 
 
-_HOUR_S = 3_600.0
 _DAY_S = 86_400.0
 
 
@@ -38,37 +37,46 @@ def advise(
         told: What is foreseen of each.
         workload: The traffic.
     """
-    yield from _dwell(plan, stage)
-    for question, each in zip(questions, told, strict=True):
-        late = each.proven_p90_s is None or (
-            stage.dwell_s is not None and each.proven_p90_s > stage.dwell_s
+    late = [
+        (question, each)
+        for question, each in zip(questions, told, strict=True)
+        if workload.bad_rate(question.metric) is not None and _late(each, stage)
+    ]
+    yield from _dwell(plan, stage, longer=any(each.proven_p90_s for _, each in late))
+    for question, each in late:
+        lens = Lens(
+            question=question,
+            stage=stage,
+            workload=workload,
+            matures_s=plan.matures_s,
         )
-        if workload.bad_rate(question.metric) is not None and late:
-            lens = Lens(
-                question=question,
-                stage=stage,
-                workload=workload,
-                matures_s=plan.matures_s,
-            )
-            yield from _instead(lens, each)
+        yield from _instead(lens, each)
 
 
-def _dwell(plan: Plan, stage: Stage) -> Iterator[str]:
+def _late(told: Told, stage: Stage) -> bool:
+    if told.possible is None:
+        return False
+    return told.proven_p90_s is None or (
+        stage.dwell_s is not None and told.proven_p90_s > stage.dwell_s
+    )
+
+
+def _dwell(plan: Plan, stage: Stage, *, longer: bool) -> Iterator[str]:
     if stage.dwell_s is None:
         return
     if stage.dwell_s < 2 * plan.matures_s:
         least = spell(2 * plan.matures_s)
         yield f"dwell: at least {least}, twice what outcomes take to mature"
-    elif stage.traffic and stage.dwell_s % _DAY_S:
-        days = math.ceil(stage.dwell_s / _DAY_S) * 24
-        yield f"dwell: {days}h, whole days, if your load has a daily rhythm"
+    elif stage.traffic and stage.dwell_s % _DAY_S and not longer:
+        days = math.ceil(stage.dwell_s / _DAY_S)
+        yield f"dwell: {days * 24}h, whole days, if your load has a daily rhythm"
 
 
 def _instead(lens: Lens, told: Told) -> Iterator[str]:
     question, stage = lens.question, lens.stage
     if told.proven_p90_s is not None:
-        hours = math.ceil(told.proven_p90_s / _HOUR_S)
-        yield f"dwell: {hours}h, so that 9 of 10 prove {question.name}"
+        days = math.ceil(told.proven_p90_s / _DAY_S)
+        yield f"dwell: {days * 24}h, so that 9 of 10 prove {question.name}"
         share = _share(lens)
         if share is not None:
             yield f"or traffic: {spell_share(share)}, for the same within its dwell"

@@ -103,8 +103,7 @@ def forecast(
 
     .. versionadded:: 0.1
     """
-    rates = {"error_rate": bad_rate} if isinstance(bad_rate, float) else bad_rate
-    workload = Workload(traffic_per_s=traffic_per_s, rates=rates or {}, repeats=repeats)
+    workload = Workload.of(traffic_per_s, bad_rate=bad_rate, repeats=repeats)
     questions = harm(plan)
     stages = tuple(
         _stage(plan, stage, [q for q in questions if q.stage == stage.name], workload)

@@ -24,12 +24,12 @@ def spell_rate(per_s: float) -> str:
 
 def spell_share(share: float) -> str:
     """Return a share in per cent, such as ``5 %`` or ``0.25 %``."""
-    return f"{share * 100:.4g} %"
+    return f"{share * 100:.{4 if share >= 0.01 else 2}g} %"
 
 
 def spell_effect(effect: float, *, time: bool) -> str:
     """Return ``x5`` for five times as many bad units, ``+50 %`` where that is shorter."""
-    if time or effect < 2:
+    if effect < 2 or (time and effect == 2):
         return f"+{(effect - 1) * 100:.3g} %"
     return f"x{effect:g}"
 

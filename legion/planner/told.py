@@ -197,7 +197,7 @@ def _hits(lens: Lens, says: str) -> Told:
             question, says=f"{says}; this traffic can give {spell_share(most)}"
         )
     says = (
-        f"cannot be: with {spell_share(repeats)} exact repeats this traffic gives"
+        f"with {spell_share(repeats)} exact repeats this traffic gives"
         f" {spell_share(round(most, 2))} at the most; such rates come from exact repeats"
     )
     return _told(question, possible=False, says=says)

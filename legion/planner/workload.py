@@ -79,6 +79,19 @@ class Workload:
             msg = f"repeats: got {self.repeats}; write a share 0..1"
             raise WorkloadError(msg)
 
+    @classmethod
+    def of(
+        cls,
+        traffic_per_s: float,
+        *,
+        bad_rate: float | Mapping[str, float] | None = None,
+        repeats: float | None = None,
+    ) -> Workload:
+        """Return the traffic; one *bad_rate* alone is that of ``error_rate``."""
+        if isinstance(bad_rate, int | float):
+            bad_rate = {"error_rate": bad_rate}
+        return cls(traffic_per_s=traffic_per_s, rates=bad_rate or {}, repeats=repeats)
+
     def bad_rate(self, metric: Metric) -> float | None:
         """Return control's share of bad units, or None where nobody knows it."""
         if metric.name in self.rates:

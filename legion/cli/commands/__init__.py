@@ -1,11 +1,12 @@
 """The commands, a file a subject."""
 
-from . import asks, back, check, demo, doctor, journal, run, status
+from . import asks, back, check, demo, doctor, journal, run, simulate, status
 
 
 ALL = (
     demo.add,
     check.add,
+    simulate.add,
     run.add,
     status.add_status,
     status.add_validate,
