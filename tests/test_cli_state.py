@@ -227,7 +227,7 @@ def test_check_says_what_each_stage_needs(tmp_path):
     found = legion_says("check", plan, "--json").document
     assert set(found) == {
         *("plan", "digest", "stages", "supplied_by_the_host"),
-        "false_rollback_enforced",
+        *("false_rollback_enforced", "calendar", "forecast"),
     }
 
 

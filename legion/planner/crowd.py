@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from ..metrics import Metric
+from ..metrics import Kind, Metric
 
 
 if TYPE_CHECKING:
@@ -64,23 +64,32 @@ class Crowd:
         """Return who has the candidate: whoever had it at a smaller share, and more."""
         return self.place < rho
 
-    def rates(self, metric: Metric, rate: float, *, time: bool) -> Floats:
-        """Return how often each user fares badly without the candidate."""
-        if metric.name not in self._rates:
-            shape = _UNEVEN_TIMES if time else _UNEVEN
-            self._rates[metric.name] = self.rng.beta(
-                shape, shape * (1 / rate - 1), self.activity.shape
-            )
-        return self._rates[metric.name]
+    def meet(self, metric: Metric, rate: float, *, before: float) -> None:
+        """
+        Draw how each user fares, and let some events pass before any has the candidate.
 
-    def remember(self, metric: Metric, rates: Floats, *, events: float) -> None:
-        """Let *events* events pass before any user has the candidate."""
-        mean = self.activity * events
+        Args:
+            metric: By which metric.
+            rate: The mean share of bad events, inside 0..1.
+            before: How many events of all users pass, on average; 0 leaves no history.
+        """
+        uneven = _UNEVEN_TIMES if metric.kind is Kind.TIME else _UNEVEN
+        shape = self.activity.shape
+        rates = self.rng.beta(uneven, uneven * (1 / rate - 1), shape)
+        mean = self.activity * before
         bad = self.rng.poisson(mean * rates).astype(np.float64)
         good = self.rng.poisson(mean * (1 - rates)).astype(np.float64)
+        self._rates[metric.name] = rates
         self._history[metric.name] = (bad, bad + good)
+
+    def knows(self, metric: Metric) -> bool:
+        """Return whether it was drawn how the users fare by *metric*."""
+        return metric.name in self._rates
+
+    def rates(self, metric: Metric) -> Floats:
+        """Return how often each user fares badly without the candidate."""
+        return self._rates[metric.name]
 
     def history(self, metric: Metric) -> tuple[Floats, Floats]:
         """Return the bad events and the events of each before the ramp."""
-        nothing = np.zeros_like(self.activity)
-        return self._history.get(metric.name, (nothing, nothing))
+        return self._history[metric.name]

@@ -125,6 +125,7 @@ class Rollouts:
         crowd = None
         if self.scenario.units is Units.STICKY:
             crowd = Crowd(runs, self.scenario.people, rng)
+            self._introduce(crowd)
         alive, at_s = np.arange(runs), np.zeros(runs)
         before: dict[str, Floats] = {q.key: np.zeros(runs) for q in self.questions}
         for index, stage in enumerate(self.plan.stages):
@@ -140,6 +141,21 @@ class Rollouts:
                 break
         fate.completed[alive] = True
         return fate
+
+    def _introduce(self, crowd: Crowd) -> None:
+        """Let the users of every compared metric be drawn, with a shadow's history."""
+        shadow_s = sum(s.dwell_s or 0.0 for s in self.plan.stages if s.shadow)
+        must = [q for stage in self.plan.stages for q in proofs(self.plan, stage)]
+        compared = {
+            question.metric.name: question.metric
+            for question in (*self.questions, *must)
+            if question.method is Method.LABEL
+        }
+        for metric in compared.values():
+            rate = self.workload.bad_rate(metric)
+            if rate is not None:
+                before = self.workload.traffic_per_s * shadow_s
+                crowd.meet(metric, rate, before=before)
 
     def _staging(
         self,
@@ -171,9 +187,6 @@ class Rollouts:
     ) -> Passage:
         mine = [q for q in self.questions if q.stage == stage.name]
         must = [q for q in proofs(self.plan, stage) if self._asked(q, stage)]
-        staging.remember(
-            q for q in self.questions if q.method is Method.LABEL and staging.known(q)
-        )
         total = WeightedSum.equal(q.key for q in self.questions or ())
         return Climb(
             staging=staging,

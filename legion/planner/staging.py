@@ -102,7 +102,7 @@ class Staging:
             goods=goods,
         )
         compared = any(each.method is Method.LABEL for each in questions)
-        if self.crowd is None or not compared:
+        if self.crowd is None or not compared or self.stage.shadow:
             return Tasks(flow, self.runs, self.rng)
         return Sticky(
             flow=flow,
@@ -110,7 +110,6 @@ class Staging:
             rate=self._rate(metric),
             crowd=self.crowd,
             dwell_looks=self.dwell_looks,
-            time=questions[0].time,
         )
 
     def times(self, metric: Metric, *, slower: float = 0.0) -> float:
@@ -185,21 +184,9 @@ class Staging:
     def _times(self, metric: Metric) -> float | Floats:
         """Return the candidate's factor; of sticky units that of those it drew."""
         times = self.times(metric)
-        if self.crowd is None or self.stage.shadow or metric.name in OCCASIONAL:
+        if self.crowd is None or self.stage.shadow or not self.crowd.knows(metric):
             return times
-        rate = self._rate(metric)
-        rates = self.crowd.rates(metric, rate, time=False)
+        rate, rates = self._rate(metric), self.crowd.rates(metric)
         share = self.crowd.activity * self.crowd.arms(self.rho)
         drawn = (share * np.minimum(rates * times, 1.0)).sum(axis=1)
         return np.asarray(drawn / np.maximum(share.sum(axis=1), 1e-12) / rate)[:, None]
-
-    def remember(self, questions: Iterable[Question]) -> None:
-        """Let the users of a shadow leave their history."""
-        if self.crowd is None or not self.stage.shadow:
-            return
-        for metric in {q.metric.name: q.metric for q in questions}.values():
-            rate = self._rate(metric)
-            time = metric.unit == "s"
-            rates = self.crowd.rates(metric, rate, time=time)
-            events = self.workload.traffic_per_s * (self.stage.dwell_s or 0.0)
-            self.crowd.remember(metric, rates, events=events)

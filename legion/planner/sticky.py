@@ -44,13 +44,12 @@ class Sticky:
     rate: float
     crowd: Crowd
     dwell_looks: int
-    time: bool
     _counts: dict[str, npt.NDArray[np.int64]] = attrs.field(init=False, factory=dict)
     _exact: dict[float, Floats] = attrs.field(init=False, factory=dict)
     _span: slice = attrs.field(init=False, default=slice(0, 0))
 
     def __attrs_post_init__(self) -> None:
-        rates = self.crowd.rates(self.metric, self.rate, time=self.time)
+        rates = self.crowd.rates(self.metric)
         for slower, times in self.flow.times.items():
             parts = [self._run(run, rates[run], times) for run in range(len(rates))]
             first = np.array([part[0] for part in parts])
