@@ -9,6 +9,8 @@ from datetime import date
 
 import pytest
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from planner_plans import canary, plan_of
 
 from legion.planner import WorkloadError, calendar, forecast
@@ -213,3 +215,42 @@ def test_bad_input_is_one_clear_error(wrong, why):
     with pytest.raises(WorkloadError, match="write") as raised:
         forecast(canary(), **{"traffic_per_s": 10, **wrong})
     assert str(raised.value).startswith(why)
+
+
+def test_odd_plans_are_foretold_all_the_same():
+    """A stage that nobody is in, a quantile of 1, a trickle, a day beyond calendars."""
+    raw = plan_of(margin="25%").to_dict()
+    raw["metrics"] = {"m0": "share", "t": {"kind": "time", "quantile": "100%"}}
+    slow = {"metric": "t", "versus": "baseline", "worse_by": "50%"}
+    raw["triggers"] = {"within 15m": [slow, {"metric": "t", "above": "1s"}]}
+    raw["stages"] = [
+        {
+            "name": "nobody",
+            "traffic": "0%",
+            "dwell": "1h",
+            "validate": [{"metric": "m0", "below": "2%"}],
+        },
+        *raw["stages"],
+    ]
+    found = forecast(Plan.from_dict(raw), traffic_per_s=1e-9, start=date.max)
+
+    assert found.stages[0].proofs[0].says == "the candidate sees nothing here"
+    assert found.stages[1].harm[0].says == "nobody told its rate"
+    assert found.stages[1].harm[0].possible is None
+    assert found.stages[1].proofs[0].possible is False
+    assert [each.date for each in found.calendar if each.day] == [""] * 3
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(1e-9, 1e9), st.floats(1e-9, 1 - 1e-9), st.floats(0, 1))
+def test_any_traffic_is_foretold(traffic, rate, repeats):
+    """Whatever comes and however bad it is: figures or none, never a traceback."""
+    found = forecast(canary(), traffic_per_s=traffic, bad_rate=rate, repeats=repeats)
+    text = json.dumps(found.to_json(), allow_nan=False)
+
+    assert "nan" not in text
+    for stage in found.stages:
+        for told in stage.harm:
+            for sight in told.sights:
+                if sight.p90_s is not None:
+                    assert sight.median_s <= sight.p90_s

@@ -286,3 +286,9 @@ def test_a_scenario_that_cannot_be_is_refused(wrong):
     """Nobody at all, outcomes before their time, no patience."""
     with pytest.raises(WorkloadError, match="scenario: got"):
         Scenario(**wrong)
+
+
+def test_a_plan_with_too_many_looks_is_refused():
+    """Ten years, a look each second: told at once, not when memory ends."""
+    with pytest.raises(WorkloadError, match=r"s0: got .* looks; write a longer"):
+        run(plan_of(dwell="3650d", check_interval="1s"))

@@ -18,6 +18,7 @@ from .workload import Workload
 
 
 _DAY_S = 86_400.0
+_SMALL = 0.01
 
 
 def advise(
@@ -54,7 +55,7 @@ def advise(
 
 
 def _late(told: Told, stage: Stage) -> bool:
-    if told.possible is None:
+    if told.possible is None or (not stage.traffic and not stage.mirror):
         return False
     return told.proven_p90_s is None or (
         stage.dwell_s is not None and told.proven_p90_s > stage.dwell_s
@@ -109,7 +110,9 @@ def _floor(lens: Lens) -> float | None:
     if question.method is not Method.LABEL or question.time or rate is None:
         return None
     floor = 2 * rate
+    if floor > _SMALL:
+        return None
     with_floor = attrs.evolve(lens, question=attrs.evolve(question, floor=floor))
     needs_s = with_floor.proven_s(quantile=0.9)
-    small = floor <= 0.01 and needs_s is not None
-    return floor if small and (needs_s or 0) <= (lens.stage.dwell_s or 0) else None
+    dwell_s = lens.stage.dwell_s or 0.0
+    return None if needs_s is None or needs_s > dwell_s else floor

@@ -58,7 +58,11 @@ def calendar(
 
 
 def _date(start: date | None, day: int) -> str:
-    return "" if start is None else (start + timedelta(days=day)).isoformat()
+    """Return the ISO date, or "" where there is none, or none that a calendar has."""
+    try:
+        return "" if start is None else (start + timedelta(days=day)).isoformat()
+    except OverflowError:
+        return ""
 
 
 def _milestones(

@@ -160,8 +160,9 @@ def _limit(rule: Rule, metric: Metric, *, wanted: bool) -> float | None:
     if not wanted:
         upper, lower = lower, upper
     if metric.kind is Kind.TIME:
-        return None if upper is None else 1 - metric.quantile
-    value = upper if upper is not None else None if lower is None else 1 - lower
+        value = None if upper is None else 1 - metric.quantile
+    else:
+        value = upper if upper is not None else None if lower is None else 1 - lower
     return value if value is not None and 0 < value < 1 else None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..stages.plan import Plan, Stage, Unit
 from ..stats import WeightedSum
+from .calendar import length_s
 from .crowd import Crowd
 from .fate import Fate
 from .fault import Fault
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _CHUNK = {Units.TASKS: 64, Units.STICKY: 16}
 _MOST_RUNS = 1_000_000
+_MOST_LOOKS = 200_000
 
 
 def simulate(
@@ -117,6 +119,11 @@ class Rollouts:
 
     def __attrs_post_init__(self) -> None:
         self.questions = harm(self.plan)
+        for stage in self.plan.stages:
+            looks = length_s(stage) / stage.check_interval_s * self.scenario.patience
+            if looks > _MOST_LOOKS:
+                msg = f"{stage.name}: got {looks:,.0f} looks; write a longer interval"
+                raise WorkloadError(msg)
 
     def chunk(self, runs: int, rng: np.random.Generator) -> Fate:
         """Roll the plan out in some runs."""

@@ -59,6 +59,8 @@ class Rows:
             if units is None or not units.any():
                 continue
             size = max(math.ceil(watched.min_events / float(units.mean())), 1)
+            if size * self.question.in_a_row > looks:
+                continue
             unhealthy = self._unhealthy(watched, size, runs, rng)
             fired = _in_a_row(unhealthy, self.question.in_a_row)
             at = np.where(

@@ -12,6 +12,7 @@ from .target import least_rate, most_hits
 
 
 _HITS = "cache_hit_rate"
+_HOW_SLOW = "nobody told how slow control is"
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +62,8 @@ def tell_harm(lens: Lens) -> Told:
         watched = ", ".join(each.metric.name for each in question.watched)
         says = f"counts windows of {watched or 'nothing'}; `legion simulate` weighs it"
         return _told(question, says=says)
+    if question.time and question.method is Method.LIMIT:
+        return _told(question, possible=None, says=_HOW_SLOW)
     if lens.workload.bad_rate(question.metric) is None:
         return _told(question, possible=None, says="nobody told its rate")
     sights = tuple(lens.sight(effect) for effect in _effects(lens))
@@ -143,11 +146,13 @@ def _promise(lens: Lens, told: Told) -> str:
 def tell_proof(lens: Lens) -> Told:
     """Say whether the stage can prove what it must, and when."""
     question, stage = lens.question, lens.stage
+    if question.time and question.method is Method.LIMIT:
+        return _told(question, possible=None, says=_HOW_SLOW)
+    if not lens.workload.seen_per_s(question.metric, stage):
+        says = "the candidate sees nothing here"
+        return _told(question, possible=False, says=says)
     if lens.workload.bad_rate(question.metric) is None:
         return _target(lens)
-    if question.time and question.method is Method.LIMIT:
-        says = "nobody told how slow control is"
-        return _told(question, possible=None, says=says)
     told = attrs.evolve(
         _told(question),
         proven_s=lens.proven_s(quantile=0.5),

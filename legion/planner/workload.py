@@ -29,6 +29,7 @@ BAD_RATE = 0.01
 """Share of bad units where nothing else is said."""
 
 _NORMAL = NormalDist()
+_MOST = 1e9
 
 
 class WorkloadError(LegionError):
@@ -66,8 +67,8 @@ class Workload:
             ("spread", self.spread),
             ("occasional_per_hour", self.occasional_per_hour),
         ):
-            if not 0 < value < math.inf:
-                msg = f"{name}: got {value}; write a number above 0"
+            if not 0 < value <= _MOST:
+                msg = f"{name}: got {value}; write a number above 0, at most {_MOST:g}"
                 raise WorkloadError(msg)
         for name, rate in self.rates.items():
             if not 0 < rate < 1:
@@ -97,7 +98,7 @@ class Workload:
         if metric.name in self.rates:
             return self.rates[metric.name]
         if metric.kind is Kind.TIME:
-            return 1 - metric.quantile
+            return 1 - metric.quantile if 0 < metric.quantile < 1 else None
         return None if metric.higher_is_better else BAD_RATE
 
     def times(self, effect: float, metric: Metric, *, slower: float = 0.0) -> float:
