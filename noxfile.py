@@ -116,3 +116,10 @@ def bench(session: nox.Session) -> None:
     session.install(".[demo]", *group("bench"))
     for path in paths:
         session.run("python", str(path))
+
+
+@nox.session(python=HERE)
+def simulate(session: nox.Session) -> None:
+    """Simulate 2,000 harmless rollouts a circumstance; ``-- 300`` fewer."""
+    session.install(".")
+    session.run("python", "benchmarks/simulate.py", *session.posargs)

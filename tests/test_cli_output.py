@@ -19,7 +19,7 @@ from legion.exceptions import StateError
 
 
 COMMANDS = (
-    *("demo", "check", "run", "status", "validate", "rollback", "restore"),
+    *("demo", "check", "simulate", "run", "status", "validate", "rollback", "restore"),
     *("deactivate", "asks", "journal", "doctor"),
 )
 

@@ -19,7 +19,7 @@ FLOORS = [
     {"telemetry", "store"},
     {"plugins", "criteria"},
     {"watchdog", "stages", "gate", "journal", "registry", "cache"},
-    {"host", "judges", "testing"},
+    {"host", "judges", "planner", "testing"},
     {"demo", "integrations"},
     {"cli", "__main__"},
 ]

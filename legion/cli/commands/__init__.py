@@ -1,11 +1,23 @@
 """The commands, a file a subject."""
 
-from . import asks, back, check, demo, doctor, journal, run, status, validate
+from . import (
+    asks,
+    back,
+    check,
+    demo,
+    doctor,
+    journal,
+    run,
+    simulate,
+    status,
+    validate,
+)
 
 
 ALL = (
     demo.add,
     check.add,
+    simulate.add,
     run.add,
     status.add,
     validate.add,

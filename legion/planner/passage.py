@@ -1,0 +1,223 @@
+"""How the runs pass through one stage: on, back, or not at all."""
+
+from __future__ import annotations
+
+import math
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from ..stats import FREEZE_AT, WeightedSum
+from .question import Method, Question
+from .staging import Staging
+from .weigh import log_e
+
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+_BLOCK = 256
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Passage:
+    """
+    What became of each run in a stage, arrays of shape (runs,).
+
+    Attributes:
+        left: At which look it was left, counted from 0.
+        back: Whether it was taken back then.
+        on: Whether the next stage began then.
+        frozen: Whether it was frozen at any look.
+        cause: Which question took it back, as an index; -1 where none did.
+        last: Last log e-value of each question of the stage, by key.
+        harmed: Units that the fault made bad, while users were exposed.
+    """
+
+    left: npt.NDArray[np.int64]
+    back: npt.NDArray[np.bool_]
+    on: npt.NDArray[np.bool_]
+    frozen: npt.NDArray[np.bool_]
+    cause: npt.NDArray[np.int64]
+    last: Mapping[str, Floats]
+    harmed: Floats
+
+
+@attrs.define(eq=False)
+class Climb:
+    """
+    Takes some runs through a stage, look by look, and decides as the engine does.
+
+    Args:
+        staging: The stage.
+        harm: What may take it back.
+        proofs: What it must prove; what cannot be drawn is taken as met.
+        total: The budget.
+        before: Log e-values of the parts that are finished, by key, shape (runs,).
+        alpha: What the budget holds.
+    """
+
+    staging: Staging
+    harm: Sequence[Question]
+    proofs: Sequence[Question]
+    total: WeightedSum
+    before: Mapping[str, Floats]
+    alpha: float
+    _found: Passage = attrs.field(init=False)
+    _runs: npt.NDArray[np.int64] = attrs.field(init=False)
+    _rest: Floats = attrs.field(init=False)
+    _rows: dict[str, npt.NDArray[np.int64]] = attrs.field(init=False)
+
+    def passage(self) -> Passage:
+        """Return what became of each run."""
+        staging = self.staging
+        runs = staging.runs
+        self._found = _nothing(runs, staging.looks, [q.key for q in self.harm])
+        self._runs = np.arange(runs)
+        self._rest = self._others()
+        self._rows = {
+            q.key: staging.rows(q).first(runs, staging.rng)
+            for q in self.harm
+            if q.method is Method.ROW
+        }
+        drawn = [q for q in (*self.harm, *self.proofs) if staging.known(q)]
+        sources = staging.sources(drawn)
+        for first in range(0, staging.looks, _BLOCK):
+            last = min(first + _BLOCK, staging.looks)
+            for source in sources.values():
+                source.advance(first, last)
+            stay = self._block(first, last, sources)
+            if not stay.any():
+                break
+            self._runs = self._runs[stay]
+            for source in sources.values():
+                source.keep(stay)
+        return self._found
+
+    def _others(self) -> Floats:
+        """Return the sum of what the parts of other stages bring, as a logarithm."""
+        mine = {question.key for question in self.harm}
+        found = np.full(self.staging.runs, -np.inf)
+        for name, weight in self.total.weights.items():
+            if name not in mine:
+                found = np.logaddexp(
+                    found, math.log(weight) + self.before.get(name, 0.0)
+                )
+        return found
+
+    def _block(
+        self, first: int, last: int, sources: Mapping[str, object]
+    ) -> npt.NDArray[np.bool_]:
+        """Decide at each look of the block; return which runs stay in the stage."""
+        parts = self._parts(first, last, sources)
+        terms = [math.log(self.total.weights[key]) + e for key, e in parts.items()]
+        total = self._rest[self._runs, None] + np.zeros((1, last - first))
+        for term in terms:
+            total = np.logaddexp(total, term)
+        back = total >= -math.log(self.alpha)
+        frozen = total >= math.log(FREEZE_AT)
+        on = self._proven(first, last, sources) & ~frozen & ~back
+        leave = back | on
+        left = leave.any(axis=1)
+        at = np.where(left, leave.argmax(axis=1), last - first - 1)
+        self._note(first, parts, back, on, frozen, at, sources)
+        return np.asarray(~left)
+
+    def _parts(
+        self, first: int, last: int, sources: Mapping[str, object]
+    ) -> dict[str, Floats]:
+        shape = (len(self._runs), last - first)
+        found = {}
+        for question in self.harm:
+            if question.key in self._rows:
+                fired = self._rows[question.key][self._runs, None]
+                at = np.arange(first, last)[None, :]
+                found[question.key] = np.where(fired <= at, _CERTAIN, 0.0)
+            elif question.metric.name in sources and self.staging.known(question):
+                found[question.key] = self._log_e(question, sources)
+            else:
+                found[question.key] = np.zeros(shape)
+        return found
+
+    def _log_e(self, question: Question, sources: Mapping[str, object]) -> Floats:
+        source = sources[question.metric.name]
+        tally = source.tally(question.slower)  # type: ignore[attr-defined]
+        return log_e(question, tally, rho=self.staging.rho)
+
+    def _proven(
+        self, first: int, last: int, sources: Mapping[str, object]
+    ) -> npt.NDArray[np.bool_]:
+        shape = (len(self._runs), last - first)
+        over = np.arange(first, last) + 1 >= self.staging.dwell_looks
+        found = np.broadcast_to(over, shape)
+        if not over.any():
+            return found
+        for question in self.proofs:
+            if self.staging.known(question):
+                proof = self._log_e(question, sources)
+                found = found & (proof >= -math.log(question.alpha))
+        return found
+
+    def _note(
+        self,
+        first: int,
+        parts: Mapping[str, Floats],
+        back: npt.NDArray[np.bool_],
+        on: npt.NDArray[np.bool_],
+        frozen: npt.NDArray[np.bool_],
+        at: npt.NDArray[np.int64],
+        sources: Mapping[str, object],
+    ) -> None:
+        found, runs, each = self._found, self._runs, np.arange(len(self._runs))
+        found.left[runs] = first + at
+        found.back[runs], found.on[runs] = back[each, at], on[each, at]
+        until = np.arange(frozen.shape[1])[None, :] <= at[:, None]
+        found.frozen[runs] |= (frozen & until).any(axis=1)
+        ends = {key: log[each, at] for key, log in parts.items()}
+        for key, value in ends.items():
+            found.last[key][runs] = value
+        if ends:
+            stacked = np.array(list(ends.values()))
+            found.cause[runs] = np.where(back[each, at], stacked.argmax(axis=0), -1)
+        found.harmed[runs] = self._harmed(at, sources)
+
+    def _harmed(
+        self, at: npt.NDArray[np.int64], sources: Mapping[str, object]
+    ) -> Floats:
+        """Return how many units were bad up to then that control would have served."""
+        staging = self.staging
+        total = np.zeros(len(at))
+        if staging.stage.shadow:
+            return total
+        for question in {q.metric.stream: q for q in self.harm}.values():
+            if question.metric.name not in sources or not staging.known(question):
+                continue
+            slower = question.slower
+            now = staging.times(question.metric, slower=slower)
+            well = staging.workload.times(1.0, question.metric, slower=slower)
+            tally = sources[question.metric.name].tally(slower)  # type: ignore[attr-defined]
+            bad = tally.candidate[np.arange(len(at)), at]
+            unripe = staging.unripe(question.metric, slower=slower)
+            total += (bad + unripe) * max(1 - well / now, 0.0)
+        return total
+
+
+_CERTAIN = 700.0
+"""What a row of failures weighs once it is there: it is a rule, and takes back."""
+
+
+def _nothing(runs: int, looks: int, keys: Sequence[str]) -> Passage:
+    return Passage(
+        left=np.full(runs, looks - 1, dtype=np.int64),
+        back=np.zeros(runs, dtype=bool),
+        on=np.zeros(runs, dtype=bool),
+        frozen=np.zeros(runs, dtype=bool),
+        cause=np.full(runs, -1, dtype=np.int64),
+        last={key: np.zeros(runs) for key in keys},
+        harmed=np.zeros(runs),
+    )

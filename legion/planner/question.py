@@ -1,0 +1,99 @@
+"""What the statistics are asked of a stage: must it go back, may it go on?"""
+
+from __future__ import annotations
+
+import enum
+import functools
+
+import attrs
+
+from ..metrics import Kind, Metric
+from ..stats import LogHistogram, Side
+from ..stats.tail import Tail
+
+
+class Method(enum.StrEnum):
+    """Which test answers a question."""
+
+    LABEL = "label"
+    """Whose bad event is it, of two arms."""
+    PAIRED = "paired"
+    """Both arms answered the same unit, in shadow."""
+    LIMIT = "limit"
+    """One arm against an absolute limit."""
+    ROW = "row"
+    """So many unhealthy windows, one after the other."""
+
+
+@attrs.frozen(kw_only=True)
+class Watched:
+    """
+    A criterion whose unhealthy windows count in a row.
+
+    Attributes:
+        metric: What it reads.
+        alert: From which value on a window is unhealthy.
+        min_events: How many events a window holds at least.
+        rise: Whether the value is the rise over the baseline.
+    """
+
+    metric: Metric
+    alert: float
+    min_events: int
+    rise: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Question:
+    """
+    One question of one stage.
+
+    Attributes:
+        stage: The stage.
+        name: The rule in words, or the criterion and its level.
+        metric: What it speaks of.
+        side: Harm (must it go back?) or proof (may it go on?).
+        method: Which test answers it.
+        alpha: Its share of the budget: it is answered at an e-value of 1 / alpha.
+        ratio: m: the null's ratio of the shares of bad units.
+        slower: d: by what share the candidate may be slower, after rounding.
+        limit: The null's share of bad units, where there is no comparison.
+        floor: Share of bad units below which all is well, as ``or_below`` says.
+        worse_by: The effect that the plan names, or None.
+        within_s: The deadline that the plan names, in seconds, or None.
+        in_a_row: How many unhealthy windows take it back; 0 where that is not asked.
+        watched: The criteria whose windows are counted then.
+    """
+
+    stage: str
+    name: str
+    metric: Metric
+    side: Side
+    method: Method
+    alpha: float = 1.0
+    ratio: float = 1.0
+    slower: float = 0.0
+    limit: float | None = None
+    floor: float | None = None
+    worse_by: float | None = None
+    within_s: float | None = None
+    in_a_row: int = 0
+    watched: tuple[Watched, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What the part of the budget is called; once in a plan."""
+        return f"{self.stage}: {self.name}"
+
+    @property
+    def time(self) -> bool:
+        """Whether a unit is bad by being slow."""
+        return self.metric.kind is Kind.TIME
+
+
+@functools.cache
+def rounded(slower: float, *, side: Side) -> float:
+    """Return by what share the candidate may be slower once the tail has rounded it."""
+    tail = Tail.of(LogHistogram.of([1.0] * 100), q=0.95, slower=slower, side=side)
+    assert tail is not None
+    return tail.slower

@@ -1,0 +1,241 @@
+"""The questions of a plan, and how its budget is divided among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from ..criteria import Criterion
+from ..metrics import HARD_FACTS, Kind, Metric
+from ..plugins import Plugins
+from ..stages.plan import Plan, Rule, Stage, Trigger
+from ..stats import Side
+from .question import Method, Question, Watched, rounded
+
+
+FALSE_PROMOTION = 0.05
+"""Chance that what is beyond a margin passes a stage, where the plan says nothing."""
+
+_COMPARED = (Kind.SHARE, Kind.TIME)
+
+
+def harm(plan: Plan) -> tuple[Question, ...]:
+    """
+    Return every path that can roll back by chance, each with its share of the budget.
+
+    They are the triggers and the critical levels of the stages that have a control, by
+    comparison, by limit and by failures in a row; all weigh the same. Hard facts and
+    counters are none: chance has no part in them.
+    """
+    criteria = Plugins().criteria
+    found: dict[str, Question] = {}
+    for stage in plan.stages:
+        if controlled(stage):
+            for question in _of_stage(plan, stage, criteria):
+                found.setdefault(question.key, question)
+    alpha = plan.false_rollback / max(len(found), 1)
+    return tuple(attrs.evolve(each, alpha=alpha) for each in found.values())
+
+
+def proofs(plan: Plan, stage: Stage) -> tuple[Question, ...]:
+    """Return what *stage* must prove by statistics before the next one."""
+    alpha = float(getattr(plan, "false_promotion", FALSE_PROMOTION))
+    found = []
+    for rule in stage.validate:
+        if rule.rehearsal is None:
+            question = _proof(rule, plan.metric(rule.metric), stage)
+            if question is not None:
+                found.append(attrs.evolve(question, alpha=alpha))
+    return tuple(found)
+
+
+def readings(plan: Plan) -> tuple[str, ...]:
+    """Return the triggers that are read from a gauge: not tests, and in no budget."""
+    return tuple(
+        dict.fromkeys(
+            str(trigger.rule)
+            for trigger in plan.triggers
+            if plan.metric(trigger.rule.metric).kind is Kind.GAUGE
+            and trigger.rule.metric not in HARD_FACTS
+        )
+    )
+
+
+def controlled(stage: Stage) -> bool:
+    """Return whether there is something to compare the candidate with."""
+    return 0 < stage.traffic < 1 or stage.shadow
+
+
+def _of_stage(
+    plan: Plan, stage: Stage, criteria: Mapping[str, Criterion]
+) -> Iterator[Question]:
+    watched = _in_force(plan, stage, criteria)
+    for trigger in plan.triggers:
+        metric = plan.metric(trigger.rule.metric)
+        if trigger.rule.failures_in_a_row is not None:
+            yield _row(trigger, metric, stage, plan, watched)
+        elif metric.name not in HARD_FACTS and _supplied(metric, stage):
+            question = _harm(trigger, metric, stage)
+            if question is not None:
+                yield question
+    for criterion in watched.values():
+        question = _critical(plan.metric(criterion.metric), criterion, stage)
+        if question is not None:
+            yield question
+
+
+def _supplied(metric: Metric, stage: Stage) -> bool:
+    if metric.source == "shadow" and not stage.mirror:
+        return False
+    return not metric.features or not stage.enabled.isdisjoint(metric.features)
+
+
+def _in_force(
+    plan: Plan, stage: Stage, criteria: Mapping[str, Criterion]
+) -> dict[str, Criterion]:
+    """Return the criteria that *stage* requires, with the plan's limits."""
+    found = {}
+    for name in plan.requires(stage, criteria):
+        limits = plan.criteria.get(name, {})
+        supplied = name in criteria and _supplied(plan.metric(name), stage)
+        if supplied and limits is not None:
+            found[name] = criteria[name].limited(limits)
+    return found
+
+
+def _method(stage: Stage) -> Method:
+    return Method.PAIRED if stage.shadow else Method.LABEL
+
+
+def _harm(trigger: Trigger, metric: Metric, stage: Stage) -> Question | None:
+    rule = trigger.rule
+    shared: dict[str, Any] = {
+        "stage": stage.name,
+        "name": str(rule),
+        "metric": metric,
+        "side": Side.HARM,
+        "within_s": trigger.within_s or None,
+    }
+    if metric.kind not in _COMPARED:
+        return None
+    if rule.versus:
+        margin, floor = _margin(rule, stage)
+        return Question(
+            method=_method(stage),
+            worse_by=rule.worse_by,
+            **_null(margin, metric, Side.HARM),
+            floor=floor if metric.kind is Kind.SHARE else None,
+            **shared,
+        )
+    limit = _limit(rule, metric, wanted=False)
+    return (
+        None if limit is None else Question(method=Method.LIMIT, limit=limit, **shared)
+    )
+
+
+def _margin(rule: Rule, stage: Stage) -> tuple[float, float | None]:
+    """Return the margin and the floor that the stage promotes the metric by."""
+    same = [
+        each
+        for each in stage.validate
+        if each.metric == rule.metric and each.margin is not None
+    ]
+    margin = max((each.margin or 0.0 for each in same), default=0.0)
+    floors = [each.or_below for each in (rule, *same) if each.or_below]
+    return margin, floors[0] if floors else None
+
+
+def _null(margin: float, metric: Metric, side: Side) -> dict[str, Any]:
+    if metric.kind is Kind.TIME:
+        return {"slower": rounded(margin, side=side)}
+    return {"ratio": 1 + margin}
+
+
+def _limit(rule: Rule, metric: Metric, *, wanted: bool) -> float | None:
+    """Return the limit of the share of bad units, or None where chance has no part."""
+    upper = rule.below if rule.below is not None else rule.at_most
+    lower = rule.at_least if rule.at_least is not None else rule.above
+    if not wanted:
+        upper, lower = lower, upper
+    if metric.kind is Kind.TIME:
+        value = None if upper is None else 1 - metric.quantile
+    else:
+        value = upper if upper is not None else None if lower is None else 1 - lower
+    return value if value is not None and 0 < value < 1 else None
+
+
+def _row(
+    trigger: Trigger,
+    metric: Metric,
+    stage: Stage,
+    plan: Plan,
+    criteria: Mapping[str, Criterion],
+) -> Question:
+    watched = tuple(
+        Watched(
+            metric=plan.metric(criterion.metric),
+            alert=criterion.alert,
+            min_events=criterion.min_events,
+            rise=criterion.compares,
+        )
+        for criterion in criteria.values()
+        if criterion.alert is not None
+        and plan.metric(criterion.metric).kind in _COMPARED
+    )
+    return Question(
+        stage=stage.name,
+        name=str(trigger.rule),
+        metric=metric,
+        side=Side.HARM,
+        method=Method.ROW,
+        within_s=trigger.within_s or None,
+        in_a_row=trigger.rule.failures_in_a_row or 0,
+        watched=watched,
+    )
+
+
+def _critical(metric: Metric, criterion: Criterion, stage: Stage) -> Question | None:
+    """Return the question of a critical level, where the stage goes back on one."""
+    watchdog = stage.host.get("watchdog_v4_1")
+    told = True if watchdog is None else watchdog.settings.get("rollback_on_critical")
+    value, hard = criterion.critical, metric.name in HARD_FACTS
+    if told is False or value is None or hard or metric.kind not in _COMPARED:
+        return None
+    shared: dict[str, Any] = {
+        "stage": stage.name,
+        "name": f"{criterion.name} critical from {value:.0%}",
+        "metric": metric,
+        "side": Side.HARM,
+    }
+    if criterion.compares:
+        return Question(
+            method=_method(stage), **_null(value, metric, Side.HARM), **shared
+        )
+    limit = 1 - value if criterion.lower_is_worse else value
+    if metric.kind is Kind.TIME or not 0 < limit < 1:
+        return None
+    return Question(method=Method.LIMIT, limit=limit, **shared)
+
+
+def _proof(rule: Rule, metric: Metric, stage: Stage) -> Question | None:
+    if metric.kind not in _COMPARED:
+        return None
+    shared: dict[str, Any] = {
+        "stage": stage.name,
+        "name": str(rule),
+        "metric": metric,
+        "side": Side.PROOF,
+    }
+    if rule.margin is not None:
+        return Question(
+            method=_method(stage),
+            **_null(rule.margin, metric, Side.PROOF),
+            floor=rule.or_below if metric.kind is Kind.SHARE else None,
+            **shared,
+        )
+    limit = _limit(rule, metric, wanted=True)
+    return (
+        None if limit is None else Question(method=Method.LIMIT, limit=limit, **shared)
+    )

@@ -1,0 +1,230 @@
+"""Whole rollouts, simulated: how often a plan errs, and how fast it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from ..stages.plan import Plan, Stage, Unit
+from ..stats import WeightedSum
+from .calendar import length_s
+from .crowd import Crowd
+from .fate import Fate
+from .fault import Fault
+from .passage import Climb, Passage
+from .question import Method, Question
+from .questions import controlled, harm, proofs
+from .scenario import Scenario, Units
+from .simulation import Simulation
+from .staging import Staging
+from .summary import Summary
+from .workload import Workload, WorkloadError
+
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+_CHUNK = {Units.TASKS: 64, Units.STICKY: 16}
+_MOST_RUNS = 1_000_000
+_MOST_LOOKS = 200_000
+
+
+def simulate(
+    plan: Plan,
+    *,
+    traffic_per_s: float,
+    bad_rate: float | Mapping[str, float] | None = None,
+    faults: Sequence[Fault] = (),
+    scenario: Scenario | None = None,
+    runs: int = 400,
+    seed: int = 1,
+    progress: Callable[[int], object] | None = None,
+) -> Simulation:
+    """
+    Simulate whole rollouts with every path that can roll back by chance.
+
+    The e-values, their weights and their nulls are the engine's; what is simulated is
+    what comes: counts per look of mature units, drawn from Poisson distributions, or
+    from each user's own where users come back.
+
+    Args:
+        plan: The plan.
+        traffic_per_s: Units of both arms a second, above 0.
+        bad_rate: As for `forecast`.
+        faults: What the candidate does worse; nothing measures false rollbacks.
+        scenario: The circumstances; by default the plan's unit and nothing else.
+        runs: How many rollouts, at least 1.
+        seed: The same gives the same.
+        progress: Called with how many runs are done.
+
+    Raises:
+        WorkloadError: An argument is out of its range.
+
+    .. versionadded:: 0.1
+    """
+    if not 1 <= runs <= _MOST_RUNS or seed < 0:
+        msg = (
+            f"simulate: got runs={runs}, seed={seed}; write runs of at least 1, seed 0"
+        )
+        raise WorkloadError(msg)
+    workload = Workload.of(traffic_per_s, bad_rate=bad_rate)
+    sticky = Units.TASKS if plan.unit is Unit.TASK else Units.STICKY
+    rollouts = Rollouts(
+        plan=plan,
+        workload=workload,
+        scenario=scenario or Scenario(units=sticky),
+        faults=tuple(faults),
+    )
+    done = []
+    size = _CHUNK[rollouts.scenario.units]
+    for number, first in enumerate(range(0, runs, size)):
+        count = min(size, runs - first)
+        # One stream of random numbers a chunk: more runs leave the first as they were.
+        rng = np.random.default_rng([seed, number])
+        done.append(rollouts.chunk(count, rng))
+        if progress is not None:
+            progress(first + count)
+    summary = Summary(
+        plan=plan,
+        workload=workload,
+        scenario=rollouts.scenario,
+        faults=rollouts.faults,
+        questions=rollouts.questions,
+    )
+    return summary.of(Fate.joined(done), seed=seed)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Rollouts:
+    """
+    Rollouts of one plan under some circumstances.
+
+    Args:
+        plan: The plan.
+        workload: The traffic.
+        scenario: The circumstances.
+        faults: What the candidate does worse.
+    """
+
+    plan: Plan
+    workload: Workload
+    scenario: Scenario
+    faults: tuple[Fault, ...]
+    questions: tuple[Question, ...] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.questions = harm(self.plan)
+        for stage in self.plan.stages:
+            looks = length_s(stage) / stage.check_interval_s * self.scenario.patience
+            if looks > _MOST_LOOKS:
+                msg = f"{stage.name}: got {looks:,.0f} looks; write a longer interval"
+                raise WorkloadError(msg)
+
+    def chunk(self, runs: int, rng: np.random.Generator) -> Fate:
+        """Roll the plan out in some runs."""
+        stages = len(self.plan.stages)
+        fate = Fate.unborn(runs, stages)
+        crowd = None
+        if self.scenario.units is Units.STICKY:
+            crowd = Crowd(runs, self.scenario.people, rng)
+            self._introduce(crowd)
+        alive, at_s = np.arange(runs), np.zeros(runs)
+        before: dict[str, Floats] = {q.key: np.zeros(runs) for q in self.questions}
+        for index, stage in enumerate(self.plan.stages):
+            fate.entered[alive, index] = at_s[alive]
+            staging = self._staging(stage, alive, at_s, rng, crowd)
+            passage = self._pass(stage, staging, alive, before)
+            at_s[alive] += (passage.left + 1) * stage.check_interval_s
+            self._note(fate, passage, alive, index, at_s)
+            for key, value in passage.last.items():
+                before[key][alive] = value
+            alive = alive[passage.on]
+            if not len(alive):
+                break
+        fate.completed[alive] = True
+        return fate
+
+    def _introduce(self, crowd: Crowd) -> None:
+        """Let the users of every compared metric be drawn, with a shadow's history."""
+        shadow_s = sum(s.dwell_s or 0.0 for s in self.plan.stages if s.shadow)
+        must = [q for stage in self.plan.stages for q in proofs(self.plan, stage)]
+        compared = {
+            question.metric.name: question.metric
+            for question in (*self.questions, *must)
+            if question.method is Method.LABEL
+        }
+        for metric in compared.values():
+            rate = self.workload.bad_rate(metric)
+            if rate is not None:
+                before = self.workload.traffic_per_s * shadow_s
+                crowd.meet(metric, rate, before=before)
+
+    def _staging(
+        self,
+        stage: Stage,
+        alive: npt.NDArray[np.int64],
+        at_s: Floats,
+        rng: np.random.Generator,
+        crowd: Crowd | None,
+    ) -> Staging:
+        return Staging(
+            plan=self.plan,
+            stage=stage,
+            workload=self.workload,
+            scenario=self.scenario,
+            faults=self.faults,
+            runs=len(alive),
+            # The day's rhythm is that of the run in the middle.
+            start_s=float(np.median(at_s[alive])),
+            rng=rng,
+            crowd=None if crowd is None else crowd.of(alive),
+        )
+
+    def _pass(
+        self,
+        stage: Stage,
+        staging: Staging,
+        alive: npt.NDArray[np.int64],
+        before: Mapping[str, Floats],
+    ) -> Passage:
+        mine = [q for q in self.questions if q.stage == stage.name]
+        must = [q for q in proofs(self.plan, stage) if self._asked(q, stage)]
+        total = WeightedSum.equal(q.key for q in self.questions or ())
+        return Climb(
+            staging=staging,
+            harm=mine,
+            proofs=must,
+            total=total,
+            before={key: value[alive] for key, value in before.items()},
+            alpha=self.plan.false_rollback,
+        ).passage()
+
+    @staticmethod
+    def _asked(question: Question, stage: Stage) -> bool:
+        return controlled(stage) or question.method is Method.LIMIT
+
+    def _note(
+        self,
+        fate: Fate,
+        passage: Passage,
+        alive: npt.NDArray[np.int64],
+        index: int,
+        at_s: Floats,
+    ) -> None:
+        mine = [
+            number
+            for number, question in enumerate(self.questions)
+            if question.stage == self.plan.stages[index].name
+        ]
+        fate.left[alive, index] = at_s[alive]
+        fate.back[alive, index] = passage.back
+        fate.frozen[alive] |= passage.frozen
+        fate.harmed[alive] += passage.harmed
+        if mine:
+            cause = np.array(mine)[passage.cause]
+            fate.cause[alive] = np.where(passage.back, cause, fate.cause[alive])

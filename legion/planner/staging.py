@@ -1,0 +1,192 @@
+"""One stage of a simulated plan: who comes, and what is counted."""
+
+from __future__ import annotations
+
+import math
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from ..metrics import Metric
+from ..stages.plan import Plan, Stage
+from .crowd import Crowd
+from .fault import Fault
+from .question import Method, Question
+from .rows import Rows
+from .scenario import Scenario
+from .sticky import Sticky
+from .tasks import Flow, Source, Tasks
+from .workload import OCCASIONAL, Workload
+
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+
+@attrs.define(eq=False)
+class Staging:
+    """
+    Sets the scene of a stage for some runs.
+
+    Args:
+        plan: The plan.
+        stage: The stage.
+        workload: The traffic.
+        scenario: The circumstances.
+        faults: What the candidate does worse.
+        runs: How many runs enter the stage.
+        start_s: When it starts, in seconds from day 0.
+        rng: Draws everything.
+        crowd: The users, where they come back.
+    """
+
+    plan: Plan
+    stage: Stage
+    workload: Workload
+    scenario: Scenario
+    faults: Sequence[Fault]
+    runs: int
+    start_s: float
+    rng: np.random.Generator
+    crowd: Crowd | None = None
+    _load: Floats = attrs.field(init=False)
+    _badness: Floats = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        looks = np.arange(self.looks, dtype=np.float64)
+        at_s = self.start_s + self.stage.check_interval_s * looks
+        self._load = self.scenario.load(at_s)
+        self._badness = self.scenario.badness(at_s, self.runs, self.rng)
+
+    @property
+    def dwell_looks(self) -> int:
+        """How many looks the dwell has."""
+        dwell_s = self.stage.dwell_s or self.stage.unbroken_for_s or 0.0
+        return max(math.ceil(dwell_s / self.stage.check_interval_s), 1)
+
+    @property
+    def looks(self) -> int:
+        """How many looks there are until the stage is given up."""
+        return math.ceil(self.dwell_looks * self.scenario.patience)
+
+    @property
+    def rho(self) -> float:
+        """The candidate's share of what is compared: a half of the pairs in shadow."""
+        return 0.5 if self.stage.shadow else self.stage.traffic
+
+    def known(self, question: Question) -> bool:
+        """Return whether the rate of a question is known, so that it can be drawn."""
+        absolute = question.time and question.method is Method.LIMIT
+        rate = self.workload.bad_rate(question.metric)
+        return rate is not None and not absolute and question.method is not Method.ROW
+
+    def sources(self, questions: Iterable[Question]) -> dict[str, Source]:
+        """Return what counts for these questions, by metric."""
+        asked: dict[str, list[Question]] = {}
+        for question in questions:
+            asked.setdefault(question.metric.name, []).append(question)
+        return {name: self._source(of) for name, of in asked.items()}
+
+    def _source(self, questions: Sequence[Question]) -> Source:
+        metric = questions[0].metric
+        cuts = {each.slower for each in questions}
+        goods = any(each.limit or each.floor for each in questions)
+        flow = attrs.evolve(
+            self._flow(metric),
+            times={cut: self.times(metric, slower=cut) for cut in sorted(cuts)},
+            goods=goods,
+        )
+        compared = any(each.method is Method.LABEL for each in questions)
+        if self.crowd is None or not compared or self.stage.shadow:
+            return Tasks(flow, self.runs, self.rng)
+        return Sticky(
+            flow=flow,
+            metric=metric,
+            rate=self._rate(metric),
+            crowd=self.crowd,
+            dwell_looks=self.dwell_looks,
+        )
+
+    def times(self, metric: Metric, *, slower: float = 0.0) -> float:
+        """Return how many times as many of the candidate's units are bad."""
+        return self.workload.times(self.effect(metric), metric, slower=slower)
+
+    def unripe(self, metric: Metric, *, slower: float) -> float:
+        """Return how many of the candidate's bad units are seen but not mature."""
+        worse = min(self._rate(metric) * self.times(metric, slower=slower), 1.0)
+        return (
+            worse * self.workload.seen_per_s(metric, self.stage) * self.plan.matures_s
+        )
+
+    def effect(self, metric: Metric) -> float:
+        """Return how many times as bad, or as slow, the candidate is."""
+        return math.prod(
+            fault.of(metric, plan=self.plan, stage=self.stage.name)
+            for fault in self.faults
+        )
+
+    def _rate(self, metric: Metric) -> float:
+        rate = self.workload.bad_rate(metric)
+        assert rate is not None
+        return rate
+
+    def _flow(self, metric: Metric) -> Flow:
+        """Return the units of both arms at the look at which they are mature."""
+        stage, interval_s = self.stage, self.stage.check_interval_s
+        seen = self.workload.seen_per_s(metric, stage) * interval_s * self._load
+        all_units = self.workload.traffic_per_s * interval_s * self._load
+        control = np.zeros_like(all_units)
+        if metric.name not in OCCASIONAL and metric.source != "watchdog":
+            control = all_units * (1 - stage.traffic)
+        matures_s = self.plan.matures_s
+        # Without an age to compare at, what is late is missed in one arm alone.
+        late_s = 0.0 if matures_s else self.scenario.late_s
+        return Flow(
+            candidate=self._later(seen, matures_s),
+            control=self._later(control, matures_s + late_s),
+            bad=np.minimum(self._rate(metric) * self._badness, 0.95),
+            times={},
+            rho=self.rho,
+            paired=stage.shadow,
+            retries=self.scenario.retries,
+            count_retries=self.scenario.count_retries,
+        )
+
+    def _later(self, units: Floats, seconds: float) -> Floats:
+        shift = math.ceil(seconds / self.stage.check_interval_s)
+        return np.concatenate([np.zeros(min(shift, len(units))), units])[: len(units)]
+
+    def rows(self, question: Question) -> Rows:
+        """Return what counts windows for a question of failures in a row."""
+        metrics = [
+            each.metric
+            for each in question.watched
+            if self.workload.bad_rate(each.metric) is not None
+        ]
+        flows = {metric.name: self._flow(metric) for metric in metrics}
+        return Rows(
+            question=question,
+            workload=self.workload,
+            units={name: flow.candidate for name, flow in flows.items()},
+            bad={
+                metric.name: flows[metric.name].bad * self._times(metric)
+                for metric in metrics
+            },
+            effects={metric.name: self.effect(metric) for metric in metrics},
+            rho=self.rho,
+        )
+
+    def _times(self, metric: Metric) -> float | Floats:
+        """Return the candidate's factor; of sticky units that of those it drew."""
+        times = self.times(metric)
+        if self.crowd is None or self.stage.shadow or not self.crowd.knows(metric):
+            return times
+        rate, rates = self._rate(metric), self.crowd.rates(metric)
+        share = self.crowd.activity * self.crowd.arms(self.rho)
+        drawn = (share * np.minimum(rates * times, 1.0)).sum(axis=1)
+        return np.asarray(drawn / np.maximum(share.sum(axis=1), 1e-12) / rate)[:, None]

@@ -1,0 +1,294 @@
+"""
+Simulated rollouts: the promise of false rollbacks, and what is seen when.
+
+A promise of at most 1 % fails at a binomial p < .001: 300 runs, more than 10 that go
+back. That finds a true 2 % in 7 % of the cases, 5 % in 90 % and 10 % in all; `nox -s
+simulate` has 2,000 runs, which find a true 2 % in 92 % of the cases.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from planner_plans import canary, plan_of
+
+from legion.planner import (
+    Bursts,
+    Fault,
+    Scenario,
+    Units,
+    WorkloadError,
+    forecast,
+    simulate,
+)
+from legion.planner.question import Method
+from legion.planner.questions import harm, proofs
+from legion.planner.weigh import Tally, log_e
+from legion.stats import (
+    BernoulliProcess,
+    LabelProcess,
+    PairedProcess,
+    Side,
+    log_both,
+    log_either,
+)
+
+
+SEED = 20
+# The null "no worse at all" is met exactly, in each of 8 metrics: the hardest there is.
+EIGHT = {"metrics": 8, "stages": 1}
+STICKY = Scenario(units=Units.STICKY)
+
+
+def run(plan, *, faults=(), since="", **options):
+    rates = {f"m{number}": 0.01 for number in range(8)}
+    found = simulate(
+        plan,
+        faults=[Fault.read(each, plan, since=since) for each in faults],
+        **{
+            "traffic_per_s": 10,
+            "bad_rate": rates,
+            "seed": SEED,
+            "runs": 300,
+            **options,
+        },
+    )
+    print(found.seed, found.rolled_back, dict(found.causes))
+    return found
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario(),
+        Scenario(bursts=Bursts(lasts_s=600)),
+        Scenario(daily=True),
+        Scenario(units=Units.STICKY),
+    ],
+    ids=["retries", "bursts", "daily", "sticky"],
+)
+def test_eight_metrics_at_the_edge_of_the_null_keep_the_promise(scenario):
+    """48 h at 10/s, a look each minute: at most 1 % are taken back for nothing."""
+    runs = 100 if scenario.units is Units.STICKY else 300
+    found = run(plan_of(**EIGHT, matures="1s"), scenario=scenario, runs=runs)
+
+    assert found.kept
+    assert found.rolled_back.high < 0.05
+
+
+@pytest.mark.parametrize("late_s", [0.0, 7200.0])
+def test_the_canary_of_the_rollout_keeps_the_promise(late_s):
+    """With the row of failures, a critical level and limits, in shadow and canary."""
+    found = run(canary(), scenario=Scenario(late_s=late_s), bad_rate=0.01)
+
+    assert found.kept
+    assert found.completed.share > 0.95
+    assert not found.faults
+
+
+def test_counting_every_retry_breaks_the_promise():
+    """29 to 61 % in one test: so the test above can fail, and one is counted."""
+    found = run(plan_of(), scenario=Scenario(count_retries=True), runs=100)
+
+    assert found.rolled_back.share > 0.2
+    assert not found.kept
+
+
+def test_comparing_at_unequal_age_breaks_the_promise():
+    """Control's failures two hours later: all go back, unless outcomes mature."""
+    late = Scenario(late_s=7200.0)
+
+    assert run(plan_of(), scenario=late, runs=50).rolled_back.share == 1.0
+    assert run(plan_of(matures="10m"), scenario=late, runs=50).rolled_back.n == 0
+
+
+def test_a_row_of_failures_is_a_rule_that_a_long_outage_fulfils():
+    """An outage of both arms takes a harmless candidate back by it, and by it alone."""
+    outages = Scenario(bursts=Bursts(every_s=28_800, lasts_s=1_800))
+    found = run(canary(), scenario=outages, bad_rate=0.01, runs=50)
+
+    assert not found.kept
+    assert found.by_rows == found.rolled_back
+
+
+@pytest.mark.parametrize(
+    ("fault", "effect"), [("m0=x10", 10.0), ("m0=x5", 5.0), ("m0=x2", 2.0)]
+)
+def test_what_is_foretold_is_what_is_seen(fault, effect):
+    """The p90 within 15 %, or a look; the median within 30 %: the formula is early."""
+    plan = plan_of(**EIGHT)
+    foretold = forecast(plan, traffic_per_s=10, bad_rate={"m0": 0.01})
+    sight = next(s for s in foretold.stages[0].harm[0].sights if s.effect == effect)
+    found = run(plan, faults=[fault])
+
+    assert found.rolled_back.n == 300
+    assert found.detected_s.median == pytest.approx(sight.median_s, rel=0.3, abs=60)
+    assert found.detected_s.p90 == pytest.approx(sight.p90_s, rel=0.15, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule", "effect"),
+    [("errors=x5", 0, 5.0), ("latency=+50%", 1, 1.5), ("latency_p95=+100%", 1, 2.0)],
+)
+def test_the_canary_sees_what_is_foretold(fault, rule, effect):
+    """Errors and latencies, with maturing; other rules may be faster, none slower."""
+    plan = canary(triggers=dict(list(canary().to_dict()["triggers"].items())[:2]))
+    foretold = forecast(plan, traffic_per_s=10).stages[1].harm[rule]
+    sight = next(s for s in foretold.sights if s.effect == effect)
+    found = run(plan, faults=[fault], since="canary_5", bad_rate=0.01, runs=200)
+
+    assert found.rolled_back.n == 200
+    assert 0.6 * sight.p90_s <= found.detected_s.p90 <= 1.15 * sight.p90_s + 60
+    assert 0 < found.harmed.median < 150
+    assert found.stages[0].rolled_back == 0
+
+
+def test_shadow_sees_it_before_any_user_is_harmed():
+    """The same fault from the first stage on goes no further."""
+    found = run(canary(), faults=["errors=x5"], bad_rate=0.01, runs=50)
+
+    assert found.stages[0].rolled_back == 50
+    assert found.harmed.p90 == 0
+
+
+def test_p95_half_as_slow_again_is_seen_in_a_quarter_of_an_hour():
+    """Of tasks, with the whole budget of two paths, from maturity on."""
+    rules = [{"metric": "latency_p95", "versus": "baseline", "worse_by": "50%"}]
+    plan = plan_of(triggers={"within 15m": rules}, criteria={"latency_p95": "off"})
+    found = run(plan, faults=["latency=+50%"], bad_rate=0.01)
+
+    assert found.rolled_back.n == 300
+    assert found.detected_s.p90 <= 15 * 60
+
+
+def test_the_exact_test_sees_what_sticky_users_do():
+    """Own rate x5 with history: 95 % of 2,000 users, where first bad events see 15 %."""
+    raw = plan_of().to_dict()
+    raw["stages"] = [
+        {"name": "shadow", "traffic": "0%", "mirror": "1%", "dwell": "24h"},
+        {"name": "s0", "traffic": "5%", "dwell": "24h"},
+    ]
+    # 200,000 events a stage, as where this was published.
+    options = {"traffic_per_s": 200_000 / 86_400, "scenario": STICKY, "runs": 80}
+    plan = type(plan_of()).from_dict(raw)
+    found = run(plan, faults=["m0=x5"], since="s0", **options)
+
+    assert found.rolled_back.share >= 0.8
+    assert run(plan, **options).kept
+
+
+def test_the_e_values_are_those_of_the_engine():
+    """Each question of a plan, weighed for many runs at once and one by one."""
+    rng = np.random.default_rng(SEED)
+    plan = canary()
+    asked = [*harm(plan), *(q for s in plan.stages for q in proofs(plan, s))]
+    methods = set()
+    for question in asked:
+        if question.method is Method.ROW:
+            continue
+        counts = [rng.integers(0, 40, (3, 4)) for _ in range(4)]
+        candidate, control, both, good = counts
+        paired = question.method is Method.PAIRED
+        tally = Tally(
+            candidate=candidate,
+            control=control,
+            both=both if paired else None,
+            good=good,
+        )
+        logs = log_e(question, tally, rho=0.05)
+        for place in np.ndindex(candidate.shape):
+            one = [int(each[place]) for each in counts]
+            assert logs[place] == pytest.approx(_alone(question, *one), abs=1e-9)
+        methods.add((question.method, question.side))
+    assert len(methods) == 6
+
+
+def _alone(question, candidate, control, both, good):
+    """Ask the engine's own process."""
+    start = "harm" if question.side is Side.HARM else "proof"
+    if question.method is Method.LIMIT:
+        process = getattr(BernoulliProcess, start)(question.limit)
+        return process.update(candidate, candidate + good).log_e
+    if question.method is Method.PAIRED:
+        process = getattr(PairedProcess, start)(question.ratio)
+        n = candidate + control + both + good
+        return process.update(n, both=both, candidate=candidate, control=control).log_e
+    process = getattr(LabelProcess, start)(question.ratio)
+    label = process.update(candidate, control, rho=0.05).log_e
+    if question.floor is None:
+        return label
+    floor = getattr(BernoulliProcess, start)(question.floor)
+    other = floor.update(candidate, candidate + good).log_e
+    return (log_both if question.side is Side.HARM else log_either)(label, other)
+
+
+@pytest.mark.parametrize("scenario", [None, STICKY], ids=["tasks", "sticky"])
+def test_the_same_seed_gives_the_same(scenario):
+    """To the last digit; another seed gives something else; progress is told."""
+    told = []
+    options = {"faults": ["m0=x2"], "runs": 40, "scenario": scenario}
+    first = run(plan_of(), progress=told.append, **options)
+
+    assert first.to_json() == run(plan_of(), **options).to_json()
+    assert first.went_back_s != run(plan_of(), seed=2, **options).went_back_s
+    assert told[-1] == 40
+    assert told == sorted(told)
+
+
+def test_a_stage_that_cannot_prove_its_margin_is_held():
+    """It stays for twice its dwell and is given up; it is not a rollback."""
+    found = run(plan_of(margin="10%", dwell="2h"), runs=50)
+
+    assert found.stages[0].held >= 45
+    assert found.stages[0].held + found.completed.n == 50
+
+
+def test_it_can_be_written_as_json():
+    """And says that it is simulated."""
+    document = json.loads(json.dumps(run(canary(), runs=10).to_json()))
+
+    assert document["simulated"] is True
+    assert document["not_simulated"] == ["canary_5: cache_hit_rate at least 80 %"]
+    assert set(document["rolled_back"]) == {"n", "of", "share", "low", "high"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"runs": 0}, "simulate: got runs=0"),
+        ({"seed": -1}, "simulate: got runs=300, seed=-1"),
+        ({"traffic_per_s": -1}, "traffic_per_s: got -1"),
+        ({"faults": ["m0"]}, "fault: got 'm0'"),
+        ({"faults": ["m0=x0"]}, "fault: got 'm0=x0'"),
+        ({"faults": ["m0=much"]}, "fault: got 'm0=much'"),
+        (
+            {"faults": ["m9=x2"]},
+            "fault: got 'm9', which no rule compares; write one of m0",
+        ),
+        ({"faults": ["m0=x2"], "since": "s9"}, "since: got 's9'; write one of"),
+    ],
+)
+def test_bad_input_is_one_clear_error(wrong, why):
+    """Which argument, what was given, what to write."""
+    with pytest.raises(WorkloadError, match="write") as raised:
+        run(plan_of(), **wrong)
+    assert str(raised.value).startswith(why)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"people": 0}, {"late_s": -1.0}, {"late_s": float("nan")}, {"patience": 0}],
+)
+def test_a_scenario_that_cannot_be_is_refused(wrong):
+    """Nobody at all, outcomes before their time, no patience."""
+    with pytest.raises(WorkloadError, match="scenario: got"):
+        Scenario(**wrong)
+
+
+def test_a_plan_with_too_many_looks_is_refused():
+    """Ten years, a look each second: told at once, not when memory ends."""
+    with pytest.raises(WorkloadError, match=r"s0: got .* looks; write a longer"):
+        run(plan_of(dwell="3650d", check_interval="1s"))
