@@ -94,7 +94,7 @@ class StageEngine:
         self._learner = Learner(self._ladder)
         self.traffic = Traffic(
             self._ladder.baseline,
-            Mirror(),
+            Mirror(self.clock),
             splitter=splitter or Splitter(plan.name),
             telemetry=self.telemetry,
             clock=self.clock,
