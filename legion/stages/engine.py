@@ -100,7 +100,7 @@ class StageEngine:
         self._ladder = Ladder(plan=plan, plugins=self.plugins, registry=registry)
         self.traffic = Traffic(
             self._ladder.baseline,
-            Mirror(),
+            Mirror(self.clock),
             splitter=splitter or Splitter(plan.name),
             telemetry=self.telemetry,
             clock=self.clock,

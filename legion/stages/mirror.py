@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import inspect
 import logging
+import threading
 
 from collections import deque
 from collections.abc import Awaitable, Callable
 from threading import Lock
 
 import attrs
+
+from ..model import Clock
 
 
 logger = logging.getLogger("legion")
@@ -23,63 +28,107 @@ class Mirror:
 
     Under asyncio each runs as a background task of the loop that asked for it; plain
     code queues until `drain` is called, by ``host.tick()`` or the host's thread. What
-    does not fit is dropped and counted; nobody waits for a mirror.
+    does not fit is dropped; nobody waits for a mirror, and nothing that one raises gets
+    any further, ``sys.exit()`` included. Only Ctrl-C does, in the main thread.
 
     Args:
+        clock: Machine time, for the budget of `drain`.
         capacity: How many may wait or run at once.
+        budget_s: Machine time after which `drain` begins no further run.
     """
 
-    capacity: int = 64
-    dropped: int = attrs.field(init=False, default=0)
-    _waiting: deque[tuple[contextvars.Context, Callable[[], None]]] = attrs.field(
+    clock: Clock
+    capacity: int = attrs.field(default=64, kw_only=True)
+    budget_s: float = attrs.field(default=1.0, kw_only=True)
+    _waiting: deque[tuple[contextvars.Context, Callable[[], object]]] = attrs.field(
         init=False, factory=deque
     )
-    _tasks: set[asyncio.Task[None]] = attrs.field(init=False, factory=set)
+    _tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = attrs.field(
+        init=False, factory=dict
+    )
     _lock: Lock = attrs.field(init=False, factory=Lock)
 
-    def queue(self, run: Callable[[], None]) -> bool:
+    def queue(self, run: Callable[[], object]) -> bool:
         """Keep *run* and the caller's context for `drain`; False if it was dropped."""
         with self._lock:
             if len(self._waiting) >= self.capacity:
-                self.dropped += 1
                 return False
             self._waiting.append((contextvars.copy_context(), run))
             return True
 
-    def spawn(self, run: Callable[[], Awaitable[None]]) -> bool:
+    def spawn(self, run: Callable[[], Awaitable[object]]) -> bool:
         """Run in the background of the running loop; False if it was dropped."""
-        if len(self._tasks) >= self.capacity:
-            with self._lock:
-                self.dropped += 1
-            return False
-        task = asyncio.ensure_future(_guarded(run))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            self._let_go()
+            if sum(map(len, self._tasks.values())) >= self.capacity:
+                return False
+            task = loop.create_task(_fenced(run))
+            # A loop that is closed while it runs has dropped it; that is no fault.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            self._tasks.setdefault(loop, set()).add(task)
+        task.add_done_callback(self._done)
         return True
 
+    def _done(self, task: asyncio.Task[None]) -> None:
+        with self._lock:
+            tasks = self._tasks.get(task.get_loop(), set())
+            tasks.discard(task)
+            if not tasks:
+                self._tasks.pop(task.get_loop(), None)
+
+    def _let_go(self) -> None:
+        """Forget the tasks of loops that are closed: they will never go on."""
+        for loop in [loop for loop in self._tasks if loop.is_closed()]:
+            for task in self._tasks.pop(loop):
+                coroutine = task.get_coro()
+                if inspect.iscoroutine(coroutine):
+                    with contextlib.suppress(BaseException):
+                        coroutine.close()
+
     def drain(self) -> int:
-        """Run what has been queued so far, in order; return how many ran."""
+        """
+        Run what has been queued so far, in order; return how many ran.
+
+        No more than *capacity* of them, and none after *budget_s*: the rest waits for
+        the next time. A run that has begun is not stopped; one that may hang needs a
+        timeout of its own.
+        """
+        until_s = self.clock.machine() + self.budget_s
         done = 0
         for _ in range(len(self._waiting)):
             with self._lock:
                 if not self._waiting:
                     break
                 context, run = self._waiting.popleft()
-            context.run(run)
+            try:
+                context.run(run)
+            except BaseException as error:  # noqa: BLE001 - whatever it is
+                _swallow(error)
             done += 1
+            if self.clock.machine() > until_s:
+                break
         return done
 
     async def join(self) -> None:
-        """Wait for the background tasks of the running loop."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def take_dropped(self) -> int:
-        """Return how many were dropped since last asked."""
-        with self._lock:
-            dropped, self.dropped = self.dropped, 0
-        return dropped
+        """Wait for the background tasks of the running loop; others have their own."""
+        loop = asyncio.get_running_loop()
+        while tasks := list(self._tasks.get(loop, ())):
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _guarded(run: Callable[[], Awaitable[None]]) -> None:
-    await run()
+async def _fenced(run: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await run()
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is
+        _swallow(error)
+
+
+def _swallow(error: BaseException) -> None:
+    """Log what a mirrored run raised; its trial has counted it where it is a failure."""
+    here = threading.current_thread()
+    if isinstance(error, KeyboardInterrupt) and here is threading.main_thread():
+        raise error
+    logger.debug("a mirrored run raised %s", type(error).__name__, exc_info=error)

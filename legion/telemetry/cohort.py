@@ -117,11 +117,6 @@ class Cohort:
                 found.setdefault(name, Counter())[fared] += 1
         return {name: _pairs_of(fared) for name, fared in found.items()}
 
-    def forget_open(self) -> None:
-        """Close all trials without an outcome: their ends may have been lost."""
-        for units in self._arms.values():
-            units.forget_open()
-
     def faults(self, arm: Arm) -> list[str]:
         """Return which units of *arm* are missing since last asked, and why."""
         units, said = self._arms[arm], []

@@ -186,7 +186,8 @@ class Fold(dict[str, Exposed]):
     def forget_open(self) -> None:
         """Close all trials without an outcome: their ends may have been lost."""
         for exposed in self.values():
-            exposed.cohort.forget_open()
+            for side in exposed.sides.values():
+                side.units.forget_open()
 
     def close(self, exposure: str, now_s: float) -> Closed:
         """Return what belongs to *exposure*, and begin anew."""

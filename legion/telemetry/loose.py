@@ -8,7 +8,7 @@ from .units import KEPT, Units
 
 
 # No metrics: their names would not pass for any.
-_BEGAN, _ENDED = "\x00began", "\x00ended"
+_BEGAN, _ENDED, _FORGOTTEN = "\x00began", "\x00ended", "\x00forgotten"
 
 
 @attrs.define(eq=False)
@@ -37,6 +37,10 @@ class Loose:
         """Keep it."""
         self._keep(unit, metric, at_s, bad)
 
+    def forget_open(self) -> None:
+        """Keep it."""
+        self._keep(0, _FORGOTTEN, 0.0, None)
+
     def _keep(self, unit: int, what: str, at_s: float, value: bool | None) -> None:  # noqa: FBT001
         if len(self._notes) < KEPT:
             self._notes.append((unit, what, at_s, value))
@@ -49,6 +53,8 @@ class Loose:
         for unit, what, at_s, value in notes:
             if what == _BEGAN:
                 units.began(unit, at_s)
+            elif what == _FORGOTTEN:
+                units.forget_open()
             elif what == _ENDED:
                 units.ended(unit, at_s, failed=value)
             else:

@@ -32,6 +32,8 @@ class Following(Protocol):
 
     def note(self, unit: int, metric: str, at_s: float, bad: bool) -> None: ...  # noqa: FBT001
 
+    def forget_open(self) -> None: ...
+
 
 @attrs.define(eq=False)
 class Side:
