@@ -21,12 +21,12 @@ def state(tmp_path):
 
 
 def test_status_says_where_the_rollout_stands(state):
-    """Stage, share and reason, and that false_rollback is not enforced."""
+    """Stage, share and reason, and what is spent of the budget."""
     said = legion_says("status", "--state", state)
 
     assert (said.code, said.err) == (0, "")
     assert "greeting: running in canary, 25% of the units" in said.out
-    assert "false_rollback: not enforced" in said.out
+    assert "evidence of harm: E 1; frozen from 10, taken back from 100" in said.out
 
 
 def test_status_says_of_each_rule_where_it_stands(tmp_path):

@@ -91,7 +91,6 @@ def check(arguments: argparse.Namespace, output: Output) -> int:
             ],
             "supplied_by_the_host": hosts,
             "warnings": list[JSON](warnings),
-            "false_rollback_enforced": True,
             "calendar": [as_json(each) for each in days],
             "forecast": None if foreseen is None else foreseen.to_json(),
         }

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from ...canonical import JSON
 from ...host import Host
+from ...stats import FREEZE_AT
 from ..main import Commands, command
 from ..output import Output
-from ..standing import headline, rules
+from ..standing import headline, percent, rules
+
+
+_SHOWN = 3
+"""So many paths are told of; all of them stand in the document."""
 
 
 def add(commands: Commands) -> None:
@@ -41,7 +47,7 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
             output.mark(rule.text, ok=rule.ok)
         for ask in questions:
             output.line(f"  question {ask.id}: {ask.title}")
-        output.line("  false_rollback: not enforced (plain thresholds)")
+        _spent(host, output)
         output.document(
             {
                 "plan": host.plan.name,
@@ -55,7 +61,35 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
                 "rules": [rule.to_json() for rule in standing],
                 "findings": [one.to_json() for one in state.findings.values()],
                 "questions": [ask.id for ask in questions],
-                "false_rollback_enforced": False,
+                "budget": _budget(host),
             }
         )
     return 0
+
+
+def _spent(host: Host, output: Output) -> None:
+    """Print what is spent of the chance of going back for nothing, and by what."""
+    budget = host.engine.budget
+    output.line(
+        f"  evidence of harm: E {budget.e:.3g}; frozen from {FREEZE_AT:.3g}, taken back"
+        f" from {1 / budget.alpha:.4g} (false_rollback {percent(budget.alpha)})"
+    )
+    for spent in budget.parts[:_SHOWN]:
+        output.line(
+            f"    {spent.key} in {spent.stage}: E {spent.e:.3g}"
+            f" at a weight of {percent(spent.weight)}"
+        )
+
+
+def _budget(host: Host) -> dict[str, JSON]:
+    budget = host.engine.budget
+    return {
+        "false_rollback": budget.alpha,
+        "e": budget.e,
+        "freezes_at": FREEZE_AT,
+        "rolls_back_at": 1 / budget.alpha,
+        "spent": [
+            {"path": one.key, "stage": one.stage, "weight": one.weight, "e": one.e}
+            for one in budget.parts
+        ],
+    }
