@@ -385,14 +385,17 @@ def test_a_started_host_turns_and_survives_a_bad_turn(plan, tmp_path, clock):
 
 def test_a_host_may_be_closed_from_its_own_thread(plan, tmp_path, clock):
     """A hook closes it: nobody waits for themselves, and the thread ends."""
-    closed = threading.Event()
+    closed, said = threading.Event(), []
 
     class Closer:
         host = None
 
         @legion.hookimpl
         def legion_observe(self, plan, arm):
-            self.host.close()
+            try:
+                said.append(self.host.close())
+            except BaseException as error:
+                said.append(error)
             closed.set()
 
     closer = Closer()
@@ -404,27 +407,43 @@ def test_a_host_may_be_closed_from_its_own_thread(plan, tmp_path, clock):
     thread.join(20)
 
     assert not thread.is_alive()
+    assert said[0] is None
     host.close()
+
+
+class Told:
+    """A lock that tells when somebody has to wait for it."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.waited_for = threading.Event()
+
+    def __enter__(self):
+        if not self.lock.acquire(blocking=False):
+            self.waited_for.set()
+            self.lock.acquire()
+
+    def __exit__(self, *_):
+        self.lock.release()
 
 
 def test_a_host_may_be_closed_by_a_hook_while_its_thread_waits(plan, tmp_path, clock):
     """The turn is somebody else's and the thread waits for it: no embrace."""
-    waiting = threading.Event()
 
     class Closer:
         host = None
 
         @legion.hookimpl
         def legion_observe(self, plan, arm):
-            if not waiting.is_set():
-                self.host.start(watch_s=0.001)
-                waiting.set()
+            self.host.start(watch_s=0.001)
+            assert self.host._turning.waited_for.wait(20)
             self.host.close()
 
     closer = Closer()
     host = open_host(plan, tmp_path, clock, closer)
     closer.host = host
-    caller = threading.Thread(target=lambda: _ignore(host.tick), daemon=True)
+    host._turning = Told()
+    caller = threading.Thread(target=_ignore, args=(host.tick,), daemon=True)
     caller.start()
     caller.join(20)
 

@@ -16,6 +16,7 @@ from stages_rig import Router, plan, rig
 
 import legion
 
+from legion import canonical
 from legion.exceptions import StateCorruptError, StateError
 from legion.model import Finding, Level, Missing, Move, Window
 from legion.stages import RolloutState, Status, SupersededError
@@ -487,7 +488,8 @@ def test_a_damaged_exposure_gives_everybody_the_baseline(path, tmp_path):
     one = rig(state=path, code=code).climb("canary")
     code.put({"a": b"old"}, version="1.0.0")  # resolves otherwise after a restart
     code.tag("v1", "1.0.0")
-    for body in (b"\xff garbage", b"{}", b"[]", b'{"plan": 5}'):
+    another = canonical.dumps(one.engine._ladder.exposure("everyone").to_json())
+    for body in (b"\xff garbage", b"{}", b"[]", b'{"plan": 5}', another):
         tables(path, "UPDATE exposure SET body = ?", body)
         other = rig(state=path, code=code, clock=one.clock)
         assert other.engine.exposure.share == 0.0
