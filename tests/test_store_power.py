@@ -114,8 +114,8 @@ def test_what_the_gate_rests_on_is_on_the_disk(tmp_path, commits):
     """
     Question, answer, intent, outcome, doubt and what a person found out.
 
-    Broken to see it fail: ``durable=False`` in each of ``Asks.open``, ``answer`` and
-    ``Acts.begin``, ``_close``, ``Receipts.leave`` and ``Doubts.settle``.
+    Broken to see it fail: ``durable=False`` in ``SafetyGate._ask``, ``Acts.begin``,
+    ``Receipts.leave`` and ``Doubts.settle``.
     """
     with Database(tmp_path / "g.db") as database:
         gate = SafetyGate(journal=Journal(database), store=database)

@@ -15,6 +15,8 @@ from ..canonical import JSON
 from ..exceptions import GateError
 from ..model import Action, Change, Clock, Ruling
 from ..store import Database
+from . import given
+from .given import NAME, TEXT
 from .subject import binding, principal, title
 
 
@@ -150,17 +152,26 @@ class Asks:
             )
         return ask
 
-    def answer(self, ask_id: str, *, approve: bool, by: str, said: str) -> Ask:
+    def answer(
+        self, ask_id: str, *, approve: bool, by: str, said: str
+    ) -> tuple[Ask, Ask]:
         """
         Write an answer down, durably; the same answer of the same person twice is one.
+
+        Returns:
+            The question with it, and as it was before.
 
         Raises:
             GateError: It cannot be answered, or not like this.
         """
-        if (fault := _fault(approve, by)) is not None:
-            msg = f"answer to {ask_id}: {fault}"
-            raise GateError(msg)
-        by, state = by.strip(), AskState.APPROVED if approve else AskState.DENIED
+        ask_id = given.text(
+            ask_id, "answer: got ask_id", write="the id that asks() lists", most=NAME
+        )
+        what = f"answer to {ask_id}: got"
+        by = given.text(by, f"{what} by", write="who answers", most=NAME)
+        said = given.text(said, f"{what} reason", write="text", most=TEXT, least=0)
+        approved = given.yes_or_no(approve, f"{what} approve")
+        state = AskState.APPROVED if approved else AskState.DENIED
         with self.database.transaction(durable=True):
             ask = self.get(ask_id)
             if by.casefold() == ask.principal.strip().casefold():
@@ -170,14 +181,14 @@ class Asks:
                 )
                 raise GateError(msg)
             if ask.state is state and ask.by == by:
-                return ask
+                return ask, ask
             if ask.state is not AskState.PENDING:
                 raise GateError(_refusal(ask))
             answered = attrs.evolve(
                 ask, state=state, by=by, said=said, answered=self.clock.wall()
             )
             self._save(answered)
-        return answered
+        return answered, ask
 
     def use(self, ask_id: str) -> bool:
         """Use an approval up; False if it was used, or has expired, meanwhile."""
@@ -200,15 +211,6 @@ class Asks:
         if waiting and self.clock.wall() >= ask.expires:
             return attrs.evolve(ask, state=AskState.EXPIRED)
         return ask
-
-
-def _fault(approve: object, by: object) -> str | None:
-    # A word such as "no" is true, and must not be taken for a yes.
-    if not isinstance(approve, bool):
-        return f"got approve={approve!r}; write True or False"
-    if not isinstance(by, str) or not by.strip():
-        return f"got by={by!r}; write who answers, as text"
-    return None
 
 
 def _refusal(ask: Ask) -> str:

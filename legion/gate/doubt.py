@@ -10,6 +10,7 @@ import attrs
 from ..exceptions import GateError
 from ..model import Action, Permission, Ruling
 from ..store import Database
+from . import given
 from .notes import Notes
 from .receipts import Executed, Intent, Receipt, Receipts, State
 from .subject import digest as digest_of
@@ -72,16 +73,18 @@ class Doubts:
             GateError: It is not in doubt, nobody says so, or who began it may still be
                 doing it.
         """
-        if not by.strip():
-            msg = f"settle: got by={by!r}; write who has looked"
-            raise GateError(msg)
+        intent_id = given.number(intent_id, "settle: got intent_id")
+        what = f"settle: intent {intent_id}: got"
+        happened = given.yes_or_no(happened, f"{what} happened")
+        ended = given.yes_or_no(ended, f"{what} ended")
+        by = given.text(by, f"{what} by", write="who has looked", most=given.NAME)
         with self.database.transaction(durable=True):
             receipt = self.receipts.get(intent_id)
             if receipt is not None and receipt.state is State.RUNNING:
                 self._refuse_busy(receipt, ended=ended)
-            intent = self.receipts.settled(intent_id, happened=happened, by=by.strip())
+            intent = self.receipts.settled(intent_id, happened=happened, by=by)
             self.notes.write(
-                {"intent": intent_id, "happened": happened, "by": by.strip()},
+                {"intent": intent_id, "happened": happened, "by": by},
                 kind="settled",
                 refs=(intent.digest, intent.subject),
             )

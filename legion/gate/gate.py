@@ -29,7 +29,7 @@ from ..model import (
 )
 from ..store import Database
 from ..telemetry import SystemClock
-from . import rulings
+from . import given, rulings
 from .acts import Act, Acts
 from .asks import Ask, Asks, AskState
 from .guard import Guard
@@ -160,6 +160,7 @@ class SafetyGate:
             return ruling
 
     def _ruled(self, subject: Change | Action, report: Report | None) -> Ruling:
+        given.subject(subject, "review")
         own = self.policy.rule(subject)
         if own.code == "bad_risk":  # it may have no digest to speak of
             return own
@@ -223,8 +224,7 @@ class SafetyGate:
             StateError: The answer cannot be written down.
         """
         with self._database.transaction(durable=True):
-            before = self._asks.get(ask_id)
-            ask = self._asks.answer(ask_id, approve=approve, by=by, said=reason)
+            ask, before = self._asks.answer(ask_id, approve=approve, by=by, said=reason)
             if ask != before:
                 said = {"state": ask.state.value, "by": ask.by, "reason": ask.said}
                 refs = (ask.subject,)
@@ -265,6 +265,7 @@ class SafetyGate:
         Raises:
             StateError: It cannot be written down; do not act.
         """
+        given.ruling(ruling)
         if not ruling.allowed or ruling.code != "approved":
             return ruling.allowed
         return self._asks.use(ruling.ask or "")
@@ -288,8 +289,10 @@ class SafetyGate:
             **kwargs: For *fn*.
 
         Raises:
-            GateError: The action's key was used for another action, or *fn* is async.
+            GateError: The action's key was used for another action, *fn* is async, or one
+                of both is none.
         """
+        given.action(action, fn)
         if inspect.iscoroutinefunction(fn):
             raise GateError(_not_here(fn))
         with self._turns.of(action.key):
@@ -318,8 +321,10 @@ class SafetyGate:
         with the same key that is under way is not waited for: the answer says so.
 
         Raises:
-            GateError: The action's key was used for another action.
+            GateError: The action's key was used for another action, or the action or *fn*
+                is none.
         """
+        given.action(action, fn)
         act: Act | Executed[T] = self._begin(action)
         if isinstance(act, Executed):
             return act
