@@ -114,6 +114,18 @@ def test_a_link_is_followed_to_its_log(folder):
     assert notes(folder / "link.db") == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "name", ["what?.db", "50%20.db", "a#b.db", "caf\u00e9 x.db", b"\xff.db"]
+)
+@pytest.mark.parametrize("leave", [killed, copied_with_its_log])
+def test_a_name_may_be_anything(folder, name, leave):
+    """It goes to SQLite as a URI, where some letters mean something."""
+    path = os.path.join(os.fspath(folder), os.fsdecode(name))  # noqa: PTH118 - bytes
+    leave(path)
+
+    assert notes(path) == [1, 2]
+
+
 def test_the_copy_of_a_log_goes_with_the_look(folder, monkeypatch):
     """Nothing of it stays behind elsewhere."""
     aside = folder / "aside"

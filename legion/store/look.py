@@ -125,7 +125,7 @@ def _refuse_bare(connection: sqlite3.Connection, path: str) -> None:
 
 def _connected(path: str, how: str, timeout_s: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{quote(path)}?{how}",
+        f"file://{quote(os.fsencode(path))}?{how}",
         uri=True,
         timeout=timeout_s,
         isolation_level=None,
