@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from threading import Event, Lock, Thread, current_thread
+from threading import Event, Lock, Thread, current_thread, get_ident
 from typing import Self, cast
 
 import attrs
@@ -34,6 +34,7 @@ from .model import (
 from .plugins import Plugins
 from .registry import Registry
 from .stages import Order, Plan, StageEngine, recall
+from .stages.given import refuse_unless
 from .store import Database, Memory
 from .telemetry import Probe, SystemClock, Telemetry
 from .watchdog import Watchdog
@@ -45,7 +46,8 @@ _FILE = "legion.db"
 
 _PARTS = ("legion-probe", "legion-registry", "legion-gate")
 
-_in_turn_of: ContextVar[object] = ContextVar("legion_in_turn_of", default=None)
+_turn: ContextVar[object] = ContextVar("legion_turn", default=None)
+"""The turn this code runs inside of: it follows hooks into worker threads."""
 
 
 @attrs.frozen(kw_only=True)
@@ -100,6 +102,8 @@ class Host:
     _database: Database = attrs.field(alias="database")
     _memory: Memory = attrs.field(alias="memory")
     _turning: Lock = attrs.field(init=False, factory=Lock)
+    _now: object = attrs.field(init=False, default=None)
+    _turner: int | None = attrs.field(init=False, default=None)
     _stop: Event = attrs.field(init=False, factory=Event)
     _thread: Thread | None = attrs.field(init=False, default=None)
     _last_s: float | None = attrs.field(init=False, default=None)
@@ -132,9 +136,11 @@ class Host:
         Raises:
             PlanError: The plan is wrong.
             StateError: The state cannot be used.
+            PluginError: The plugins serve another host.
+            LegionError: An argument is of the wrong type.
         """
-        directory = Path(state)
-        directory.mkdir(parents=True, exist_ok=True)
+        _refuse_wrong_types(plan, state, plugins, policy)
+        directory = _made(Path(state))
         clock = clock or SystemClock()
         found = plan if isinstance(plan, Plan) else Plan.load(plan)
         database = Database(directory / _FILE)
@@ -154,19 +160,44 @@ class Host:
             raise
 
     @classmethod
-    def reopen(cls, state: str | os.PathLike[str]) -> Host:
+    def reopen(cls, state: str | os.PathLike[str], *, readonly: bool = False) -> Host:
         """
         Open a state directory with the plan that was rolled out in it last.
+
+        Args:
+            state: The directory.
+            readonly: Only look: nothing is written there, not even where it could be,
+                and what would have to write raises. Do not turn the wheel.
 
         Raises:
             StateError: Nothing was ever rolled out there.
         """
         file = Path(state) / _FILE
-        if not file.is_file():
-            raise StateError(str(file), "no such file; write --state DIR of a host")
+        if not file.is_file() or not file.stat().st_size:
+            raise StateError(str(file), "no such state; write --state DIR of a host")
+        if readonly:
+            return cls._looked_at(Path(state))
         with Database(file) as database:
             plan = recall(database)
         return cls.open(plan, state=state)
+
+    @classmethod
+    def _looked_at(cls, directory: Path) -> Host:
+        clock = SystemClock()
+        database = Database(directory / _FILE, readonly=True)
+        try:
+            plan = recall(database)
+            return cls.wired(
+                plan,
+                database=database,
+                registry=Registry(directory / "registry", clock=clock),
+                telemetry=Telemetry(clock, metrics=plan.metrics),
+                clock=clock,
+                probe=False,
+            )
+        except BaseException:
+            database.close()
+            raise
 
     @classmethod
     def wired(
@@ -214,16 +245,16 @@ class Host:
             clock=clock,
             splitter=splitter,
         )
-        for name, part in parts.items():
-            if part is not None:
-                plugins.register(part, name=name)
-        plugins.startup()
         memory = Memory(database)
-        limits = cast("dict[str, dict[str, float] | None]", dict(plan.criteria))
-        watchdog = Watchdog(plugins, limits=limits)
-        remembered = memory.load("watchdog")
-        if remembered is not None:
-            watchdog.restore(remembered)
+        try:
+            for name, part in parts.items():
+                if part is not None:
+                    plugins.register(part, name=name)
+            plugins.startup()
+            watchdog = _watchdog(plan, plugins, memory)
+        except BaseException:
+            _take_out(plugins)
+            raise
         return cls(
             plan=plan,
             plugins=plugins,
@@ -268,12 +299,23 @@ class Host:
             StateError: The state file cannot be used; nothing went forward.
         """
         with self._turn_alone():
-            self.engine.poll()
+            unread = self._poll()
             self.engine.traffic.mirror.drain()
             turn = self._round(self.engine.decide)
+            if unread is not None and turn.decision.move is not Move.ROLL_BACK:
+                raise unread
             self._rehearse()
             self._notify(turn)
             return turn
+
+    def _poll(self) -> StateError | None:
+        """Return why the state cannot be read: going back does not need it."""
+        try:
+            self.engine.poll()
+        except StateError as error:
+            logger.warning("what others did cannot be read", exc_info=True)
+            return error
+        return None
 
     def promote(self) -> Turn:
         """
@@ -287,18 +329,26 @@ class Host:
 
     @contextlib.contextmanager
     def _turn_alone(self) -> Iterator[None]:
-        if _in_turn_of.get() is self:
+        if self._is_inside:
             msg = (
                 f"{self.plan.name}: a plugin turned the wheel from inside a turn; "
                 "return from the hook first"
             )
             raise LegionError(msg)
         with self._turning:
-            token = _in_turn_of.set(self)
+            self._now, self._turner = object(), get_ident()
+            token = _turn.set(self._now)
             try:
                 yield
             finally:
-                _in_turn_of.reset(token)
+                _turn.reset(token)
+                self._now = self._turner = None
+
+    @property
+    def _is_inside(self) -> bool:
+        """Whether the caller is a hook or a mirrored run of the turn under way."""
+        now = self._now
+        return now is not None and (_turn.get() is now or self._turner == get_ident())
 
     def _round(self, decide: Callable[[Report], Decision]) -> Turn:
         """Observe, judge, decide; then write, unless users must be made safe first."""
@@ -311,7 +361,7 @@ class Host:
         decision = self.engine.choose(decision, report)
         try:
             self._note(observation, report)
-        except StateError:
+        except Exception:
             if decision.move is not Move.ROLL_BACK:
                 raise
             logger.warning("going back without a record of why", exc_info=True)
@@ -396,6 +446,9 @@ class Host:
         In between it drains mirrored runs and telemetry, and looks every *watch_s* of
         machine time whether somebody has pulled the latch.
         """
+        if self._closed:
+            msg = "this host is closed; open another one"
+            raise StateError(self._database.path, msg)
         if self._thread is not None:
             return
         self._stop.clear()
@@ -422,15 +475,59 @@ class Host:
     def close(self) -> None:
         """Stop the thread, tell the plugins, close the files; safe to call twice."""
         self._stop.set()
-        if self._thread is not None and self._thread is not current_thread():
-            self._thread.join()
-        self._thread = None
+        thread, self._thread = self._thread, None
+        # From inside a turn the thread may be waiting for that turn: it ends by itself.
+        if thread not in {None, current_thread()} and not self._is_inside:
+            thread.join()
         if not self._closed:
             self._closed = True
-            for name in set(_PARTS) & set(self.plugins.names()):
-                self.plugins.unregister(name)
+            _take_out(self.plugins)
             self.plugins.shutdown()
             self._database.close()
+
+
+def _watchdog(plan: Plan, plugins: Plugins, memory: Memory) -> Watchdog:
+    """Return the plan's watchdog with what it remembers."""
+    limits = cast("dict[str, dict[str, float] | None]", dict(plan.criteria))
+    watchdog = Watchdog(plugins, limits=limits)
+    remembered = memory.load("watchdog")
+    if remembered is not None:
+        watchdog.restore(remembered)
+    return watchdog
+
+
+def _take_out(plugins: Plugins) -> None:
+    """Take the host's own parts out of *plugins*, which may serve another host then."""
+    for name in set(_PARTS) & set(plugins.names()):
+        plugins.unregister(name)
+
+
+def _made(directory: Path) -> Path:
+    """Make the state directory."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is a file" if directory.exists() else error.strerror or str(error)
+        msg = f"{why}; write state=DIR, a directory or where one can be made"
+        raise StateError(str(directory), msg) from error
+    return directory
+
+
+def _refuse_wrong_types(
+    plan: object, state: object, plugins: object, policy: object
+) -> None:
+    who, path = "Host.open", str | os.PathLike
+    fits = isinstance(plan, Plan | path)
+    write = "a legion.Plan, or the path of its file"
+    refuse_unless(fits, who, "plan", plan, write=write)
+    write = "the path of a directory"
+    refuse_unless(isinstance(state, path), who, "state", state, write=write)
+    write = "legion.Plugins(...), with yours inside"
+    fits = plugins is None or isinstance(plugins, Plugins)
+    refuse_unless(fits, who, "plugins", plugins, write=write)
+    write = "legion.Policy(...), such as legion.Policy(strict=True)"
+    fits = policy is None or isinstance(policy, Policy)
+    refuse_unless(fits, who, "policy", policy, write=write)
 
 
 def _refuse_second_host(plugins: Plugins) -> None:

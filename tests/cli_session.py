@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
+
+from pathlib import Path
 
 import attrs
 
@@ -45,6 +48,16 @@ stages:
 """
 
 
+CLI_PAGE = (Path(__file__).parents[1] / "docs" / "cli.md").read_text("utf-8")
+
+
+def documented(command):
+    """Return the keys that the documentation promises of *command*."""
+    _, _, table = CLI_PAGE.partition("| command | keys |")
+    (row,) = re.findall(rf"^\| .*`{command}`.*\| (.*) \|$", table, re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", row))
+
+
 @attrs.frozen
 class Said:
     """What a command said, and its exit code."""
@@ -82,14 +95,14 @@ def open_host(folder, plan=PLAN, **keywords):
     return legion.Host.open(legion.Plan.from_dict(plan), state=folder, **keywords)
 
 
-def rollout(folder, *, versions=True):
-    """Leave a rollout at 25 % in *folder*, with both versions in its registry."""
+def rollout(folder, *, versions=True, stages=PLAN["stages"]):
+    """Leave a rollout in its first stage, with both versions in its registry."""
     if versions:
         registry = legion.Registry(folder / "registry")
         registry.put({"greet.txt": b"hello"}, version="1.0.0")
         registry.tag("v1", "1.0.0")
         registry.put({"greet.txt": b"good day"}, version="2.0.0")
-    with open_host(folder) as host:
+    with open_host(folder, {**PLAN, "stages": stages}) as host:
         host.tick()
-        assert host.engine.exposure.share == 0.25
+        assert host.engine.exposure.stage == stages[0]["name"]
     return folder

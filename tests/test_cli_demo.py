@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cli_session import legion_says, refusal
+from cli_session import documented, legion_says, refusal
 
 from legion.cli.commands.demo import _FAULTS
 from legion.demo.faults import FAULTS
@@ -48,6 +48,7 @@ def test_what_could_not_be_read_or_written_is_told_before_the_run(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "legion.db").touch()
+    (tmp_path / "foreign" / "registry").mkdir(parents=True)
     for words, why in (
         (("--trace", tmp_path / "nowhere.csv"), "there is no such file"),
         (("--trace", tmp_path), "is a directory"),
@@ -55,6 +56,7 @@ def test_what_could_not_be_read_or_written_is_told_before_the_run(tmp_path):
         (("--report", tmp_path / "no" / "r.html"), "a directory that exists"),
         (("--state", tmp_path / "file"), "which is a file"),
         (("--state", tmp_path / "used"), "holds an earlier rollout"),
+        (("--state", tmp_path / "foreign"), "holds files of something else"),
     ):
         said = legion_says("demo", *words)
         assert why in refusal(said, code=2)
@@ -85,6 +87,8 @@ def test_a_bad_candidate_ends_with_exit_code_0_and_a_sentence(tmp_path):
     assert "FAIL trigger fired, error_rate more than 50 % above baseline" in said.out
     assert "rehearse the rollback: the rollback took " in said.out
     assert report.read_text("utf-8").startswith("<!doctype html>")
+    again = legion_says(*QUICK, "--state", state)
+    assert "write a new or an empty directory" in refusal(again, code=2)
     look = legion_says("status", "--state", state, "--json")
     assert look.document["status"] == "rolled_back"
     assert legion_says("journal", "verify", state / "legion.db").code == 0
@@ -99,10 +103,7 @@ def test_programs_get_every_decision(tmp_path):
     """One document, with stable keys, and nothing beside it."""
     found = legion_says(*QUICK, "--json").document
 
-    assert set(found) == {
-        *("status", "reason", "seed", "bad", "trace", "requests_per_day", "requests"),
-        *("machine_s", "rehearsed_s", "timeline", "decisions", "findings"),
-    }
+    assert set(found) == documented("demo")
     assert found["decisions"][-1]["code"] == "trigger:error_rate"
     assert set(found["decisions"][-1]) == {
         *("day", "stage", "move", "to", "code", "reason", "digest"),

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from cli_session import YAML, legion_says, refusal
+from cli_session import CLI_PAGE, YAML, legion_says, refusal
 
 from legion.cli.main import main
 from legion.cli.output import Output, short_warnings
@@ -56,12 +56,23 @@ def test_a_wrong_word_is_told_at_once(words):
     assert "usage: legion" in said.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("levitate",), ("status", "--statt", "x"), ("restore",), ("demo", "--seed", "x")],
+)
+def test_a_wrong_word_is_told_to_programs_too(words):
+    """The one document that was asked for, on standard output."""
+    said = legion_says(*words, "--json")
+
+    assert said.code == 2
+    assert set(said.document) == {"error", "message"}
+    assert said.document["error"] == "UsageError"
+    assert f"legion: {said.document['message']}" in said.err
+
+
 def test_the_documented_commands_are_those_there_are():
     """A command without a line in docs/cli.md is not finished, nor is the reverse."""
-    from pathlib import Path
-
-    page = (Path(__file__).parents[1] / "docs" / "cli.md").read_text("utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| `legion ")]
+    rows = [line for line in CLI_PAGE.splitlines() if line.startswith("| `legion ")]
     assert [row.split()[2].strip("`") for row in rows] == list(COMMANDS)
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cli_session import YAML, legion_says, open_host, refusal
+from cli_session import PLAN, YAML, documented, legion_says, open_host, refusal
 
 import legion
 
@@ -109,7 +109,7 @@ def test_run_has_the_same_for_programs(typed):
 
     assert said.code == 0, said
     assert said.document["status"] == "running"
-    assert set(said.document) == {"plan", "status", "stage", "reason"}
+    assert set(said.document) == documented("run")
     assert legion_says("status", "--state", "elsewhere").code == 0
 
 
@@ -195,10 +195,7 @@ def test_a_state_that_is_a_file_is_refused(typed):
 
 def test_a_state_of_another_plan_is_refused(typed):
     """The same name with other contents does not go on with the old evidence."""
-    other = {"unit": "user"}
-    from cli_session import PLAN
-
-    open_host("var/legion", {**PLAN, **other}).close()
+    open_host("var/legion", {**PLAN, "unit": "user"}).close()
     line = refusal(typed("shop:make"), code=3)
 
     assert "another plan named 'greeting'" in line

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
+
+from pathlib import Path
+
 import pytest
 
-from cli_session import YAML, legion_says, open_host, refusal, rollout
+from cli_session import PLAN, YAML, documented, legion_says, open_host, refusal, rollout
 
 import legion
+
+from legion.testing import ManualClock
 
 
 @pytest.fixture
@@ -23,15 +29,89 @@ def test_status_says_where_the_rollout_stands(state):
     assert "false_rollback: not enforced" in said.out
 
 
+def test_status_says_of_each_rule_where_it_stands(tmp_path):
+    """A trigger is well while it has not fired; what was not measured says why."""
+    shadow = {
+        "name": "shadow",
+        "traffic": "0%",
+        "mirror": "100%",
+        "dwell": "1h",
+        "validate": [
+            {"metric": "deadlocks", "equals": 0},
+            {"metric": "crashes", "equals": 0},
+            {"metric": "error_rate", "below": "5%"},
+            {"rehearsal": "rollback", "within": "1m"},
+        ],
+    }
+    immediate = [{"metric": "containment_violations", "above": 0}]
+    triggers = {"immediate": immediate, **PLAN["triggers"]}
+    plan = {**PLAN, "triggers": triggers, "stages": [shadow]}
+    clock = ManualClock()
+    supplied = Supplied(containment_violations=0, deadlocks=0, crashes=2)
+    plugins = legion.Plugins(supplied)
+    with open_host(tmp_path, plan, clock=clock, plugins=plugins) as host:
+        host.tick()
+        unseen = legion_says("status", "--state", tmp_path).out
+        clock.advance(120)
+        host.tick()
+    said = legion_says("status", "--state", tmp_path).out
+    rules = legion_says("status", "--json", "--state", tmp_path).document["rules"]
+
+    assert unseen.count("(nothing was observed in this stage yet)") == 5
+    assert "ok   target met: deadlocks equals 0 (0" in said
+    assert "FAIL target not met: crashes equals 0 (2" in said
+    assert "-    target not measured: error_rate below 5 % (no data)" in said
+    assert "ok   trigger not fired: containment_violations above 0 (0" in said
+    assert "-    trigger not measured: error_rate above 50 % (no data)" in said
+    assert "rollback rehearsed within 1 min" in said
+    assert [rule["sort"] for rule in rules] == ["target"] * 4 + ["trigger"] * 2
+    assert set(rules[0]) == {"sort", "rule", "stands", "reason"}
+
+
+def test_status_says_which_trigger_fired(tmp_path):
+    """It is the one that reads FAIL."""
+    trigger = {"metric": "containment_violations", "above": 0}
+    plan = {**PLAN, "triggers": {"immediate": [trigger]}}
+    plugins = legion.Plugins(Supplied(containment_violations=1))
+    with open_host(tmp_path, plan, plugins=plugins) as host:
+        host.tick()
+        host.tick()
+    said = legion_says("status", "--state", tmp_path).out
+
+    assert "rolled_back in no stage, 0% of the units" in said
+    assert "FAIL trigger fired: containment_violations above 0 (1" in said
+
+
+def test_status_says_where_a_rollout_ended_that_ended_early(tmp_path):
+    """Complete below 100 % is not complete for everybody."""
+    stage = {"name": "canary", "traffic": "5%", "dwell": "1m"}
+    plan = {**PLAN, "triggers": {}, "stages": [stage]}
+    clock = ManualClock()
+    with open_host(tmp_path, plan, clock=clock) as host:
+        for _ in range(5):
+            host.tick()
+            clock.advance(60)
+    said = legion_says("status", "--state", tmp_path)
+
+    assert "complete at 5% in canary; the others keep 1.0.0" in said.out
+
+
+class Supplied:
+    """A source that counts the same in every window, for either arm."""
+
+    def __init__(self, **counts):
+        self.counts = counts
+
+    @legion.hookimpl
+    def legion_observe(self):
+        return {name: legion.Count(n) for name, n in self.counts.items()}
+
+
 def test_status_has_the_same_for_programs(state):
     """Its keys are part of the interface."""
     found = legion_says("status", "--json", "--state", state).document
 
-    assert set(found) == {
-        *("plan", "status", "stage", "share", "exposure", "reason"),
-        *("observed_s", "unbroken_s", "findings", "questions"),
-        "false_rollback_enforced",
-    }
+    assert set(found) == documented("status")
     assert (found["status"], found["stage"], found["share"]) == (
         *("running", "canary"),
         0.25,
@@ -49,7 +129,7 @@ def test_validate_names_what_does_not_fit(state, version, failed):
     )
 
     assert said.code == 1
-    assert set(said.document) == {"expected_version", "ok", "checks"}
+    assert set(said.document) == documented("validate")
     assert {c["check"] for c in said.document["checks"] if not c["ok"]} == failed
 
 
@@ -88,6 +168,48 @@ def test_validate_finds_a_broken_byte(state):
     assert "snapshot" in {c["check"] for both in checks for c in both if not c["ok"]}
 
 
+@pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
+def test_validate_misses_a_registry_that_is_gone(tmp_path, version):
+    """The exposure names code by its digest, so somebody has to hold it."""
+    state = rollout(tmp_path / "state", stages=[whole_stage()])
+    back = ("rollback", "--version", "1.0.0", "--reason", "drill", "--immediate")
+    if version == "1.0.0":
+        assert legion_says(*back, "--state", state).code == 0
+    words = ("validate", "--state", state, "--expected-version", version)
+    assert legion_says(*words).code == 0
+
+    (state / "registry").rename(tmp_path / "gone")
+    said = legion_says(*words)
+
+    assert (said.code, said.err) == (1, "")
+    assert "put the registry back" in said.out
+
+
+def test_validate_misses_one_snapshot(tmp_path):
+    """The way back is part of what a version that runs has to have."""
+    state = rollout(tmp_path / "state", stages=[whole_stage()])
+    with open_host(state, {**PLAN, "stages": [whole_stage()]}) as host:
+        digest = host.registry.resolve("v1")
+    (state / "registry" / "snapshots" / digest[:2] / digest[2:]).unlink()
+    said = legion_says("validate", "--state", state, "--expected-version", "2.0.0")
+
+    assert said.code == 1
+    assert f"FAIL snapshot: the code of control, {digest[:12]}" in said.out
+
+
+def test_validate_needs_no_registry_where_the_code_is_kept_elsewhere(tmp_path):
+    """The exposure names versions then, and no digests."""
+    state = rollout(tmp_path / "state", versions=False, stages=[whole_stage()])
+    said = legion_says("validate", "--state", state, "--expected-version", "2.0.0")
+
+    assert said.code == 0, said
+    assert "nothing was ever made live in it" in said.out
+
+
+def whole_stage():
+    return {"name": "all", "traffic": "100%", "dwell": "1m"}
+
+
 def test_asks_lists_and_answers(tmp_path):
     """A question has an id; answered, it is not open any more."""
     policy = legion.Policy(ask_kinds={"advance"})
@@ -96,6 +218,7 @@ def test_asks_lists_and_answers(tmp_path):
     (question,) = legion_says("asks", "--json", "--state", tmp_path).document[
         "questions"
     ]
+    assert documented("asks") == {"questions"}
     assert set(question) == {"id", "title", "reason"}
     assert question["id"] in legion_says("asks", "--state", tmp_path).out
 
@@ -142,7 +265,7 @@ def test_a_journal_verifies_against_a_root_that_was_kept(state):
     """The printed root and size, given back, find nothing; other ones do."""
     file = state / "legion.db"
     first = legion_says("journal", "verify", file, "--json").document
-    assert set(first) == {"ok", "size", "root", "faults"}
+    assert set(first) == documented("journal verify")
     assert first["ok"]
 
     kept = ("--root", first["root"], "--size", first["size"])
@@ -196,9 +319,13 @@ def test_doctor_tries_what_legion_needs(tmp_path):
     assert "criteria: 21 built in" in said.out
 
     found = legion_says("doctor", "--json").document
-    assert set(found) == {"version", "python", "tried", "extras"}
+    assert set(found) == documented("doctor")
     assert set(found["tried"]) == {"criteria", "state", "vectors"}
     assert all(one["ok"] for one in found["tried"].values())
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert set(found["extras"]) == set(project["project"]["optional-dependencies"])
+    for one in found["extras"].values():
+        assert set(one) == {"ok", "found"}
 
 
 def test_doctor_says_what_is_broken(monkeypatch):
@@ -225,10 +352,47 @@ def test_check_says_what_each_stage_needs(tmp_path):
     assert "greeting: 2.0.0 over 1.0.0, randomised by task" in said.out
     assert "3 min" in said.out
     found = legion_says("check", plan, "--json").document
-    assert set(found) == {
-        *("plan", "digest", "stages", "supplied_by_the_host"),
-        "false_rollback_enforced",
-    }
+    assert set(found) == documented("check")
+
+
+def test_check_warns_of_a_plan_that_ends_early(tmp_path):
+    """It is complete at 25 %, which may be meant; a plan up to 100 % has no warning."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(YAML)
+    said = legion_says("check", plan)
+    found = legion_says("check", plan, "--json").document
+
+    assert (
+        "careful: it ends in canary, and is complete with 25% of the units" in said.out
+    )
+    assert "complete with 25%" in found["warnings"][0]
+    plan.write_text(YAML.replace("25%", "100%").replace("1m: [", "5m: ["))
+    assert legion_says("check", plan, "--json").document["warnings"] == []
+
+
+def test_check_warns_of_a_deadline_that_nobody_would_see(tmp_path):
+    """Within a minute of what is looked at every five."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(YAML.replace("25%", "100%"))
+    said = legion_says("check", plan)
+
+    assert said.code == 0
+    assert "triggers within 1 min (error_rate): up to 5 min pass" in said.out
+    plan.write_text(
+        YAML.replace("25%", "100%").replace(
+            "unit: task", "unit: task\ncheck_interval: 30s"
+        )
+    )
+    assert "careful" not in legion_says("check", plan).out
+
+
+def test_check_of_a_directory_says_that_it_is_one(tmp_path):
+    """And not that its name lacks a suffix."""
+    (tmp_path / "plans.yaml").mkdir()
+    for folder in (tmp_path, tmp_path / "plans.yaml"):
+        said = legion_says("check", folder)
+        assert said.code == 2
+        assert "a directory; write the path of the plan's file in it" in said.err
 
 
 def test_check_lists_every_fault_of_a_plan(tmp_path):

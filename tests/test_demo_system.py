@@ -234,7 +234,7 @@ def test_wrong_answers_disagree_far_more():
     assert disagreement(answers) >= 0.3
 
 
-def test_the_latency_fault_compares_at_least_three_times_as_much():
+def test_the_latency_fault_compares_at_least_five_times_as_much():
     """It does strictly more work for the same questions, counted, not timed."""
     trace, retrieval = prepared()
     slow = build(
@@ -246,7 +246,7 @@ def test_the_latency_fault_compares_at_least_three_times_as_much():
         done += retrieval.search(
             question.text, shortlist=slow.shortlist, both_ways=slow.both_ways
         ).compared
-    assert done >= 3 * good
+    assert done >= 5 * good
 
 
 @pytest.mark.parametrize("path", [None, pytest.param(BANKING77, marks=needs_banking77)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import signal
 import subprocess
 import sys
@@ -104,7 +106,7 @@ def test_a_failed_act_can_be_settled_so_that_its_key_runs_again():
     [
         (1, " ", "who has looked"),
         (7, "ops", "in doubt are: 1"),
-        ("x", "ops", "in doubt"),
+        ("x", "ops", r"write a number that in_doubt\(\) lists"),
     ],
 )
 def test_settling_says_what_to_write(number, by, match):
@@ -194,3 +196,81 @@ def test_settling_is_journalled():
 
 def _interrupted():
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "stop", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError]
+)
+def test_whatever_stops_an_act_leaves_it_in_doubt(tmp_path, stop):
+    """It goes on to the host, and the receipt stays: durable, shown, not repeated."""
+
+    def act():
+        raise stop
+
+    with SafetyGate(store=tmp_path / "g.db") as gate:
+        with pytest.raises(stop):
+            gate.execute(tool(key="k"), act)
+
+        assert [intent.key for intent in gate.in_doubt()] == ["k"]
+        assert gate.execute(tool(key="k"), pytest.fail).in_doubt
+        with SafetyGate(store=tmp_path / "g.db") as other:
+            assert [intent.key for intent in other.in_doubt()] == ["k"]
+
+
+def test_an_interrupt_between_intent_and_call_leaves_it_in_doubt(monkeypatch):
+    """
+    A signal comes between any two steps; nobody is left who could take note.
+
+    It fails if ``Doubts.under_way`` is a plain dict.
+    """
+    gate = SafetyGate()
+    monkeypatch.setattr(gate, "_acting", lambda *_: _interrupted())
+
+    with contextlib.suppress(KeyboardInterrupt):
+        gate.execute(tool(key="k"), pytest.fail)
+    gc.collect()
+
+    assert [intent.key for intent in gate.in_doubt()] == ["k"]
+    monkeypatch.undo()
+    assert gate.execute(tool(key="k"), pytest.fail).ruling.code == "in_doubt"
+
+
+class Interrupted:
+    """A Database in whose transactions somebody presses Ctrl-C once told so."""
+
+    def __init__(self):
+        self._inner, self.now = Database(":memory:"), False
+
+    def transaction(self, *, durable=True):
+        if self.now:
+            raise KeyboardInterrupt
+        return self._inner.transaction(durable=durable)
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("raises", [None, ValueError, KeyboardInterrupt])
+def test_an_interrupt_while_the_outcome_is_written_leaves_it_in_doubt(raises):
+    """
+    The act may be done; as nothing says so, a person has to look.
+
+    The traceback is kept, and with it all that the call held; it fails if
+    ``doubts.end`` is not in the ``finally`` of ``Acts._try_close``, or of ``_leave``.
+    """
+    database = Interrupted()
+    gate = SafetyGate(store=database)
+
+    def act():
+        database.now = True
+        if raises is not None:
+            raise raises
+
+    with pytest.raises(KeyboardInterrupt) as held:
+        gate.execute(tool(key="k"), act)
+    database.now = False
+
+    assert held.tb is not None
+    assert [intent.key for intent in gate.in_doubt()] == ["k"]
+    gate.settle(1, happened=False, by="ops")
+    assert gate.execute(tool(key="k"), int).ran

@@ -168,3 +168,80 @@ def test_a_change_is_ruled_on_like_an_action():
     change = Change(target="x", before="", after="a", kind="patch", risk=0.6)
 
     assert Policy().rule(change).code == "medium_risk"
+
+
+# Exposure.
+
+CAUTIOUS = [
+    {"mode": "conservative"},
+    *({"mode": mode, "strict": True} for mode in LIMITS),
+]
+PLAIN = [{"mode": "standard"}, {"mode": "aggressive"}, {}]
+
+
+def advance(before: object, share: object, **more) -> Change:
+    detail = {"share_before": before, "share": share}
+    return Change(
+        **{
+            "target": "rollout:p",
+            "before": "a",
+            "after": "b",
+            "kind": "advance",
+            "risk": 0.2 * share if isinstance(share, float | int) else 0.1,
+            "detail": {k: v for k, v in detail.items() if v is not None},
+            **more,
+        }
+    )
+
+
+@pytest.mark.parametrize("policy", CAUTIOUS, ids=str)
+@pytest.mark.parametrize(
+    ("before", "share", "code"),
+    [
+        (0, 0.0001, "first_exposure"),
+        (0.0, 0.5, "first_exposure"),
+        (None, 0.25, "first_exposure"),
+        (0, 1, "full_exposure"),
+        (0.25, 1.0, "full_exposure"),
+        (0.9999, 1, "full_exposure"),
+        (0.05, None, "unknown_exposure"),
+        (None, None, "unknown_exposure"),
+        (0.05, "25%", "unknown_exposure"),
+        ("5%", 0.25, "unknown_exposure"),
+        (0.05, True, "unknown_exposure"),
+        (-1, 0.25, "unknown_exposure"),
+    ],
+)
+def test_the_careful_modes_ask_before_first_and_full_exposure(
+    policy, before, share, code
+):
+    """So does an advance that does not say whom it exposes: it may be anybody."""
+    ruling = Policy(**policy).rule(advance(before, share))
+
+    assert (ruling.permission, ruling.code) == (ASK, code)
+
+
+@pytest.mark.parametrize("policy", CAUTIOUS, ids=str)
+@pytest.mark.parametrize(
+    ("before", "share"), [(0, 0), (None, 0), (0.01, 0.25), (0.25, 0.9999), (1, 1)]
+)
+def test_the_careful_modes_let_the_steps_between_pass(policy, before, share):
+    """Shadow exposes nobody, and who was exposed before is not a first user."""
+    assert Policy(**policy).rule(advance(before, share)).allowed
+
+
+@pytest.mark.parametrize("policy", PLAIN, ids=str)
+@pytest.mark.parametrize("before", [None, 0, 0.25])
+@pytest.mark.parametrize("share", [None, 0, 0.05, 1])
+def test_the_other_modes_go_by_risk(policy, before, share):
+    """A rollout under the default policy goes on without a person, as ever."""
+    assert Policy(**policy).rule(advance(before, share)).allowed
+
+
+def test_exposure_is_asked_about_only_of_an_advance_and_never_outweighs_a_denial():
+    """A patch has no users; a kind that is denied stays denied."""
+    policy = Policy(mode="conservative", deny_kinds={"advance"})
+
+    assert policy.rule(advance(0, 1)).permission is DENY
+    assert Policy(mode="conservative").rule(advance(0, 1, kind="patch")).allowed
+    assert Policy(strict=True).rule(advance(0, 1, risk=0.9)).permission is DENY

@@ -102,4 +102,4 @@ def test_a_run_that_is_not_over_holds_the_stage_that_requires_it():
     waiting = told(rule(alert=0.05, count=1_000))
 
     assert waiting.stage == "canary"
-    assert "errors_mine: not measured" in waiting.story
+    assert "errors_mine: no verdict yet" in waiting.story

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import subprocess
@@ -102,30 +103,72 @@ def test_one_broken_plugin_silences_nobody(plugins):
     assert seen == ["last", "first"]
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), RecursionError(), StopIteration()])
-def test_whatever_a_plugin_raises_stays_with_it(plugins, error):
-    """Even a plugin that calls exit() is only broken."""
+class OwnError(BaseException):
+    """What some libraries derive from BaseException, to get past everybody."""
+
+
+@pytest.mark.parametrize("timeout_s", [None, WAIT_S])
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(3),
+        RecursionError(),
+        StopIteration(),
+        asyncio.CancelledError("enough"),
+        OwnError(),
+        BaseExceptionGroup("both", [OwnError(), ValueError()]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_plugin_raises_stays_with_it(plugins, error, timeout_s, caplog):
+    """
+    Even a plugin that calls exit() is only broken, and the log has its traceback.
+
+    It fails if one of the two fences in `legion.plugins.seat` says ``Exception``.
+    """
 
     def raising():
         raise error
 
-    plugins.register(Plugin(choose_stage=raising), name="p")
-    (answer,) = plugins.choose_stage("", "", REPORT)
+    broken = Plugin(timeout_s=timeout_s, choose_stage=raising, activate=raising)
+    plugins.register(broken, name="p")
+    with caplog.at_level(logging.WARNING, "legion"):
+        (answer,) = plugins.choose_stage("", "", REPORT)
 
     assert answer.plugin == "p"
     assert answer.error.startswith(type(error).__name__)
+    assert caplog.records[-1].exc_info[1] is error
+    with pytest.raises(PluginError, match=type(error).__name__) as raised:
+        plugins.activate("rollout:p", "digest")
+    assert raised.value.__cause__ is error
 
 
-def test_an_interrupt_is_for_the_host(plugins):
+def test_a_plugin_that_only_raises_what_is_no_exception_is_quarantined(plugins):
+    """It is one failure in a row after the other, like any."""
+
+    def raising():
+        raise asyncio.CancelledError
+
+    plugins.register(Plugin(choose_stage=raising), name="p")
+    for _ in range(6):
+        (answer,) = plugins.choose_stage("", "", REPORT)
+
+    assert "in quarantine: failed 5 times in a row" in answer.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
+def test_an_interrupt_is_for_the_host(plugins, error):
     """Ctrl-C is no fault of a plugin's."""
 
     def interrupted():
-        raise KeyboardInterrupt
+        raise error
 
-    plugins.register(Plugin(record=interrupted))
+    plugins.register(Plugin(record=interrupted, activate=interrupted))
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         plugins.record(RECORD)
+    with pytest.raises(error):
+        plugins.activate("rollout:p", "digest")
 
 
 def test_an_error_is_one_short_line_whatever_it_says(plugins):

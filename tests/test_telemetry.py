@@ -272,11 +272,14 @@ def test_the_methods_do_not_raise_either(telemetry):
     telemetry.event("toxic", CANDIDATE, 1, np.array([True, False]))
     telemetry.score("quality", CANDIDATE, 1, "good")
     telemetry.add("crashes", CANDIDATE, 1.5)
+    telemetry.latency("nobody", 1, 0.25)
+    telemetry.add("crashes", [CANDIDATE])
     window = telemetry.close().candidate
 
     assert not window.counts
     assert not [h for h in window.histograms.values() if h.count > 1]
     assert {"latency", "error_rate", "toxic", "quality"} <= set(window.errors)
+    assert "2 were no events" in window.errors["telemetry"]
 
 
 def test_what_plugins_supply_is_laid_beside(telemetry):

@@ -6,11 +6,11 @@ import asyncio
 import threading
 
 from collections.abc import Awaitable, Callable, Hashable
-from concurrent.futures import Future
-from contextvars import ContextVar
 from typing import Generic, TypeVar
 
 import attrs
+
+from .waiting import Flight, Wait, computing, wait_for
 
 
 T = TypeVar("T")
@@ -21,31 +21,19 @@ class _AbandonedError(Exception):
 
 
 @attrs.define(eq=False)
-class _Flight(Generic[T]):
-    """One computation under way, in a thread or, with a loop, in a task."""
-
-    loop: asyncio.AbstractEventLoop | None
-    landed: Future[T] = attrs.field(init=False, factory=Future)
-    waiting: int = attrs.field(init=False, default=1)
-    task: asyncio.Task[None] | None = attrs.field(init=False, default=None)
-
-
-_computing: ContextVar[frozenset[_Flight[object]]] = ContextVar(
-    "legion_computing", default=frozenset()
-)
-
-
-@attrs.define(eq=False)
 class SingleFlight(Generic[T]):
     """
     Lets one caller compute what others who ask by the same key wait for.
 
     Threads and tasks of any loop wait for each other. An exception goes to all who
     wait and is not kept. A waiter that is cancelled leaves the others alone, the first
-    one too; when the last is gone, the computation is cancelled.
+    one too; when the last is gone, the computation is cancelled. A ring of computations
+    that wait for each other is refused to the one that would close it, through whatever
+    caches it goes; code that runs in a thread of its own belongs to a computation only
+    if it carries its context, as `asyncio.to_thread` does.
     """
 
-    _flights: dict[Hashable, _Flight[T]] = attrs.field(init=False, factory=dict)
+    _flights: dict[Hashable, Flight[T]] = attrs.field(init=False, factory=dict)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
     def run(self, key: Hashable, compute: Callable[[], T]) -> T:
@@ -53,30 +41,28 @@ class SingleFlight(Generic[T]):
         Return the answer of the computation under way for *key*, or of *compute*.
 
         Raises:
-            RuntimeError: It would wait for itself.
+            RuntimeError: It would wait for itself, or for one that waits for it.
         """
         while True:
-            flight, first = self._join(key, None)
-            if first:
-                return self._compute(key, flight, compute)
+            flight, wait, first = self._join(key, None)
             try:
+                if first:
+                    return self._compute(key, flight, compute)
                 return flight.landed.result()
             except _AbandonedError:
                 continue
             finally:
-                self._leave(key, flight)
+                self._leave(key, flight, wait)
 
-    def _compute(
-        self, key: Hashable, flight: _Flight[T], compute: Callable[[], T]
-    ) -> T:
-        token = _computing.set(_computing.get() | {flight})  # type: ignore[arg-type]
+    def _compute(self, key: Hashable, flight: Flight[T], compute: Callable[[], T]) -> T:
+        token = computing.set(flight)  # type: ignore[arg-type]
         try:
             answer = compute()
         except BaseException as error:
             self._land(key, flight, error)
             raise
         finally:
-            _computing.reset(token)
+            computing.reset(token)
         self._land(key, flight, None)
         flight.landed.set_result(answer)
         return answer
@@ -85,7 +71,7 @@ class SingleFlight(Generic[T]):
         """Do as `run` does, without blocking the loop."""
         loop = asyncio.get_running_loop()
         while True:
-            flight, first = self._join(key, loop)
+            flight, wait, first = self._join(key, loop)
             if first:
                 flight.task = loop.create_task(self._acompute(key, flight, compute))
             landed = asyncio.wrap_future(flight.landed)
@@ -96,12 +82,12 @@ class SingleFlight(Generic[T]):
                 if first:
                     raise asyncio.CancelledError from None
             finally:
-                self._leave(key, flight)
+                self._leave(key, flight, wait)
 
     async def _acompute(
-        self, key: Hashable, flight: _Flight[T], compute: Callable[[], Awaitable[T]]
+        self, key: Hashable, flight: Flight[T], compute: Callable[[], Awaitable[T]]
     ) -> None:
-        _computing.set(_computing.get() | {flight})  # type: ignore[arg-type]
+        computing.set(flight)  # type: ignore[arg-type]
         try:
             answer = await compute()
         except Exception as error:  # noqa: BLE001 - it goes to those who wait
@@ -115,18 +101,22 @@ class SingleFlight(Generic[T]):
 
     def _join(
         self, key: Hashable, loop: asyncio.AbstractEventLoop | None
-    ) -> tuple[_Flight[T], bool]:
+    ) -> tuple[Flight[T], Wait, bool]:
         with self._lock:
             flight = self._flights.get(key)
+            first = flight is None
             if flight is None:
-                flight = self._flights[key] = _Flight(loop)
-                return flight, True
-            _refuse_deadlock(flight, loop)
-            flight.waiting += 1
-            return flight, False
+                flight = Flight(key, loop)
+            wait = wait_for(flight, blocking=loop is None and not first)
+            wait.begin()
+            if first:
+                self._flights[key] = flight
+            else:
+                flight.waiting += 1
+            return flight, wait, first
 
     def _land(
-        self, key: Hashable, flight: _Flight[T], error: BaseException | None
+        self, key: Hashable, flight: Flight[T], error: BaseException | None
     ) -> None:
         """Take *flight* off the table, so that who comes now starts anew."""
         with self._lock:
@@ -137,7 +127,8 @@ class SingleFlight(Generic[T]):
         elif error is not None:
             flight.landed.set_exception(_AbandonedError())
 
-    def _leave(self, key: Hashable, flight: _Flight[T]) -> None:
+    def _leave(self, key: Hashable, flight: Flight[T], wait: Wait) -> None:
+        wait.end()
         with self._lock:
             flight.waiting -= 1
             task, loop = flight.task, flight.loop
@@ -153,27 +144,3 @@ def _retrieve(landed: asyncio.Future[T]) -> None:
     """Look at the exception, lest asyncio complain of one whose waiter is gone."""
     if not landed.cancelled():
         landed.exception()
-
-
-def _refuse_deadlock(
-    flight: _Flight[T], loop: asyncio.AbstractEventLoop | None
-) -> None:
-    if flight in _computing.get():
-        msg = (
-            "cache: the computation of an answer asks the cache for that same answer; "
-            "compute it without get_or_compute of the same question and scope"
-        )
-        raise RuntimeError(msg)
-    if loop is None and flight.loop is not None and flight.loop is _running_loop():
-        msg = (
-            "cache: get_or_compute would block the event loop that is computing this "
-            "answer; write await aget_or_compute"
-        )
-        raise RuntimeError(msg)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -155,7 +155,8 @@ class Scope(Generic[V]):
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
                 computed.
-            RuntimeError: *compute* asks for the very answer it computes.
+            RuntimeError: *compute* asks for the very answer it computes, or for one
+                whose computation waits for this one.
         """
         key = normalised(question)
         hit = self._shelf.exact(self._partition, key)

@@ -7,8 +7,9 @@ import os
 import sys
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
+from ..canonical import JSON
 from ..exceptions import (
     JournalError,
     LegionError,
@@ -19,7 +20,7 @@ from .output import Output, short_warnings
 
 
 Command: TypeAlias = Callable[[argparse.Namespace, Output], int]
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 _EPILOG = """\
 exit codes:
@@ -38,7 +39,30 @@ _UNUSABLE = (StateError, SnapshotCorruptError, JournalError)
 
 
 class RefusedError(LegionError):
-    """What was asked for is right, and the answer is no."""
+    """
+    What was asked for is right, and the answer is no.
+
+    Attributes:
+        ask: The question that a person may answer with yes, or None.
+    """
+
+    def __init__(self, message: str, *, ask: str | None = None) -> None:
+        self.ask = ask
+        super().__init__(message)
+
+
+class UsageError(LegionError):
+    """What was typed is no command, or lacks an option."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors can be told to programs, too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say how the command is used, and what is wrong."""
+        self.print_usage(sys.stderr)
+        _, _, name = self.prog.partition(" ")
+        raise UsageError(f"{name}: {message}" if name else message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,8 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    words = sys.argv[1:] if argv is None else argv
     try:
-        arguments = parser().parse_args(argv)
+        try:
+            arguments = parser().parse_args(words)
+        except UsageError as error:
+            return Output(as_json="--json" in words).error(error, code=2)
         output = Output(as_json=arguments.json)
         with short_warnings(off=arguments.tracebacks):
             code = _run(arguments, output)
@@ -72,7 +100,8 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     try:
         return command(arguments, output)
     except RefusedError as error:
-        return output.error(error, code=1)
+        more: dict[str, JSON] = {} if error.ask is None else {"ask": error.ask}
+        return output.error(error, code=1, **more)
     except _UNUSABLE as error:
         return output.error(error, code=3)
     except LegionError as error:
@@ -97,7 +126,7 @@ def _write_to_nobody() -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="legion",
         description="Roll out a change in stages, watch it, and take it back.",
         epilog=_EPILOG,

@@ -105,11 +105,12 @@ class Output:
         if self.as_json:
             print(json.dumps(value, indent=2, sort_keys=True), file=self.stream)
 
-    def error(self, error: Exception, *, code: int) -> int:
-        """Say on standard error what is wrong, and return *code*."""
+    def error(self, error: Exception, *, code: int, **more: JSON) -> int:
+        """Say on standard error what is wrong, and return *code*; *more* is for programs."""
         document: dict[str, JSON] = {
             "error": type(error).__name__,
             "message": str(error),
+            **more,
         }
         if isinstance(error, PlanError):
             document["faults"] = [as_json(fault) for fault in error.faults]

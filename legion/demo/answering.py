@@ -22,6 +22,7 @@ SETTINGS_400: Mapping[str, JSON] = {
     "reuse": "exact",
     "capacity_share": 0.4,
     "shortlist": 48,
+    "shortlist_share": 0.2,
     "both_ways": False,
     "parser": "words",
 }
@@ -86,7 +87,8 @@ def build(
         trace: Whose known questions it answers from.
         settings: As `SETTINGS_400` and `SETTINGS_410`. ``capacity_share`` is how much
             of the trace's traffic its reuse has room for, so that traces of any size
-            repeat themselves about as rarely.
+            repeat themselves about as rarely. ``shortlist`` is how many known questions
+            each one is compared with, and ``shortlist_share`` how many of all at most.
         retrieval: The corpus of *trace*, where another version has indexed it already.
         embed: Embedder of the semantic reuse; wordllama by default.
 
@@ -103,7 +105,7 @@ def build(
     return Answering(
         retrieval=retrieval or Retrieval.of(trace.corpus),
         reuse=reuse,
-        shortlist=round(_number(settings, "shortlist")),
+        shortlist=_shortlist(settings, len(trace.corpus)),
         both_ways=settings.get("both_ways") is True,
         parse=_PARSERS[_word(settings, "parser", *_PARSERS)],
     )
@@ -122,6 +124,11 @@ def _semantic(threshold: float, capacity: int, embed: Embed | None) -> SemanticR
     return SemanticReuse(
         SemanticCache(embed or wordllama(), threshold=threshold, capacity=capacity)
     )
+
+
+def _shortlist(settings: Mapping[str, JSON], known: int) -> int:
+    most = _number(settings, "shortlist_share") * known
+    return max(1, round(min(_number(settings, "shortlist"), most)))
 
 
 def _number(settings: Mapping[str, JSON], key: str) -> float:

@@ -13,8 +13,10 @@ from .retrieval import words
 
 FAULTS: Mapping[str, Mapping[str, JSON]] = MappingProxyType(
     {
-        # Compares with twice as many, in both directions.
-        "latency": MappingProxyType({"shortlist": 96, "both_ways": True}),
+        # Compares with four times as many, in both directions.
+        "latency": MappingProxyType(
+            {"shortlist": 192, "shortlist_share": 1, "both_ways": True}
+        ),
         # Takes questions apart as a shell would.
         "errors": MappingProxyType({"parser": "shell"}),
         # Takes questions for the same that share little but being questions.

@@ -146,7 +146,9 @@ class Demo:
         state = self.host.engine.state
         if before is None and state.rehearsed_s is not None:
             self.rehearsal = Rehearsal(
-                turn=len(self.turns), took_s=state.rehearsed_s, reason=state.reason
+                turn=len(self.turns),
+                took_s=state.rehearsed_s,
+                reason=state.rehearsal,
             )
 
     def _serve(self) -> Iterator[bool]:

@@ -27,7 +27,9 @@ def targets(demo: Demo) -> str:
         ]
         parts.append(f"<h3>{_text(stage)}</h3>")
         parts.append(table(("target", "measured", "holds"), rows, wide=(0, 1)))
-    return "".join(parts) or "<p class='none'>no stage was entered</p>"
+    if not parts:
+        return "<p class='none'>no stage was entered</p>"
+    return f"<div class='targets'>{''.join(parts)}</div>"
 
 
 def triggers(demo: Demo) -> str:
@@ -57,7 +59,8 @@ def _cell(finding: Finding | None) -> str:
         return "<span class='none'>not asked</span>"
     said = html.escape(finding.reason, quote=True)
     if finding.met is None:
-        return f"<span class='none' title='{said}'>not measured</span>"
+        why = "" if finding.missing is None else finding.missing.value
+        return f"<span class='none' title='{said}'>{why.replace('_', ' ')}</span>"
     figure = _text(ending.found(finding).partition(",")[0])
     word = "bad'><b>fired</b>: " if finding.met else "good'>"
     return f"<span title='{said}' class='{word}{figure}</span>"
@@ -145,7 +148,7 @@ def _text(text: str) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, wide: Sequence[int] = (1, 2)
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, wide: Sequence[int] = (2,)
 ) -> str:
     """
     Return a table that scrolls by itself where the page is too narrow for it.

@@ -15,6 +15,9 @@ from ..canonical import JSON
 from ..exceptions import GateError
 from ..model import Action, Change, Clock, Ruling
 from ..store import Database
+from . import given
+from .given import NAME, TEXT
+from .subject import binding, principal, title
 
 
 _SCHEMA = """
@@ -46,7 +49,7 @@ class Ask:
     Attributes:
         id: Names it, for the answer.
         subject: Digest of the act as it was when the question was opened.
-        binds: Digest of what an approval is bound to: see `binding`.
+        binds: Digest of what an approval is bound to: see `legion.gate.subject.binding`.
         policy: Digest of the policy it was asked under.
         act: The act itself, as JSON values.
         title: One line.
@@ -74,31 +77,6 @@ class Ask:
     by: str = ""
     said: str = ""
     answered: float | None = None
-
-
-def binding(subject: Change | Action) -> str:
-    """
-    Return the digest of what is done, which is what a person approves.
-
-    For an action that is all of it. For a change it is all but `reason` and `report`: a
-    rollout that waits for an answer words these anew at every look, and the answer must
-    still fit the same move of the same pointer.
-    """
-    if isinstance(subject, Action):
-        return subject.digest
-    return attrs.evolve(subject, reason="", report="").digest
-
-
-def principal(subject: Change | Action) -> str:
-    """Return who wants to act, and thus may not answer."""
-    return subject.principal if isinstance(subject, Action) else subject.proposer
-
-
-def title(subject: Change | Action) -> str:
-    """Return one line that says what is to be done."""
-    if isinstance(subject, Action):
-        return f"{subject.kind}: {subject.name}"
-    return f"{subject.kind} of {subject.target}"
 
 
 @attrs.define(eq=False)
@@ -174,17 +152,26 @@ class Asks:
             )
         return ask
 
-    def answer(self, ask_id: str, *, approve: bool, by: str, said: str) -> Ask:
+    def answer(
+        self, ask_id: str, *, approve: bool, by: str, said: str
+    ) -> tuple[Ask, Ask]:
         """
         Write an answer down, durably; the same answer of the same person twice is one.
+
+        Returns:
+            The question with it, and as it was before.
 
         Raises:
             GateError: It cannot be answered, or not like this.
         """
-        by, state = by.strip(), AskState.APPROVED if approve else AskState.DENIED
-        if not by:
-            msg = f"answer to {ask_id}: got by={by!r}; write who answers"
-            raise GateError(msg)
+        ask_id = given.text(
+            ask_id, "answer: got ask_id", write="the id that asks() lists", most=NAME
+        )
+        what = f"answer to {ask_id}: got"
+        by = given.text(by, f"{what} by", write="who answers", most=NAME)
+        said = given.text(said, f"{what} reason", write="text", most=TEXT, least=0)
+        approved = given.yes_or_no(approve, f"{what} approve")
+        state = AskState.APPROVED if approved else AskState.DENIED
         with self.database.transaction(durable=True):
             ask = self.get(ask_id)
             if by.casefold() == ask.principal.strip().casefold():
@@ -194,14 +181,14 @@ class Asks:
                 )
                 raise GateError(msg)
             if ask.state is state and ask.by == by:
-                return ask
+                return ask, ask
             if ask.state is not AskState.PENDING:
                 raise GateError(_refusal(ask))
             answered = attrs.evolve(
                 ask, state=state, by=by, said=said, answered=self.clock.wall()
             )
             self._save(answered)
-        return answered
+        return answered, ask
 
     def use(self, ask_id: str) -> bool:
         """Use an approval up; False if it was used, or has expired, meanwhile."""

@@ -6,7 +6,7 @@ import inspect
 import logging
 import os
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import ParamSpec, Self, TypeVar
@@ -29,14 +29,16 @@ from ..model import (
 )
 from ..store import Database
 from ..telemetry import SystemClock
-from . import rulings
+from . import given, rulings
 from .acts import Act, Acts
-from .asks import Ask, Asks, AskState, binding
+from .asks import Ask, Asks, AskState
 from .guard import Guard
 from .notes import Notes
 from .permits import Tally, permit
 from .policy import Policy
 from .receipts import Executed, Intent, Receipt
+from .subject import binding
+from .subject import digest as digest_of
 from .turns import Turns
 
 
@@ -63,8 +65,12 @@ class SafetyGate:
         store: An open state file to share, or a file's path. By default questions and
             outcomes live in memory, and die with the process.
         clock: The system's by default.
+        judges: Digests of what else judges, by name, such as ``plan`` and ``criteria``.
+            Read anew for each ruling and written in its evidence, with the policy's own,
+            so that every receipt says under what it was given.
 
     Raises:
+        GateError: A judge's digest is none.
         StateError: The file cannot be used.
     """
 
@@ -72,12 +78,14 @@ class SafetyGate:
         self,
         policy: Policy | None = None,
         *,
+        judges: Mapping[str, str] | None = None,
         plugins: rulings.Reviewers | None = None,
         journal: Log | None = None,
         store: Database | str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._policy = policy if policy is not None else Policy()
+        self._judges = rulings.checked_judges({} if judges is None else judges)
         self._reviewers = plugins
         self._notes = Notes(journal)
         self._owned: Database | None = None
@@ -133,22 +141,35 @@ class SafetyGate:
 
     def _review(self, subject: Change | Action, report: Report | None) -> Ruling:
         if rulings.is_retreat(subject):
-            return Ruling(
-                permission=Permission.ALLOW,
-                code="retreat",
-                reason="going back is never gated",
-                subject=subject.digest,
-                policy=self.policy.digest,
-            )
+            return self._retreat(subject)
+        ruling = self._ruled(subject, report)
+        return rulings.judged(ruling, self._judges, policy=self.policy.digest)
+
+    def _retreat(self, subject: Change | Action) -> Ruling:
+        ruling = Ruling(
+            permission=Permission.ALLOW,
+            code="retreat",
+            reason="going back is never gated",
+            subject=digest_of(subject),
+            policy=self.policy.digest,
+        )
+        try:
+            return rulings.judged(ruling, self._judges, policy=ruling.policy)
+        except Exception:
+            logger.warning("the judges of a retreat cannot be named", exc_info=True)
+            return ruling
+
+    def _ruled(self, subject: Change | Action, report: Report | None) -> Ruling:
+        given.subject(subject, "review")
         own = self.policy.rule(subject)
         if own.code == "bad_risk":  # it may have no digest to speak of
             return own
-        digest = subject.digest
+        digest = digest_of(subject)
         answers = self._reviewers.review(subject, report) if self._reviewers else ()
         ruling = rulings.strictest(own, answers)
         # Whoever reviews may hold other policies; this ruling is made under ours.
         ruling = attrs.evolve(ruling, subject=digest, policy=own.policy)
-        if subject.digest != digest:
+        if digest_of(subject) != digest:
             return rulings.changed(ruling)
         return ruling if ruling.allowed else self._contained(subject, ruling)
 
@@ -203,8 +224,7 @@ class SafetyGate:
             StateError: The answer cannot be written down.
         """
         with self._database.transaction(durable=True):
-            before = self._asks.get(ask_id)
-            ask = self._asks.answer(ask_id, approve=approve, by=by, said=reason)
+            ask, before = self._asks.answer(ask_id, approve=approve, by=by, said=reason)
             if ask != before:
                 said = {"state": ask.state.value, "by": ask.by, "reason": ask.said}
                 refs = (ask.subject,)
@@ -245,6 +265,7 @@ class SafetyGate:
         Raises:
             StateError: It cannot be written down; do not act.
         """
+        given.ruling(ruling)
         if not ruling.allowed or ruling.code != "approved":
             return ruling.allowed
         return self._asks.use(ruling.ask or "")
@@ -268,8 +289,10 @@ class SafetyGate:
             **kwargs: For *fn*.
 
         Raises:
-            GateError: The action's key was used for another action, or *fn* is async.
+            GateError: The action's key was used for another action, *fn* is async, or one
+                of both is none.
         """
+        given.action(action, fn)
         if inspect.iscoroutinefunction(fn):
             raise GateError(_not_here(fn))
         with self._turns.of(action.key):
@@ -298,8 +321,10 @@ class SafetyGate:
         with the same key that is under way is not waited for: the answer says so.
 
         Raises:
-            GateError: The action's key was used for another action.
+            GateError: The action's key was used for another action, or the action or *fn*
+                is none.
         """
+        given.action(action, fn)
         act: Act | Executed[T] = self._begin(action)
         if isinstance(act, Executed):
             return act
@@ -316,7 +341,7 @@ class SafetyGate:
                 act = self._acts.begin(action, self._review(action, None))
         except Exception as error:  # noqa: BLE001 - a gate that fails is closed
             return Executed(ran=False, value=None, ruling=self._failure(error))
-        return self._acts.again(action, act) if isinstance(act, Receipt) else act
+        return self._acts.doubts.again(action, act) if isinstance(act, Receipt) else act
 
     @contextmanager
     def _acting(self, act: Act, action: Action) -> Iterator[None]:
@@ -334,12 +359,15 @@ class SafetyGate:
         """
         Return the acts that were begun and have no outcome, oldest first.
 
-        Those under way in this gate are left out; another process may have one of these
-        under way, so look at `Intent.at` and at the world before you settle it.
+        Those under way are left out: in this gate, or in a process of this machine that
+        lives. Whether one of another machine does cannot be seen from here; look at
+        `Intent.owner` and at the world before you settle it.
         """
-        return self._acts.in_doubt()
+        return self._acts.doubts.all()
 
-    def settle(self, intent_id: int, *, happened: bool, by: str) -> None:
+    def settle(
+        self, intent_id: int, *, happened: bool, by: str, ended: bool = False
+    ) -> None:
         """
         Say what became of an act that is in doubt or has failed.
 
@@ -348,12 +376,16 @@ class SafetyGate:
             happened: Whether it was done. If not, its key may be used again; the act is
                 then reviewed anew.
             by: Who has looked.
+            ended: Whether they have also seen that the process which began it has
+                ended. It is needed, and believed, only where that cannot be seen from
+                here: of another machine's, or another container's.
 
         Raises:
-            GateError: There is nothing to settle, or nobody says so.
+            GateError: There is nothing to settle, nobody says so, or the process that
+                began it lives or may live.
             StateError: It cannot be written down.
         """
-        self._acts.settle(intent_id, happened=happened, by=by)
+        self._acts.doubts.settle(intent_id, happened=happened, by=by, ended=ended)
 
     def guard(self, fn: Callable[P, T], *, action: str | None = None) -> Callable[P, T]:
         """

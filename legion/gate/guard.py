@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar, cast
 import attrs
 
 from ..exceptions import GateError
+from . import given
 from .notes import Notes
 from .permits import Tally, take
 
@@ -39,6 +40,7 @@ class Guard:
 
     def around(self, fn: Callable[P, T], action: str | None) -> Callable[P, T]:
         """Return *fn* behind the guard; *action* is the only one that may call it."""
+        given.function(fn)
         if inspect.iscoroutinefunction(fn):
 
             @functools.wraps(fn)

@@ -7,7 +7,7 @@ import functools
 import math
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, TypeGuard, cast
 
 import attrs
 
@@ -41,12 +41,41 @@ def _names(given: Iterable[str]) -> frozenset[str]:
     return cast("frozenset[str]", given)
 
 
-def _number(given: object) -> bool:
+def _number(given: object) -> TypeGuard[float]:
     return (
         isinstance(given, int | float)
         and not isinstance(given, bool)
         and math.isfinite(given)
     )
+
+
+def exposure(subject: Change | Action) -> tuple[str, str] | None:
+    """
+    Return a code and a reason to ask about an advance, or None for what needs none.
+
+    It looks at ``share`` and ``share_before`` of the change's detail. What says nothing
+    of them is asked about: it may be anything.
+    """
+    if not isinstance(subject, Change) or subject.kind != "advance":
+        return None
+    share = subject.detail.get("share")
+    before = subject.detail.get("share_before", 0)
+    if not _share(share) or not _share(before):
+        reason = (
+            f"it exposes {share!r} of the units after {before!r}, which is no share"
+        )
+        return "unknown_exposure", reason
+    if share <= before:
+        return None
+    if share == 1:
+        return "full_exposure", f"it exposes everybody, after {before:.4g} of the units"
+    if before == 0:
+        return "first_exposure", f"it exposes the first users: {share:.4g} of the units"
+    return None
+
+
+def _share(given: object) -> TypeGuard[float]:
+    return _number(given) and 0 <= given <= 1
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +87,10 @@ class Policy:
     above `max_risk` is never allowed without a person: it is asked about, or denied in
     strict mode.
 
+    An ``advance`` of a rollout carries little risk by its own figure, as it is watched
+    and taken back. In conservative mode, and in strict mode, a person is asked all the
+    same before the first users are exposed, and before everybody is.
+
     Attributes:
         mode: ``conservative`` allows risk up to .2 without asking, ``standard`` up to
             .5, ``aggressive`` up to .8; none of them above `max_risk`.
@@ -65,7 +98,8 @@ class Policy:
         ask_kinds: Kinds that a person is asked about whatever their risk.
         deny_kinds: Kinds that are never allowed, not even by a person.
         known_kinds: Kinds that strict mode knows besides `ask_kinds`.
-        strict: Deny kinds that are unknown, and what is above `max_risk`.
+        strict: Deny kinds that are unknown, and what is above `max_risk`; ask about
+            exposures as conservative mode does.
         containment: ``enforce``; ``ask`` asks where strict mode would deny for the risk
             alone; ``observe`` allows, and writes down what would have been said.
         expires_s: How long a question and its answer hold, in seconds of the date.
@@ -173,6 +207,11 @@ class Policy:
         if subject.kind in self.ask_kinds:
             reason = f"a person is always asked about {subject.kind}"
             return self._say(Permission.ASK, "asked_kind", reason, subject)
+        if self.strict or self.mode == "conservative":
+            exposing = exposure(subject)
+            if exposing is not None:
+                code, reason = exposing
+                return self._say(Permission.ASK, code, reason, subject)
         if risk > limit:
             reason = f"{named}, above the {limit:g} that {self.mode} allows"
             return self._say(Permission.ASK, f"{band(risk)}_risk", reason, subject)

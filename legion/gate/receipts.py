@@ -16,7 +16,8 @@ from ..canonical import JSON
 from ..exceptions import GateError
 from ..model import Action, Noun, Ruling
 from ..store import Database
-from .asks import title
+from .owner import Owner
+from .subject import title
 
 
 T = TypeVar("T")
@@ -25,12 +26,13 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outcomes (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, subject TEXT NOT NULL,
     title TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL,
+    owner BLOB NOT NULL, is_left INTEGER NOT NULL DEFAULT 0,
     value BLOB, said TEXT NOT NULL DEFAULT '');
 CREATE UNIQUE INDEX IF NOT EXISTS outcomes_key ON outcomes (key)
     WHERE state != 'not_done';
 CREATE INDEX IF NOT EXISTS outcomes_running ON outcomes (id) WHERE state = 'running';
 """
-_COLUMNS = "id, key, subject, title, at, state, value, said"
+_COLUMNS = "id, key, subject, title, at, owner, state, is_left, value, said"
 
 
 class State(enum.StrEnum):
@@ -81,12 +83,14 @@ class Intent(Noun):
         subject: Digest of the action.
         title: One line.
         key: Idempotency key, or None.
+        owner: The process that was about to do it.
         at: When, in seconds since the epoch, wall clock.
     """
 
     id: int
     subject: str
     title: str
+    owner: Owner
     key: str | None = None
     at: float = 0.0
 
@@ -101,10 +105,12 @@ class Receipt:
         state: What is known.
         value: Canonical JSON of what the call returned, or None where it was not kept.
         said: The error, or who settled it.
+        left: Whether its owner has said that it is not doing it any more.
     """
 
     intent: Intent
     state: State
+    left: bool = False
     value: bytes | None = None
     said: str = ""
 
@@ -148,28 +154,43 @@ class Receipts:
         )
         return _read(*rows[0]) if rows else None
 
-    def running(self) -> tuple[Intent, ...]:
-        """Return the intents without an outcome, oldest first."""
+    def running(self) -> tuple[Receipt, ...]:
+        """Return the receipts without an outcome, oldest first."""
         rows = self.database.read(
             f"SELECT {_COLUMNS} FROM outcomes WHERE state = 'running' ORDER BY id"  # noqa: S608 - a constant
         )
-        return tuple(_read(*row).intent for row in rows)
+        return tuple(_read(*row) for row in rows)
 
-    def open(self, action: Action, *, subject: str, at: float) -> Intent:
-        """Write down that *action*, whose digest is *subject*, is about to be done."""
+    def open(self, action: Action, *, subject: str, at: float, owner: Owner) -> Intent:
+        """Write down that *owner* is about to do *action*, whose digest is *subject*."""
         with self.database.transaction(durable=True) as connection:
             row = connection.execute(
-                "INSERT INTO outcomes (key, subject, title, at, state)"
-                " VALUES (?, ?, ?, ?, 'running')",
-                (action.key, subject, title(action), at),
+                "INSERT INTO outcomes (key, subject, title, at, owner, state)"
+                " VALUES (?, ?, ?, ?, ?, 'running')",
+                (
+                    action.key,
+                    subject,
+                    title(action),
+                    at,
+                    canonical.dumps(owner.to_json()),
+                ),
             )
         return Intent(
             id=row.lastrowid or 0,
             subject=subject,
             title=title(action),
+            owner=owner,
             key=action.key,
             at=at,
         )
+
+    def leave(self, intent: Intent) -> None:
+        """Write down, durably, that its owner is not doing it any more."""
+        with self.database.transaction(durable=True) as connection:
+            connection.execute(
+                "UPDATE outcomes SET is_left = 1 WHERE id = ? AND state = 'running'",
+                (intent.id,),
+            )
 
     def close(
         self,
@@ -178,16 +199,31 @@ class Receipts:
         *,
         value: bytes | None = None,
         said: str = "",
-    ) -> None:
-        """Write down, durably, what came of *intent*."""
+        was: State = State.RUNNING,
+    ) -> bool:
+        """
+        Write down, durably, what came of *intent*.
+
+        Returns:
+            False, and nothing is written, if it is not what it *was* any more.
+        """
         with self.database.transaction(durable=True) as connection:
             if intent.key is None:
-                connection.execute("DELETE FROM outcomes WHERE id = ?", (intent.id,))
-                return
-            connection.execute(
-                "UPDATE outcomes SET state = ?, value = ?, said = ? WHERE id = ?",
-                (state.value, value, said, intent.id),
-            )
+                done = connection.execute(
+                    "DELETE FROM outcomes WHERE id = ? AND state = ?", (intent.id, was)
+                )
+            else:
+                done = connection.execute(
+                    "UPDATE outcomes SET state = ?, value = ?, said = ?"
+                    " WHERE id = ? AND state = ?",
+                    (state, value, said, intent.id, was),
+                )
+        return done.rowcount == 1
+
+    def whose(self, intent: Intent) -> str:
+        """Return who has settled *intent*, or "somebody"."""
+        found = self.get(intent.id)
+        return found.said if found is not None and found.said else "somebody"
 
     def settled(self, intent_id: int, *, happened: bool, by: str) -> Intent:
         """
@@ -199,14 +235,14 @@ class Receipts:
         with self.database.transaction(durable=True):
             found = self.get(intent_id)
             if found is None or found.state not in {State.RUNNING, State.FAILED}:
-                doubt = ", ".join(str(intent.id) for intent in self.running()) or "none"
+                doubt = ", ".join(str(one.intent.id) for one in self.running())
                 msg = (
                     f"settle: intent {intent_id!r} neither failed nor is in doubt;"
-                    f" in doubt are: {doubt}"
+                    f" in doubt are: {doubt or 'none'}"
                 )
                 raise GateError(msg)
             state = State.DONE if happened else State.NOT_DONE
-            self.close(found.intent, state, said=by)
+            self.close(found.intent, state, said=by, was=found.state)
         return found.intent
 
 
@@ -247,9 +283,20 @@ def _read(
     subject: str,
     title: str,
     at: float,
+    owner: bytes,
     state: str,
+    is_left: int,
     value: bytes | None,
     said: str,
 ) -> Receipt:
-    intent = Intent(id=number, subject=subject, title=title, key=key, at=at)
-    return Receipt(intent=intent, state=State(state), value=value, said=said)
+    intent = Intent(
+        id=number,
+        subject=subject,
+        title=title,
+        owner=Owner.from_json(json.loads(owner)),
+        key=key,
+        at=at,
+    )
+    return Receipt(
+        intent=intent, state=State(state), left=bool(is_left), value=value, said=said
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
 
 from ..canonical import JSON
+from ..exceptions import GateError
 from ..model import Action, Change, Permission, Report, Ruling
 from .asks import Ask, AskState
 
@@ -15,6 +18,7 @@ from .asks import Ask, AskState
 RETREATS = frozenset({"roll_back", "deactivate"})
 """Kinds of moves of a rollout that only take something back."""
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 _ANSWERS = {
     AskState.APPROVED: (Permission.ALLOW, "approved"),
     AskState.DENIED: (Permission.DENY, "refused_by_person"),
@@ -95,6 +99,26 @@ def _said(answer: Reviewed) -> Ruling:
         reason=f"reviewer {answer.plugin} failed: {answer.error or 'it said nothing'}",
         by=answer.plugin,
     )
+
+
+def checked_judges(judges: Mapping[str, str]) -> Mapping[str, str]:
+    """
+    Return *judges* if they are digests by name.
+
+    Raises:
+        GateError: They are not.
+    """
+    for name, digest in judges.items():
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            msg = f"judges: got {name}={digest!r}; write a SHA-256, as 64 digits of hex"
+            raise GateError(msg)
+    return judges
+
+
+def judged(ruling: Ruling, judges: Mapping[str, str], *, policy: str) -> Ruling:
+    """Return *ruling* with the digests of what judges in its evidence."""
+    named: dict[str, JSON] = {**judges, "policy": policy}
+    return attrs.evolve(ruling, evidence={**ruling.evidence, "judges": named})
 
 
 def observed(ruling: Ruling) -> Ruling:

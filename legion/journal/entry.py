@@ -7,6 +7,7 @@ import json
 import re
 
 from collections.abc import Mapping, Sequence
+from reprlib import repr as brief
 from typing import Any, cast
 
 import attrs
@@ -15,6 +16,7 @@ from .. import canonical
 from ..canonical import JSON
 from ..exceptions import JournalError
 from ..model import Noun, Record
+from . import given
 
 
 NOTE = "note"
@@ -61,15 +63,19 @@ def draft(body: object, *, kind: str | None, refs: Sequence[str]) -> Draft:
     else:
         msg = f"journal: got a {type(body).__name__} to append; write a noun or a dict"
         raise JournalError(msg)
-    if isinstance(refs, str) or not all(isinstance(ref, str) and ref for ref in refs):
-        msg = f"journal: got refs={refs!r}; write a list of digests or record ids"
-        raise JournalError(msg)
     return Draft(
-        kind=kind or NOTE,
+        kind=given.text(kind or NOTE, "kind", write="what sort of record"),
         body=canonical.dumps(value),
-        refs=tuple(dict.fromkeys([*own, *refs])),
+        refs=tuple(dict.fromkeys([*own, *_checked(refs)])),
         subject=subject,
     )
+
+
+def _checked(refs: Sequence[str]) -> Sequence[str]:
+    if isinstance(refs, Sequence) and not isinstance(refs, str | bytes) and all(refs):
+        return [given.text(ref, "a ref", write="a digest or record id") for ref in refs]
+    msg = f"journal: got refs={brief(refs)}; write a list of digests or record ids"
+    raise JournalError(msg)
 
 
 def encode(draft: Draft, *, seq: int, at: float) -> bytes:

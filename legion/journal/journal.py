@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from ..exceptions import JournalError, StateCorruptError
 from ..model import Clock, Record
 from ..store import Database
-from . import entry, merkle
+from . import entry, given, merkle
 from .story import Story, seq_in
 from .tables import IS, Row, Tables
 from .verification import Audit, Verification
@@ -128,7 +128,7 @@ class Journal:
         Raises:
             JournalError: Its bytes are not what was written.
         """
-        seq = seq_in(record_id)
+        seq = seq_in(given.text(record_id, "record_id", write="a record's id"))
         rows = [] if seq is None else self._tables.rows(seq, seq + 1)
         record = _read(rows[0]) if rows else None
         return record if record is not None and record.id == record_id else None
@@ -147,9 +147,12 @@ class Journal:
         Raises:
             JournalError: The bytes of one are not what was written.
         """
-        rows = self._tables.rows(
-            since, self.size, kind=kind, limit=-1 if limit is None else limit
-        )
+        size = self.size
+        since = min(given.whole(since, "since"), size)
+        limit = size if limit is None else min(given.whole(limit, "limit"), size)
+        if kind is not None:
+            kind = given.text(kind, "kind", write="a kind of record, or None")
+        rows = self._tables.rows(since, size, kind=kind, limit=limit)
         return tuple(_read(row) for row in rows)
 
     def story(self, record: str | Record) -> tuple[Record, ...]:
@@ -169,6 +172,7 @@ class Journal:
                 not what was written.
         """
         name = record.id if isinstance(record, Record) else record
+        name = given.text(name, "record", write="a record, its id or a digest")
         if (found := self.get(name)) is not None:
             seq = found.seq
         elif called := self._tables.linked(name, IS):
@@ -191,7 +195,7 @@ class Journal:
         Raises:
             JournalError: There is no such entry.
         """
-        self._within(seq + 1, self.size, least=1)
+        self._within(given.integer(seq, "seq") + 1, self.size, least=1)
         return self._node(0, seq).hex()
 
     def inclusion(self, seq: int, size: int | None = None) -> list[str]:
@@ -206,7 +210,7 @@ class Journal:
         now = self.size
         size = now if size is None else size
         self._within(size, now, least=1)
-        self._within(seq + 1, size, least=1)
+        self._within(given.integer(seq, "seq") + 1, size, least=1)
         return self._prove(seq, seq + 1, size)
 
     def consistency(self, old_size: int, new_size: int | None = None) -> list[str]:
@@ -239,12 +243,16 @@ class Journal:
             What was found; a fault is an answer, not an exception.
 
         Raises:
-            JournalError: *root* was given without *size*.
+            JournalError: *root* was given without *size*, or one of them is none.
             StateCorruptError: The file cannot be read at all.
         """
         if root is not None and size is None:
             msg = "verify: got root without size; write the size it was the root of"
             raise JournalError(msg)
+        if size is not None:
+            size = given.whole(size, "size")
+        if root is not None:
+            root = given.root(root)
         return Audit(self._tables, size=size, root=root).run()
 
     def _prove(self, start: int, end: int, size: int) -> list[str]:
@@ -262,6 +270,7 @@ class Journal:
         return self._tables.rows(seq, seq + 1)
 
     def _within(self, size: int, most: int, *, least: int) -> None:
+        given.integer(size, "size")
         if not least <= size <= most:
             msg = (
                 f"journal {self._tables.database.path}: asked for {size} of {most}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 
 from ..exceptions import PluginError
+from .seat import THE_HOSTS
 from .wording import line
 
 
@@ -29,7 +30,9 @@ def offered(*, without: Container[str]) -> Iterator[tuple[str, object]]:
             continue
         try:
             plugin = point.load()
-        except (Exception, SystemExit) as error:
+        except THE_HOSTS:
+            raise
+        except BaseException as error:
             msg = (
                 f"its entry point {value} cannot be imported ({line(error)}); mend or "
                 f"uninstall the package, or block({name!r})"

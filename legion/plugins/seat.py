@@ -23,6 +23,14 @@ Write = Callable[[str], object]
 
 _log = logging.getLogger("legion")
 
+THE_HOSTS = (KeyboardInterrupt, GeneratorExit)
+"""
+What goes through the fence, as it is meant for whoever runs the host.
+
+Neither `SystemExit` nor `asyncio.CancelledError` is here. A hook is called synchronously,
+so a cancellation of the host's own task never arises inside of it.
+"""
+
 
 @attrs.define(eq=False)
 class Terms:
@@ -96,7 +104,9 @@ class Seat:
         self, given: Mapping[str, object], read: Callable[[object], T]
     ) -> Answer[T] | None:
         """
-        Return the answer, None for no opinion; whatever happens, do not raise.
+        Return the answer, None for no opinion; whatever the plugin raises stays here.
+
+        Only what the host is stopped by goes on: see `THE_HOSTS`.
 
         Args:
             given: All arguments of the hook; the implementation gets those it names.
@@ -107,9 +117,11 @@ class Seat:
             return Answer(plugin=self.plugin, error=barred)
         try:
             value = self.call(given, read)
+        except THE_HOSTS:
+            raise
         except StillHangingError as error:
             return Answer(plugin=self.plugin, error=line(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - this is the fence
+        except BaseException as error:  # noqa: BLE001 - this is the fence
             return Answer(plugin=self.plugin, error=self._failed(error))
         self._failures = 0
         return None if value is None else Answer(plugin=self.plugin, value=value)
@@ -121,11 +133,13 @@ class Seat:
         Return the answer, or None for no opinion.
 
         Raises:
-            PluginError: It raised, or its answer is of no use.
+            PluginError: It raised whatever it may be, or its answer is of no use.
         """
         try:
             return self.call(given, read)
-        except (Exception, SystemExit) as error:
+        except THE_HOSTS:
+            raise
+        except BaseException as error:
             raise PluginError(self.plugin, line(error), hook=self.hook) from error
 
     def call(

@@ -28,6 +28,8 @@ def line(error: BaseException) -> str:
     """Return *error* as one line of at most 200 characters."""
     try:
         text = " ".join(str(error).split())
+        # It is journalled, and half a surrogate pair cannot be written down.
+        text = text.encode("utf-8", "backslashreplace").decode()
     except Exception:  # noqa: BLE001 - a plugin's exception may fail at anything
         text = "(its message cannot be printed)"
     if not isinstance(error, WrongAnswerError | NoAnswerError):

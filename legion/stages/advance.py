@@ -76,8 +76,8 @@ class Advance:
         stale = self.stale(decision)
         if stale is not None:
             return stale
-        if change.before != state.exposure:
-            return "superseded", "the rollout has moved since this was decided"
+        if change.before != state.exposure or self._other_than(change, decision.to):
+            return "superseded", "this is not about what is exposed now"
         if state.status is Status.PAUSED:
             return "paused", state.reason
         if ruling is None or ruling.subject != change.digest:
@@ -85,6 +85,13 @@ class Advance:
         if not ruling.allowed:
             return "not_allowed", ruling.reason
         return None
+
+    def _other_than(self, change: Change, stage: str) -> bool:
+        """Tell whether going to *stage* would expose something else than *change*."""
+        if change.kind == REHEARSAL:
+            return False
+        exposure = self.ladder.exposure(stage).without(self.pointer.off)
+        return exposure.digest != change.after
 
     def stale(self, decision: Decision) -> tuple[str, str] | None:
         """Return why this decision is not about the rollout as it stands, or None."""
@@ -148,8 +155,11 @@ class Advance:
             )
             self.pointer.record(outcome, durable=True)
             return outcome
-        moved = state.entered(
-            exposure.stage, exposure.digest, reason, control=exposure.share < 1
+        moved = attrs.evolve(
+            state.entered(
+                exposure.stage, exposure.digest, reason, control=exposure.share < 1
+            ),
+            routed=state.routed or self.world.routed,
         )
         self.pointer.save(moved, outcome, durable=True, exposure=exposure)
         return outcome
@@ -176,8 +186,9 @@ class Advance:
         )
         outcome = self._outcome(change, decision, None)
         arrived = after.digest == change.after and not self.world.differences(after)
-        elsewhere = self.world.differences(self.pointer.shown)
-        if arrived and elsewhere and change.kind != REHEARSAL:
+        elsewhere = self.world.differences(self.pointer.pointed)
+        wanted = change.kind != REHEARSAL and state.status is not Status.PAUSED
+        if arrived and elsewhere and wanted:
             self._done(after, attrs.evolve(outcome, code="settled"), decision.reason)
         else:
             self._undo(change, outcome)
@@ -194,14 +205,14 @@ class Advance:
 
     def _undo(self, change: Change, outcome: Outcome) -> None:
         """Bring the world back to where the pointer points; it stays in doubt else."""
-        here = self.pointer.shown
+        here = self.pointer.pointed
         procedure = Procedure(self.clock)
         procedure.step("code", lambda: self.world.swap_code(here))
         routed = self.pointer.state.routed
         procedure.step("route", lambda: self.world.route(here, routed=routed))
         procedure.step("validate", lambda: self.world.verify(here))
         rehearsal = change.kind == REHEARSAL
-        what = "the rehearsal was cut short" if rehearsal else "it did not arrive"
+        what = "the rehearsal was cut short" if rehearsal else "it was not completed"
         outcome = attrs.evolve(
             outcome,
             applied=False,
@@ -215,4 +226,4 @@ class Advance:
             logger.warning("%s stays in doubt: %s", change.target, outcome.reason)
             return
         state = attrs.evolve(self.pointer.state, in_doubt=None, mover="")
-        self.pointer.save(state, outcome, durable=True)
+        self.pointer.save(state, outcome, durable=True, exposure=here)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from threading import RLock
 
 import attrs
@@ -29,6 +30,7 @@ from ..telemetry import SystemClock, Telemetry
 from .advance import Advance
 from .decide import Ladder
 from .exposure import Exposure
+from .given import refuse_unless
 from .learn import Learner
 from .mirror import Mirror
 from .persistence import StateFile, SupersededError
@@ -68,6 +70,7 @@ class StageEngine:
     Raises:
         StateError: The state file cannot be used, or it holds another plan of this
             name.
+        LegionError: An argument is of the wrong type.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class StageEngine:
         clock: Clock | None = None,
         splitter: Order | None = None,
     ) -> None:
+        _refuse_wrong_types(plan, plugins, state)
         self.plan = plan
         self.plugins = plugins if plugins is not None else Plugins()
         self.clock = clock or SystemClock()
@@ -90,6 +94,7 @@ class StageEngine:
         database = state if isinstance(state, Database) else self._owned
         assert database is not None
         self._lock = RLock()
+        self._under_way = False
         self._ladder = Ladder(plan=plan, plugins=self.plugins, registry=registry)
         self._learner = Learner(self._ladder)
         self.traffic = Traffic(
@@ -204,7 +209,8 @@ class StageEngine:
         """
         if decision.move in {Move.ROLL_BACK, Move.FREEZE}:
             return decision
-        return self._ladder.lowered(decision, report, self.state, self.plugins)
+        lowered = self._ladder.lowered(decision, report, self.state, self.plugins)
+        return _written_down(lowered)
 
     def commit(
         self, decision: Decision, ruling: Ruling | None = None
@@ -227,11 +233,46 @@ class StageEngine:
         with self._lock:
             self._keep()
             if decision.move is Move.ADVANCE and decision.change is not None:
-                outcome = self._advance.forward(decision, decision.change, ruling)
-                self._unkept.clear()
-                return outcome
+                return self._forward(decision, decision.change, ruling)
             self._mark(decision)
         return None
+
+    def _forward(
+        self, decision: Decision, change: Change, ruling: Ruling | None
+    ) -> Outcome:
+        if self._retreat.pending:
+            why = "a retreat is not written down yet; that is done first"
+            return self._advance.not_done(decision, change, "retreating", why)
+        try:
+            with self._moving():
+                outcome = self._advance.forward(decision, change, ruling)
+        except SupersededError:
+            return self._overtaken(decision, change)
+        self._unkept.clear()
+        if outcome.applied is None:
+            # It may be in doubt because somebody went back while it was under way.
+            try:
+                self._adopt()
+                self._retreat.finish()
+            except StateError:
+                logger.warning("what others did cannot be read", exc_info=True)
+        return outcome
+
+    def _overtaken(self, decision: Decision, change: Change) -> Outcome:
+        """Follow another process that moved the rollout while this one was at it."""
+        self.poll()
+        stale = self._advance.stale(decision) or ("superseded", "another process moved")
+        return self._advance.not_done(decision, change, *stale)
+
+    @contextlib.contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Hold the lock for a move; a hook that polls meanwhile finds it under way."""
+        with self._lock:
+            before, self._under_way = self._under_way, True
+            try:
+                yield
+            finally:
+                self._under_way = before
 
     def latch(self, decision: Decision) -> None:
         """
@@ -240,9 +281,13 @@ class StageEngine:
         For a retreat to the baseline: in memory at once, then in the state file if that
         can be written. For anything else, nothing.
         """
-        if decision.move is Move.ROLL_BACK and not decision.to:
+        if self._latches(decision):
             self._pointer.latch(_sayable(decision.reason))
             self._pointer.pull()
+
+    def _latches(self, decision: Decision) -> bool:
+        ours = decision.plan in {"", self.plan.name}
+        return ours and decision.move is Move.ROLL_BACK and not decision.to
 
     def rollback(self, reason: str, *, code: str = "by_hand") -> Outcome:
         """
@@ -258,21 +303,31 @@ class StageEngine:
     def _back(self, decision: Decision) -> Outcome:
         # Users are safe, and the file says so, before anybody is waited for.
         self.latch(decision)
-        with self._lock:
-            refused = self._not_lower(decision) if decision.to else None
-            if refused is not None and decision.change is not None:
-                return self._advance.not_done(decision, decision.change, *refused)
+        decision = _written_down(decision)
+        with self._moving():
+            refused = None if self._latches(decision) else self._not_lower(decision)
+            nothing = Change(target="", before="", after="", kind="roll_back")
+            change = decision.change or nothing
+            if refused is not None:
+                return self._advance.not_done(decision, change, *refused)
             self._unkept.clear()
-            return self._retreat.back(decision)
+            try:
+                return self._retreat.back(decision)
+            except SupersededError:
+                pass
+        with self._lock:
+            return self._overtaken(decision, change)
 
     def _not_lower(self, decision: Decision) -> tuple[str, str] | None:
         """Return why a retreat to a stage is none, or is not about this state."""
         stale = self._advance.stale(decision)
         if stale is not None:
             return stale
-        index = self.plan.index
+        names = ["", *(stage.name for stage in self.plan.stages)]
         here = self.state.stage
-        if not here or index(decision.to) >= index(here):
+        if decision.to not in names:
+            return "not_lower", f"the plan has no stage {decision.to!r}"
+        if names.index(decision.to) >= names.index(here):
             return "not_lower", f"{decision.to} is not below {here or 'the baseline'}"
         return None
 
@@ -285,6 +340,8 @@ class StageEngine:
             (Move.ADVANCE, Status.FROZEN): Status.COMPLETE,
             (Move.HOLD, Status.FROZEN): Status.RUNNING,
         }.get((decision.move, state.status), state.status)
+        if status is Status.COMPLETE and self._ladder.next_stage(state.stage):
+            status = state.status  # Only the last stage completes.
         if status is state.status or self._advance.stale(decision) is not None:
             self._pointer.record(decision, durable=False)
             return
@@ -314,7 +371,7 @@ class StageEngine:
             raise LegionError(msg)
         self._pointer.switch_off(names)
         self._pointer.pull()
-        with self._lock:
+        with self._moving():
             return self._retreat.switch_off(names, _sayable(reason))
 
     @property
@@ -333,8 +390,12 @@ class StageEngine:
         Raises:
             StateError: The result could not be written down.
         """
-        with self._lock:
-            return self._rehearsal.run(change, ruling)
+        try:
+            with self._moving():
+                return self._rehearsal.run(change, ruling)
+        except SupersededError:
+            with self._lock:
+                return self._overtaken(self._rehearsal.decision(change), change)
 
     def poll(self) -> None:
         """
@@ -344,6 +405,8 @@ class StageEngine:
             StateError: The state file cannot be read.
         """
         with self._lock:
+            if self._under_way:
+                return  # A hook asks from inside a move, which comes to its end first.
             self._adopt()
             if self.state.status is Status.READY:
                 self._ladder.look()
@@ -356,6 +419,7 @@ class StageEngine:
 
     def _by_hand(self, to: Status, allowed: set[Status], reason: str) -> Decision:
         with self._lock:
+            self._adopt()
             state, reason = self.state, _sayable(reason)
             decision = Decision(
                 move=Move.HOLD,
@@ -382,3 +446,23 @@ class StageEngine:
 def _sayable(reason: object) -> str:
     """Return *reason* as text that can be written down, whatever it is."""
     return str(reason).encode("utf-8", "backslashreplace").decode()
+
+
+def _written_down(decision: Decision) -> Decision:
+    """Return *decision* with reasons that can be written down: a plugin may give any."""
+    change = decision.change
+    if change is not None:
+        change = attrs.evolve(change, reason=_sayable(change.reason))
+    return attrs.evolve(decision, reason=_sayable(decision.reason), change=change)
+
+
+def _refuse_wrong_types(plan: object, plugins: object, state: object) -> None:
+    who = "StageEngine"
+    write = "a legion.Plan, such as legion.Plan.load(path)"
+    refuse_unless(isinstance(plan, Plan), who, "plan", plan, write=write)
+    write = "legion.Plugins(...), with yours inside"
+    fits = plugins is None or isinstance(plugins, Plugins)
+    refuse_unless(fits, who, "plugins", plugins, write=write)
+    write = 'the path of a file, an open Database, or ":memory:"'
+    fits = isinstance(state, Database | str | os.PathLike)
+    refuse_unless(fits, who, "state", state, write=write)

@@ -41,7 +41,8 @@ class Learner:
     ) -> RolloutState:
         """Return the state after *observation* and the report on it."""
         if not state.stage:
-            return attrs.evolve(state, last_s=observation.at_s, turn=state.turn + 1)
+            last_s = _later(state.last_s, observation.at_s)
+            return attrs.evolve(state, last_s=last_s, turn=state.turn + 1)
         stage = self.ladder.plan.stage(state.stage)
         self._load(state, stage, criteria)
         self._holds = None  # Whatever happens in between, it is half learned.
@@ -66,7 +67,7 @@ class Learner:
         return attrs.evolve(
             state,
             turn=state.turn + 1,
-            last_s=observation.at_s,
+            last_s=_later(state.last_s, observation.at_s),
             observed_s=state.observed_s + passed_s,
             unbroken_s=0.0 if unhealthy else state.unbroken_s + clean_s,
             standings=standings,
@@ -107,6 +108,11 @@ class Learner:
             if key in state.evidence:
                 evidence.restore(state.evidence[key])
             self._evidence[key] = evidence
+
+
+def _later(last_s: float | None, at_s: float) -> float:
+    """Return the later one: another process may have looked after this one did."""
+    return at_s if last_s is None else max(last_s, at_s)
 
 
 def _detected_at(criterion: Criterion | None) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import attrs
 
 from .. import canonical
-from ..exceptions import StateError
+from ..exceptions import StateCorruptError, StateError
 from ..model import Clock
 from ..store import Database
 from .exposure import Exposure
@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS latch (
 CREATE TABLE IF NOT EXISTS off (
     plan TEXT NOT NULL, feature TEXT NOT NULL, PRIMARY KEY (plan, feature));
 """
+
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading a row raises whose bytes are not those that were written."""
 
 
 class SupersededError(StateError):
@@ -98,7 +101,12 @@ class StateFile:
             )
 
     def load(self) -> RolloutState | None:
-        """Return the newest state, or None before the first save."""
+        """
+        Return the newest state, or None before the first save.
+
+        Raises:
+            StateCorruptError: Its bytes are not what was written.
+        """
         rows = self.database.read(
             "SELECT rollout.body, lesson.body FROM rollout JOIN lesson USING (plan)"
             " WHERE plan = ?",
@@ -106,8 +114,11 @@ class StateFile:
         )
         if not rows:
             return None
-        moved, learned = map(json.loads, rows[0])
-        return RolloutState.from_json({**learned, **moved})
+        try:
+            moved, learned = map(json.loads, rows[0])
+            return RolloutState.from_json({**learned, **moved})
+        except _UNREADABLE as error:
+            raise self._damaged(self.plan) from error
 
     def versions(self) -> tuple[int, int]:
         """Return the newest version and turn, or zeros before the first save."""
@@ -204,11 +215,22 @@ class StateFile:
         rows = self.database.read(
             "SELECT body FROM exposure WHERE digest = ?", (digest,)
         )
-        found = Exposure.from_json(json.loads(rows[0][0])) if rows else None
-        if found is None or found.digest != digest:
-            msg = f"exposure {digest[:12]} is {'damaged' if rows else 'missing'}"
+        if not rows:
+            msg = f"exposure {digest[:12]} is missing"
             raise StateError(str(self.database.path), msg)
+        try:
+            found = Exposure.from_json(json.loads(rows[0][0]))
+        except _UNREADABLE as error:
+            raise self._damaged(digest) from error
+        if found.digest != digest:
+            raise self._damaged(digest)
         return found
+
+    def _damaged(self, name: str) -> StateCorruptError:
+        msg = (
+            f"the row of {name!r} is damaged; put a copy of the file from before there"
+        )
+        return StateCorruptError(str(self.database.path), msg)
 
     def pull(self, reason: str) -> Latch:
         """Set the latch, durably; if it is set already, the first reason stays."""

@@ -40,7 +40,9 @@ class Pointer:
     latched: str | None = attrs.field(init=False, default=None)
     off: frozenset[str] = attrs.field(init=False, factory=frozenset)
     _turn: int = attrs.field(init=False, default=0)
-    _written: bool = attrs.field(init=False, default=True)
+    _kept: tuple[str | None, frozenset[str]] = attrs.field(
+        init=False, default=(None, frozenset())
+    )
     _swap: Lock = attrs.field(init=False, factory=Lock)
 
     @classmethod
@@ -74,6 +76,11 @@ class Pointer:
     def shown(self) -> Exposure:
         """What requests see right now."""
         return self._traffic.exposure
+
+    @property
+    def pointed(self) -> Exposure:
+        """What the state points at, and what the world is to agree with."""
+        return self._exposure_of(self.state).without(self.off)
 
     def save(
         self,
@@ -129,28 +136,29 @@ class Pointer:
         with self._swap:
             if self.latched is None:
                 self.latched = reason
-                self._written = False
             self._traffic.exposure = self._ladder.baseline
 
     def switch_off(self, features: Iterable[str]) -> None:
         """Switch features off, in memory and for good; waits for nothing."""
         with self._swap:
             self.off |= frozenset(features)
-            self._written = False
             self._traffic.exposure = self._traffic.exposure.without(self.off)
 
     def pull(self) -> bool:
         """Write what goes back to the file; False, and logged, where that fails."""
-        if self._written:
+        # Another thread may set more meanwhile: what was written is what was read here.
+        latched, off = self.latched, self.off
+        if (latched, off) == self._kept:
             return True
         try:
-            if self.latched is not None:
-                self._file.pull(self.latched)
-            self._file.switch_off(self.off)
+            if latched is not None:
+                self._file.pull(latched)
+            if off:
+                self._file.switch_off(off)
         except StateError:
             logger.warning("going back is in force but not on disk", exc_info=True)
             return False
-        self._written = True
+        self._kept = (latched, off)
         return True
 
     def refresh(self) -> bool:
@@ -163,7 +171,7 @@ class Pointer:
         latch = self._file.latch()
         if latch is not None and self.latched is None:
             self.latch(latch.reason)
-            self._written = True
+            self._kept = (self.latched, self._kept[1])
         off = self._file.off()
         if not off <= self.off:
             self.switch_off(off)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from ..exceptions import LegionError
 from ..model import Change, Clock, Decision, Move, Outcome, Ruling
 from .advance import Advance
 from .decide import Ladder
@@ -35,17 +36,7 @@ class Rehearsal:
 
     def run(self, change: Change, ruling: Ruling) -> Outcome:
         """Rehearse if the ruling allows it; nothing is latched."""
-        state = self.pointer.state
-        decision = Decision(
-            move=Move.HOLD,
-            code="rehearsal",
-            reason=change.reason,
-            plan=self.ladder.plan.name,
-            stage=state.stage,
-            to=state.stage,
-            version=state.version,
-            change=change,
-        )
+        decision = self.decision(change)
         refused = self._advance.refusal(decision, change, ruling)
         if refused is not None:
             return self._advance.not_done(decision, change, *refused)
@@ -57,7 +48,24 @@ class Rehearsal:
         procedure.step("return", lambda: self._return(here))
         return self._noted(decision, change, ruling, procedure, took_s)
 
+    def decision(self, change: Change) -> Decision:
+        """Say that *change* is rehearsed now."""
+        state = self.pointer.state
+        return Decision(
+            move=Move.HOLD,
+            code="rehearsal",
+            reason=change.reason,
+            plan=self.ladder.plan.name,
+            stage=state.stage,
+            to=state.stage,
+            version=state.version,
+            change=change,
+        )
+
     def _return(self, here: Exposure) -> str:
+        if self.pointer.latched is not None:
+            msg = f"the rollout went back meanwhile: {self.pointer.latched}"
+            raise LegionError(msg)
         self.world.swap_code(here)
         self.world.route(here, routed=self.pointer.state.routed)
         self.pointer.show(here)
@@ -73,9 +81,10 @@ class Rehearsal:
     ) -> Outcome:
         within_s = self.ladder.rehearsal_within_s(self.pointer.state.stage)
         met = procedure.ok and took_s <= within_s
+        returned = procedure.steps[-1].ok  # If not, it is in doubt until it has.
         outcome = Outcome(
             target=self.world.target,
-            applied=True,
+            applied=True if returned else None,
             verified=procedure.ok,
             digest_live=self.pointer.shown.digest,
             code="rehearsed" if met else "rehearsal_failed",
@@ -91,8 +100,8 @@ class Rehearsal:
         )
         state = attrs.evolve(
             self.pointer.state,
-            in_doubt=None,
-            mover="",
+            in_doubt=None if returned else change,
+            mover="" if returned else self.pointer.state.mover,
             rehearsed_s=took_s if met else None,
             rehearsal=outcome.reason,
         )

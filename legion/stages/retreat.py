@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import attrs
 
 from ..exceptions import LegionError, StateError
-from ..model import Change, Clock, Decision, Outcome
+from ..model import Change, Clock, Decision, Noun, Outcome
 from .decide import Ladder
 from .exposure import Exposure
+from .persistence import SupersededError
 from .pointer import Pointer
 from .procedure import Procedure
 from .state import RolloutState, Status
@@ -38,10 +40,12 @@ class Retreat:
     pointer: Pointer
     world: World
     clock: Clock
+    _about: object = attrs.field(init=False, default=None)
     _finished: bool = attrs.field(init=False, default=False)
     _wait_s: float = attrs.field(init=False, default=0.0)
     _next_s: float = attrs.field(init=False, default=float("-inf"))
     _unwritten: Decision | None = attrs.field(init=False, default=None)
+    _going: bool = attrs.field(init=False, default=False)
 
     def back(self, decision: Decision) -> Outcome:
         """
@@ -49,27 +53,73 @@ class Retreat:
 
         The latch is in force already: whoever pulls it does so before waiting for a
         turn here.
+
+        Raises:
+            SupersededError: Another process has moved, and this is to a lower stage.
         """
-        final = not decision.to
         exposure = self.ladder.exposure(decision.to).without(self.pointer.off)
-        state = self.pointer.state
-        if final and state.status is Status.ROLLED_BACK and not state.unsettled:
+        if self._going:
+            return self._under_way(decision, exposure)
+        if not decision.to and self._stands(exposure):
             self._unwritten = None
             return self._standing(decision, exposure)
-        if not final:
+        nouns = [decision] if decision.change is None else [decision, decision.change]
+        if decision.to:
+            # No latch remembers it, so the state says where to go before it is done.
             self.pointer.show(exposure)
-        procedure = self.procedure(exposure)
-        outcome = self._outcome(decision, procedure, exposure)
-        moved = self._moved(decision, outcome, exposure)
-        nouns = (decision, *(() if decision.change is None else (decision.change,)))
+            lowered = self._lowered(decision, exposure)
+            try:
+                self._write(lowered, decision, *nouns, exposure=exposure)
+            except SupersededError:
+                self.pointer.show(self.pointer.pointed)
+                raise
+            nouns = []
+        self._going = True
         try:
-            self.pointer.save(moved, *nouns, outcome, durable=True, exposure=exposure)
-            self._unwritten = None
-        except (StateError, ValueError):
-            logger.warning("going back is done but not written down", exc_info=True)
-            self._unwritten = decision
+            procedure = self.procedure(exposure)
+        finally:
+            self._going = False
+        outcome = self._outcome(decision, procedure, exposure)
+        if self._unwritten is None or not decision.to:
+            moved = self._moved(decision, outcome, exposure)
+            # Overtaken now, it is unsettled in the newer state, and finished there.
+            with contextlib.suppress(SupersededError):
+                self._write(moved, decision, *nouns, outcome, exposure=exposure)
         logger.info("%s: %s", self.ladder.plan.name, outcome.reason)
         return outcome
+
+    def _write(
+        self,
+        moved: RolloutState,
+        decision: Decision,
+        *nouns: Noun,
+        exposure: Exposure,
+    ) -> None:
+        """
+        Write a retreat down, or remember that it is not.
+
+        Raises:
+            SupersededError: Another process has moved: a retreat to a stage is not
+                about what is now.
+        """
+        try:
+            self.pointer.save(moved, *nouns, durable=True, exposure=exposure)
+            self._unwritten = None
+        except (LegionError, ValueError) as error:
+            if decision.to and isinstance(error, SupersededError):
+                raise
+            logger.warning("going back is not written down", exc_info=True)
+            self._unwritten = decision
+
+    @property
+    def pending(self) -> bool:
+        """Whether a retreat to a stage was made that is not written down yet."""
+        return self._unwritten is not None
+
+    def _stands(self, exposure: Exposure) -> bool:
+        state = self.pointer.state
+        back = state.status is Status.ROLLED_BACK and not state.unsettled
+        return back and not self.world.differences(exposure)
 
     def procedure(self, exposure: Exposure) -> Procedure:
         """Bring the world to *exposure*, by the steps that the plan names."""
@@ -108,20 +158,11 @@ class Retreat:
     def _moved(
         self, decision: Decision, outcome: Outcome, exposure: Exposure
     ) -> RolloutState:
-        state = self.pointer.state
-        again = state.status is Status.ROLLED_BACK
-        by_itself = decision.code.startswith(("trigger:", "critical:"))
-        counted = attrs.evolve(
-            state,
-            rollbacks=state.rollbacks + (not again),
-            unplanned=state.unplanned + (by_itself and not again),
-        )
+        """Return the state once it is done."""
         if decision.to:
-            return counted.entered(
-                decision.to, exposure.digest, decision.reason, control=True
-            )
+            return attrs.evolve(self.pointer.state, unsettled=not outcome.verified)
         return attrs.evolve(
-            counted,
+            self._counted(decision),
             status=Status.ROLLED_BACK,
             stage="",
             exposure=exposure.digest,
@@ -129,6 +170,23 @@ class Retreat:
             mover="",
             unsettled=not outcome.verified,
             reason=outcome.reason,
+        )
+
+    def _lowered(self, decision: Decision, exposure: Exposure) -> RolloutState:
+        """Return the state at the start of the lower stage, before it is done."""
+        entered = self._counted(decision).entered(
+            decision.to, exposure.digest, decision.reason, control=True
+        )
+        return attrs.evolve(entered, unsettled=True)
+
+    def _counted(self, decision: Decision) -> RolloutState:
+        state = self.pointer.state
+        again = state.status is Status.ROLLED_BACK
+        by_itself = decision.code.startswith(("trigger:", "critical:"))
+        return attrs.evolve(
+            state,
+            rollbacks=state.rollbacks + (not again),
+            unplanned=state.unplanned + (by_itself and not again),
         )
 
     def _outcome(
@@ -170,46 +228,85 @@ class Retreat:
         return Outcome(
             target=self.world.target,
             applied=True,
-            verified=not self.world.differences(exposure),
+            verified=True,
             digest_live=exposure.digest,
             code="rolled_back",
             reason=self.pointer.state.reason,
             decision=decision.digest,
         )
 
+    def _under_way(self, decision: Decision, exposure: Exposure) -> Outcome:
+        """Answer a hook that goes back from inside going back."""
+        return Outcome(
+            target=self.world.target,
+            applied=None,
+            verified=False,
+            digest_live=exposure.digest,
+            code="under_way",
+            reason="the rollout is going back already",
+            decision=decision.digest,
+        )
+
     def finish(self) -> None:
         """
-        Finish a retreat that a crash, a full disk or another process left open.
+        Finish what a crash, a full disk or another process left open.
 
         A process that adopts a retreat looks once whether its own world agrees, since
         the one that made it may not have had the owner of the target; what fails is
         tried again, ever more seldom.
         """
         self.pointer.pull()
-        if self.clock.machine() < self._next_s:
+        if self._about != self._now:
+            self._about, self._finished = self._now, False
+            self._wait_s, self._next_s = 0.0, float("-inf")
+        if self._finished or self.clock.machine() < self._next_s:
             return
+        self._settle_later(ok=self._open_ends())
+        self._about = self._now
+
+    @property
+    def _now(self) -> object:
+        """What there may be to finish; the same as long as nothing happens."""
+        latched = self.pointer.latched is not None
+        return self.pointer.state.version, latched, self.pointer.off, self._unwritten
+
+    def _open_ends(self) -> bool:
+        """Finish the first thing that is open; False if it must be tried again."""
+        if self.pointer.latched is not None:
+            return self._to_the_end(self.pointer.latched)
         state = self.pointer.state
-        if self._unwritten is not None:
-            self._settle_later(ok=self._again(self._unwritten))
-        elif (
-            self.pointer.latched is not None and state.status is not Status.ROLLED_BACK
-        ):
-            decision = self.ladder.retreat("finished", self.pointer.latched, state)
-            self._settle_later(ok=self._again(decision))
-        elif state.status is Status.ROLLED_BACK and not self._finished:
-            self._settle_later(ok=self._agree(state))
+        if self._unwritten is not None and self._unwritten.version == state.version:
+            return self._again(self._unwritten)
+        self._unwritten = None
+        if state.in_doubt is not None:
+            return True  # That is settled first, and makes a new version.
+        if forgotten := self.pointer.off - state.off:
+            self.switch_off(forgotten, "finished after an interruption")
+            return self.pointer.off <= self.pointer.state.off
+        if state.unsettled:
+            return self._agree(state, self.pointer.pointed)
+        return True
+
+    def _to_the_end(self, latched: str) -> bool:
+        """Finish going back to the baseline; a retreat to a stage is none any more."""
+        state, decision = self.pointer.state, self._unwritten
+        if decision is None and state.status is Status.ROLLED_BACK:
+            return self._agree(state, self.ladder.baseline)
+        if decision is None or decision.to:
+            decision = self.ladder.retreat("finished", latched, state)
+        return self._again(decision)
 
     def _again(self, decision: Decision) -> bool:
         self.back(decision)
         return self._unwritten is None and not self.pointer.state.unsettled
 
-    def _agree(self, state: RolloutState) -> bool:
-        baseline = self.ladder.baseline
-        if not state.unsettled and not self.world.differences(baseline):
+    def _agree(self, state: RolloutState, exposure: Exposure) -> bool:
+        """Bring the world to *exposure*, where the state is already."""
+        if not state.unsettled and not self.world.differences(exposure):
             return True
         if state.routed and not self.world.routed:
             return False  # Whoever has the owner finishes it.
-        procedure = self.procedure(baseline)
+        procedure = self.procedure(exposure)
         if not procedure.ok:
             logger.warning("%s: %s", self.world.target, procedure.failures)
             return False
@@ -217,14 +314,20 @@ class Retreat:
             target=self.world.target,
             applied=True,
             verified=True,
-            digest_live=baseline.digest,
-            code="rolled_back",
+            digest_live=exposure.digest,
+            code="finished" if exposure.stage else "rolled_back",
             reason=f"finished going back, verified by digest: {state.reason}",
             took_s=procedure.took_s,
             steps=tuple(procedure.steps),
         )
-        moved = attrs.evolve(state, unsettled=False, reason=outcome.reason)
-        self.pointer.save(moved, outcome, durable=True)
+        back = state.status is Status.ROLLED_BACK
+        reason = outcome.reason if back else state.reason
+        moved = attrs.evolve(state, unsettled=False, reason=reason)
+        try:
+            self.pointer.save(moved, outcome, durable=True)
+        except StateError:
+            logger.warning("going back is finished but not on disk", exc_info=True)
+            return False
         return True
 
     def _settle_later(self, *, ok: bool) -> None:
@@ -259,6 +362,14 @@ class Retreat:
             steps=tuple(procedure.steps),
             change=change.digest,
         )
-        moved = attrs.evolve(state, exposure=shown.digest, off=state.off | names)
-        self.pointer.save(moved, change, outcome, durable=True, exposure=shown)
+        moved = attrs.evolve(
+            state,
+            exposure=shown.digest,
+            off=state.off | names,
+            unsettled=state.unsettled or not procedure.ok,
+        )
+        try:
+            self.pointer.save(moved, change, outcome, durable=True, exposure=shown)
+        except (LegionError, ValueError):
+            logger.warning("switched off, but not written down", exc_info=True)
         return outcome

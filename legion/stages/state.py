@@ -89,7 +89,7 @@ class RolloutState:
         rehearsal: What came of the last rehearsal, or "".
         rollbacks: Times this rollout went back, rehearsals not counted.
         unplanned: How many of those were not asked for by a person.
-        unsettled: Whether a retreat was made that is not verified yet.
+        unsettled: Whether something was taken back that is not verified yet.
         in_doubt: A change whose outcome is unknown, or None.
         mover: The process that began it, and when; see `legion.store.owner`.
         routed: Whether somebody else owns the pointer's target.
@@ -146,6 +146,7 @@ class RolloutState:
             findings={},
             standings={},
             baseline=None if control else self.baseline,
+            unsettled=False,
             in_doubt=None,
             mover="",
             reason=reason,

@@ -83,6 +83,8 @@ class ThresholdEvidence:
     _open: Window | None = attrs.field(init=False, default=None)
     _closed: Window | None = attrs.field(init=False, default=None)
     _at_s: float = attrs.field(init=False, default=0.0)
+    _seen_s: float | None = attrs.field(init=False, default=None)
+    _gap_s: float = attrs.field(init=False, default=0.0)
     _error: str = attrs.field(init=False, default="")
 
     @property
@@ -106,6 +108,12 @@ class ThresholdEvidence:
         window = _only(stream, observation.candidate, observation.control)
         stored = window.baseline if observation.control is None else None
         self._at_s = observation.at_s
+        if window.measures(stream):
+            began_s = (self._total or window).opened_s
+            self._gap_s = self._at_s - (
+                began_s if self._seen_s is None else self._seen_s
+            )
+            self._seen_s = self._at_s
         self._error = observation.candidate.errors.get(stream, "")
         self._total = window if self._total is None else self._total.merge(window)
         self._open = window if self._open is None else self._open.merge(window)
@@ -156,8 +164,7 @@ class ThresholdEvidence:
 
     def _window(self) -> Window | None:
         """Return the window the rule is read from."""
-        facts = self.metric.kind in {Kind.COUNT, Kind.GAUGE}
-        return self._closed if self.trigger and not facts else self._total
+        return self._closed if self.trigger and not self._is_fact else self._total
 
     def _reading(self) -> Reading:
         if self._total is None or not self._total.measures(self.metric.stream):
@@ -167,10 +174,23 @@ class ThresholdEvidence:
         window = self._window()
         if window is None or not self._enough(window):
             return self._absent(Missing.INCONCLUSIVE, self._progress())
-        last = self._closed or window
-        if self._at_s - last.closed_s > 3 * max(self.interval_s, last.seconds):
+        if self._stale(window):
             return self._absent(Missing.STALE, "nothing recorded lately")
         return self._compare(window)
+
+    def _stale(self, window: Window) -> bool:
+        """Tell whether the next window, or what fills it, is long overdue."""
+        if self._seen_s is not None:
+            # A counter needs no events to close a window, so its source is asked for.
+            patience_s = 3 * max(self.interval_s, self._gap_s)
+            if self._is_fact and self._at_s - self._seen_s > patience_s:
+                return True
+        last = self._closed or window
+        return self._at_s - last.closed_s > 3 * max(self.interval_s, last.seconds)
+
+    @property
+    def _is_fact(self) -> bool:
+        return self.metric.kind in {Kind.COUNT, Kind.GAUGE}
 
     def _absent(self, missing: Missing, why: str) -> Reading:
         return Reading(missing=missing, reason=f"{self.rule.metric}: {why}")
@@ -262,6 +282,8 @@ class ThresholdEvidence:
             "open": None if self._open is None else self._open.to_json(),
             "closed": None if self._closed is None else self._closed.to_json(),
             "at_s": self._at_s,
+            "seen_s": self._seen_s,
+            "gap_s": self._gap_s,
             "error": self._error,
         }
 
@@ -272,6 +294,9 @@ class ThresholdEvidence:
         self._open = _window(raw["open"])
         self._closed = _window(raw["closed"])
         self._at_s = float(cast("float", raw["at_s"]))
+        seen_s = cast("float | None", raw["seen_s"])
+        self._seen_s = None if seen_s is None else float(seen_s)
+        self._gap_s = float(cast("float", raw["gap_s"]))
         self._error = str(raw["error"])
 
 

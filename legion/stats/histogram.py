@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
@@ -14,6 +15,7 @@ from ..canonical import JSON
 
 RELATIVE_ERROR = 0.01
 _LOG_GAMMA = math.log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
+_LOG_LARGEST = math.log(sys.float_info.max)
 
 
 @attrs.frozen(kw_only=True)
@@ -23,20 +25,30 @@ class LogHistogram:
 
     Any quantile is within 1 % of a value that was recorded, whatever the distribution,
     and two histograms merge by adding counts (Masson, Rim and Lee, DDSketch, VLDB 2019,
-    sections 2.1 to 2.3).
+    sections 2.1 to 2.3). Of numbers closer to 0 than 2.3e-308, which floats themselves
+    hold less and less exactly, that is not said.
 
     Attributes:
         positive: Counts by bucket, for values above 0.
         negative: Counts by bucket of the absolute value, for values below 0.
         zeros: How many values were exactly 0.
-        total: Sum of all values.
+        total: Sum of all values, as floats add up.
+
+    Raises:
+        ValueError: The sum is more than a float holds.
     """
 
     positive: Mapping[int, int] = attrs.field(factory=dict)
     negative: Mapping[int, int] = attrs.field(factory=dict)
     zeros: int = 0
-    total: float = 0.0
+    total: float = attrs.field(default=0.0)
     count: int = attrs.field(init=False)
+
+    @total.validator
+    def _finite(self, _: object, total: float) -> None:
+        if not math.isfinite(total):
+            msg = f"histogram: the values add up to {total}; record a larger unit"
+            raise ValueError(msg)
 
     @count.default
     def _count(self) -> int:
@@ -64,7 +76,13 @@ class LogHistogram:
         return cls(positive=positive, negative=negative, zeros=zeros, total=total)
 
     def merge(self, other: LogHistogram) -> LogHistogram:
-        """Return the histogram of both sets of values; exact, in any order."""
+        """
+        Return the histogram of both sets of values.
+
+        Counts and quantiles are exactly those of all the values, in whatever order
+        parts are merged. `total` is rounded at each sum, so the mean of the same values
+        merged in another order may differ in its last digits.
+        """
         return LogHistogram(
             positive=_added(self.positive, other.positive),
             negative=_added(self.negative, other.negative),
@@ -109,7 +127,7 @@ class LogHistogram:
 
     @property
     def mean(self) -> float | None:
-        """The exact mean, or None without values."""
+        """The mean, from the sum and not the buckets, or None without values."""
         return self.total / self.count if self.count else None
 
     def to_json(self) -> dict[str, JSON]:
@@ -147,7 +165,9 @@ def bucket_of(value: float) -> int:
 
 def value_of(bucket: int) -> float:
     """Return the value that is within 1 % of everything in *bucket*."""
-    return 2 * math.exp(bucket * _LOG_GAMMA) / (math.exp(_LOG_GAMMA) + 1)
+    # The last bucket ends beyond the floats; what there is of it ends with them.
+    end = math.exp(min(bucket * _LOG_GAMMA, _LOG_LARGEST))
+    return end / ((math.exp(_LOG_GAMMA) + 1) / 2)
 
 
 def _added(left: Mapping[int, int], right: Mapping[int, int]) -> dict[int, int]:

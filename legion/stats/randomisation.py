@@ -44,11 +44,12 @@ def randomisation_log_e(
 
     the log likelihood ratio of "g times as often bad" in a gamma-Poisson model whose
     prior has shape a = .1 and rate c = a / *rate*. The e-value is the mean over g of
-    the product over units of ``exp(w A) / (rho exp(w) + 1 - rho)`` with A = 1 for units of
-    the candidate. If no unit is affected the arms are independent of the weights, and
+    the product over units of ``exp(w A) / (rho exp(w) + 1 - rho)``, with A = 1 for
+    units of the candidate. If no unit is affected the arms are independent of the weights, and
     its mean is exactly 1 in any finite sample, whatever the tails; if none is made
     worse, it is at most 1 (randomisation inference: Fisher, 1935; as an e-value:
-    Koning, "Post-hoc and anytime valid permutation and group invariance testing", 2023).
+    Koning, "Post-hoc and anytime valid permutation and group invariance testing",
+    2023).
 
     Args:
         bad: y, shape (units,): bad events of each unit that was exposed, in either arm.

@@ -22,6 +22,7 @@ import attrs
 from ..exceptions import StateCorruptError, StateError
 from .fault import is_garbled, locked, translate
 from .format import claim, refuse_scrap
+from .look import Look
 
 
 logger = logging.getLogger("legion")
@@ -35,6 +36,7 @@ class _Session:
 
     connection: sqlite3.Connection
     pid: int
+    look: Look | None = None
     lock: threading.RLock = attrs.field(factory=threading.RLock)
     synchronous: str = ""
     durable: bool = False
@@ -42,6 +44,10 @@ class _Session:
     depth: int = 0
     failed: BaseException | None = None
     callbacks: list[Callable[[], object]] = attrs.field(factory=list)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        (self.connection if self.look is None else self.look).close()
 
 
 class Database:
@@ -54,6 +60,8 @@ class Database:
     Args:
         path: The file; it is made when missing. ``":memory:"`` keeps everything in
             this process, for tests.
+        readonly: Whether nothing at all is written: neither the file, which must be
+            there and may be somebody else's, nor anything beside it.
         timeout_s: How long to wait for a lock of another thread or process.
 
     Raises:
@@ -62,8 +70,15 @@ class Database:
         StateCorruptError: The file's bytes are damaged.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        readonly: bool = False,
+        timeout_s: float = 5.0,
+    ) -> None:
         self.path = os.fspath(path)
+        self.readonly = readonly
         self._timeout_s = timeout_s
         self._closed = False
         self._sessions: dict[int, _Session] = {}
@@ -94,8 +109,12 @@ class Database:
                 If not, it still survives the death of the process.
 
         Raises:
-            StateError: The file is locked, full or not writable; nothing was written.
+            StateError: The file is locked, full or not writable, or is only read;
+                nothing was written.
         """
+        if self.readonly:
+            msg = "it was opened to be read only; open it without readonly=True"
+            raise StateError(self.path, msg)
         session = self._session()
         callbacks: list[Callable[[], object]] = []
         with self._held(session):
@@ -116,10 +135,20 @@ class Database:
         Inside a transaction of this thread it sees what that has written so far.
         """
         with self._held(self._session()) as session:
-            return session.connection.execute(sql, parameters).fetchall()
+            try:
+                return session.connection.execute(sql, parameters).fetchall()
+            finally:
+                if session.look is not None:
+                    session.look.confirm()
 
     def ensure(self, schema: str) -> None:
-        """Run ``CREATE ... IF NOT EXISTS`` statements, each ended by a semicolon."""
+        """
+        Run ``CREATE ... IF NOT EXISTS`` statements, each ended by a semicolon.
+
+        Where the file is only read, what is not there is an error once it is read.
+        """
+        if self.readonly:
+            return
         with self.transaction(durable=False) as connection:
             statement = ""
             for part in schema.split(";")[:-1]:
@@ -163,7 +192,7 @@ class Database:
                 if session.depth:
                     msg = "it cannot be closed inside a transaction; leave that first"
                     raise StateError(self.path, msg)
-                session.connection.close()
+                session.close()
                 del self._sessions[session.pid]
         self._closed = True
 
@@ -180,11 +209,17 @@ class Database:
                 raise StateError(self.path, msg)
             for stranger in self._sessions.values():
                 _keep_for_ever(stranger.connection)
-        mine = _Session(self._connect(), os.getpid())
+        mine = self._begun()
         session = self._sessions.setdefault(mine.pid, mine)
         if session is not mine:  # another thread was faster
-            mine.connection.close()
+            mine.close()
         return session
+
+    def _begun(self) -> _Session:
+        if not self.readonly:
+            return _Session(self._connect(), os.getpid())
+        look = Look.at(self.path, timeout_s=self._timeout_s)
+        return _Session(look.connection, os.getpid(), look)
 
     def _connect(self) -> sqlite3.Connection:
         refuse_scrap(self.path)

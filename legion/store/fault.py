@@ -15,6 +15,8 @@ _ADVICE = {
     "FULL": "there is no room left, and nothing was written; make room and try again",
     "IOERR": "the disk did not take it; look for a full or failing disk,"
     " then read back what is there",
+    "NOTABLE": "nothing of that kind was ever written in it;"
+    " write the path of a file that holds it",
     "NOMEM": "there is no memory left; nothing was written",
 }
 _DAMAGED = "its bytes are not what was written; put a copy from before in its place"
@@ -28,6 +30,8 @@ def translate(
         return StateCorruptError(path, f"{_DAMAGED} ({error.object!r})")
     full_name = getattr(error, "sqlite_errorname", "") or ""
     name = full_name.removeprefix("SQLITE_").partition("_")[0]
+    if str(error).startswith("no such table"):
+        name = "NOTABLE"
     if name == "NOTADB":
         msg = f"it is no state file, or its head is damaged ({error}); write another"
         return StateCorruptError(path, msg + " path, or put back a copy from before")

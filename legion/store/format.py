@@ -54,7 +54,7 @@ def claim(
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute("PRAGMA fullfsync = ON")
-    fresh = _check(connection, path)
+    fresh = recognise(connection, path)
     _use_write_ahead_log(connection, path, timeout_s=timeout_s, pause=pause)
     if fresh:
         connection.execute("BEGIN IMMEDIATE")
@@ -68,8 +68,13 @@ def claim(
             raise
 
 
-def _check(connection: sqlite3.Connection, path: str) -> bool:
-    """Return whether the file is empty; raise if it is not legion's."""
+def recognise(connection: sqlite3.Connection, path: str) -> bool:
+    """
+    Return whether the file is still empty.
+
+    Raises:
+        StateError: It is another program's or of another format.
+    """
     connection.execute("BEGIN")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -34,7 +34,9 @@ def is_alive(name: str) -> bool | None:
         return None
     try:
         there = psutil.Process(int(pid))
-        return abs(there.create_time() - float(born)) < 1 and there.is_running()
+        same = abs(there.create_time() - float(born)) < 1
+        # A zombie has died; it only waits for a parent that may never look.
+        return same and there.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:

@@ -155,7 +155,7 @@ class Telemetry:
         exposure: str,
         value: bool | float | str,  # noqa: FBT001 - what an event holds
     ) -> None:
-        name = NAMES.get(arm, arm)
+        name = NAMES[arm] if type(arm) is Arm else arm
         self.record((metric, name, unit, exposure, self._clock.machine(), value))
         if len(self._events) > self._high:
             self.make_room()

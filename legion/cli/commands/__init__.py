@@ -1,14 +1,14 @@
 """The commands, a file a subject."""
 
-from . import asks, back, check, demo, doctor, journal, run, status
+from . import asks, back, check, demo, doctor, journal, run, status, validate
 
 
 ALL = (
     demo.add,
     check.add,
     run.add,
-    status.add_status,
-    status.add_validate,
+    status.add,
+    validate.add,
     back.add_rollback,
     back.add_restore,
     back.add_deactivate,

@@ -42,7 +42,7 @@ def asks(arguments: argparse.Namespace, output: Output) -> int:
     if bool(arguments.id) != answering or answering != bool(arguments.by):
         msg = "asks: to answer, write ID, --approve or --deny, and --by WHO; to list, none"
         raise LegionError(msg)
-    with Host.reopen(arguments.state) as host:
+    with Host.reopen(arguments.state, readonly=not answering) as host:
         if answering:
             host.gate.answer(arguments.id, approve=arguments.approve, by=arguments.by)
         found = host.gate.asks()

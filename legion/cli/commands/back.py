@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from ...exceptions import LegionError, SnapshotNotFoundError
@@ -92,7 +93,8 @@ def restore(arguments: argparse.Namespace, output: Output) -> int:
         assert registry is not None
         wanted = registry.resolve(arguments.snapshot)
         if wanted != _way_back(host):
-            _pass_the_gate(host, arguments.snapshot, registry.active(), wanted)
+            change = _change(arguments.snapshot, registry.active(), wanted)
+            _pass_the_gate(host, change, arguments)
         live = registry.restore(arguments.snapshot)
         host.journal.append(
             {"snapshot": arguments.snapshot, "digest": live}, kind="restore"
@@ -102,8 +104,8 @@ def restore(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _pass_the_gate(host: Host, name: str, before: str, after: str) -> None:
-    change = Change(
+def _change(name: str, before: str, after: str) -> Change:
+    return Change(
         target="registry:default",
         before=before,
         after=after,
@@ -112,14 +114,21 @@ def _pass_the_gate(host: Host, name: str, before: str, after: str) -> None:
         reason=f"restore {name} by hand",
         proposer="command line",
     )
+
+
+def _pass_the_gate(host: Host, change: Change, arguments: argparse.Namespace) -> None:
     ruling = host.gate.review(change)
     if ruling.allowed and host.gate.consume(ruling):
         return
     msg = f"restore: {ruling.reason}"
     if ruling.ask is not None:
-        answer = f"legion asks {ruling.ask} --approve --by WHO"
-        msg += f"; let it through with {answer}, then write it again"
-    raise RefusedError(msg)
+        state = shlex.quote(arguments.state)
+        msg += (
+            f"; to let question {ruling.ask} through, write: legion asks {ruling.ask}"
+            f" --approve --by WHO --state {state}; then: legion restore --snapshot"
+            f" {shlex.quote(arguments.snapshot)} --state {state}"
+        )
+    raise RefusedError(msg, ask=ruling.ask)
 
 
 def _way_back(host: Host) -> str | None:
@@ -153,9 +162,15 @@ def deactivate(arguments: argparse.Namespace, output: Output) -> int:
     with Host.reopen(arguments.state) as host:
         known = sorted({name for stage in host.plan.stages for name in stage.features})
         names = known if arguments.all else arguments.features
+        if not known:
+            msg = (
+                f"deactivate: {host.plan.name} has no features, so there is nothing to"
+                " switch off; to take everybody back, write legion rollback"
+            )
+            raise LegionError(msg)
         if not names:
-            there = ", ".join(known) or "none in this plan"
-            msg = f"deactivate: got no feature; write some of them, or --all: {there}"
+            there = ", ".join(known)
+            msg = f"deactivate: got no feature; write some of {there}, or --all"
             raise LegionError(msg)
         outcome = host.engine.deactivate(names, reason=arguments.reason)
     return _say(output, outcome)

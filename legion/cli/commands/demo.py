@@ -116,8 +116,10 @@ def _refuse(report: Path | None, state: Path | None) -> None:
     if state.exists() and not state.is_dir():
         msg = f"--state: got {state}, which is a file; write the name of a directory"
         raise LegionError(msg)
-    if (state / "legion.db").exists():
-        msg = f"--state: {state} holds an earlier rollout; write another directory"
+    if state.exists() and any(state.iterdir()):
+        earlier = (state / "legion.db").exists()
+        holds = "an earlier rollout" if earlier else "files of something else"
+        msg = f"--state: {state} holds {holds}; write a new or an empty directory"
         raise LegionError(msg)
 
 

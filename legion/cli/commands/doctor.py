@@ -19,7 +19,7 @@ from ..main import Commands, command
 from ..output import Output
 
 
-_EXTRAS = {"demo": ("wordllama", "rich")}
+_EXTRAS = {"demo": ("wordllama", "rich"), "wordllama": ("wordllama",)}
 
 
 def add(commands: Commands) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from pathlib import Path
-
-from ...exceptions import LegionError, StateError
+from ...exceptions import LegionError
 from ...journal import Journal
+from ...store import Database
 from ..main import Commands, command
 from ..output import Output
 
@@ -34,11 +33,14 @@ def add(commands: Commands) -> None:
 
 def verify(arguments: argparse.Namespace, output: Output) -> int:
     """Recompute the whole log and name what does not fit."""
-    _refuse_what_is_none(Path(arguments.file))
+    if arguments.size is not None and arguments.size < 0:
+        msg = f"journal verify: got --size {arguments.size}; write the size, as printed"
+        raise LegionError(msg)
     if (arguments.root is None) != (arguments.size is None):
         msg = "journal verify: got one of --root and --size; write both, as printed"
         raise LegionError(msg)
-    with Journal(arguments.file) as journal:
+    with Database(arguments.file, readonly=True) as database:
+        journal = Journal(database)
         found = journal.verify(root=arguments.root, size=arguments.size)
     for seq, fault in found.faults:
         where = "the log" if seq is None else f"entry {seq}"
@@ -55,16 +57,3 @@ def verify(arguments: argparse.Namespace, output: Output) -> int:
         }
     )
     return 0 if found.ok else 1
-
-
-def _refuse_what_is_none(file: Path) -> None:
-    """Raise where opening *file* would make a journal, instead of finding one."""
-    if file.is_dir():
-        msg = "is a directory; write the path of the file in it, legion.db"
-    elif not file.is_file():
-        msg = "no such file; write the path of a journal, such as var/legion/legion.db"
-    elif not file.stat().st_size:
-        msg = "is empty, and was never a journal; write the path of one"
-    else:
-        return
-    raise StateError(str(file), msg)

@@ -18,6 +18,7 @@ from ...host import Host
 from ...stages import Status
 from ..main import Commands, command
 from ..output import Output
+from ..standing import headline
 
 
 App: TypeAlias = Callable[[], object]
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     with Host.open(arguments.plan, state=arguments.state) as host:
         ended = _ended(_app(arguments.app, factory, host), host)
         state = host.engine.state
-        output.line(f"{host.plan.name}: {state.status} in {state.stage or 'no stage'}")
+        output.line(f"{host.plan.name}: {headline(host)}")
         output.document(
             {
                 "plan": host.plan.name,

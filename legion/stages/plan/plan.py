@@ -97,6 +97,9 @@ class Plan:
 
         where = Path(path)
         name = str(path)
+        if where.is_dir():
+            given, write = f"{name}, a directory", "the path of the plan's file in it"
+            raise PlanError(name, [Fault(key="plan", given=given, write=write)])
         format = _FORMATS.get(where.suffix.lower())  # noqa: A001 - the users' word
         if format is None:
             given = where.suffix or f"{where.name}, which has no suffix"

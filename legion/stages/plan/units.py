@@ -201,7 +201,7 @@ def write(value: float, unit: str) -> str | float:
         case "MB" | "MB/h":
             return f"{_plain(Decimal(repr(value)))} {unit}"
         case _:
-            return int(value) if value.is_integer() else value
+            return int(value) if float(value).is_integer() else value
 
 
 def _write_hours(value: float) -> str:

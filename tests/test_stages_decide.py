@@ -1,0 +1,310 @@
+"""What the ladder decides: when it waits, when it freezes, and what a person may skip."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from stages_rig import Router, allow, plan, rig, with_stage
+
+import legion
+
+from legion.model import Move, Report
+from legion.stages import Status
+
+
+class Chooser:
+    """A plugin that asks for one stage."""
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+
+    @legion.hookimpl
+    def legion_choose_stage(self, stage):
+        return self.wanted
+
+
+def test_deciding_changes_nothing_and_reads_no_clock():
+    """The same report and state give the same decision, at any time."""
+    one = rig().climb("canary")
+    report = one.look()
+    before = one.state
+    first = one.engine.decide(report)
+    one.clock.advance(1e6)
+
+    assert one.engine.decide(report) == first
+    assert one.state is before
+
+
+def test_a_stage_lasts_as_long_as_the_plan_says():
+    """Two of three minutes hold for the dwell, the third one advances."""
+    stages = with_stage("canary", success={"unbroken_for": "1s"})
+    one = rig(rules=plan(stages=stages)).climb("canary")
+
+    assert [one.turn().code for _ in range(3)] == ["dwell", "dwell", "advance"]
+
+
+def test_downtime_is_no_dwell():
+    """A gap counts for two checks at most: nobody has observed the rest."""
+    one = rig().climb("canary")
+    one.look()
+    before_s = one.state.observed_s
+    decision = one.decide(seconds=86_400.0)
+
+    assert one.state.observed_s == before_s + 120.0
+    assert decision.move is not Move.ADVANCE or before_s == 60.0
+
+
+def test_a_day_of_downtime_alone_does_not_pass_a_stage():
+    """A stage of a day is not over after one look a day later."""
+    one = rig(rules=plan(stages=with_stage("canary", dwell="1d"))).climb("canary")
+    decision = one.decide(seconds=2 * 86_400.0)
+
+    assert decision.code == "dwell"
+
+
+def test_time_does_not_count_twice_where_two_processes_look():
+    """An older look that is learned after a newer one does not turn time back."""
+    one = rig().climb("canary")
+    late = one.seen(seconds=20.0)
+    newer = one.seen(seconds=40.0)
+    began_s = one.state.observed_s
+    for observation in (newer, late):
+        one.engine.learn(observation, one.watchdog.judge(observation))
+    one.look(seconds=60.0)
+
+    assert one.state.observed_s - began_s == 120.0
+
+
+def test_unbroken_time_begins_again_after_an_unhealthy_check():
+    """Long enough in the stage is not enough: the last stretch must be healthy."""
+    stages = with_stage("canary", dwell="5m", success={"unbroken_for": "4m"})
+    one = rig(rules=plan(stages=stages)).climb("canary")
+    one.turn()
+    one.turn(bad=70, control=(70, 1000))
+    assert one.state.unbroken_s == 0.0
+    codes = [one.turn().code for _ in range(3)]
+
+    assert codes == ["dwell"] * 3
+    assert one.state.observed_s == 300.0
+    assert one.turn().code == "advance"
+
+
+def test_an_alert_freezes_and_a_healthy_check_thaws():
+    """Evidence of harm below a trigger stops the ladder until it is gone."""
+    one = rig().climb("canary")
+    frozen = one.turn(bad=70, control=(70, 1000))
+
+    assert (frozen.move, frozen.code) == (Move.FREEZE, "alert:error_rate")
+    assert one.state.status is Status.FROZEN
+    one.turn()
+    assert one.state.status is Status.RUNNING
+
+
+def test_an_alert_freezes_though_all_else_is_ready():
+    """The stage's time is over and its rules hold; an alert stops it all the same."""
+    one = rig().climb("canary")
+    one.turn()
+    one.turn()
+    decision = one.decide(bad=70, control=(70, 1000))
+
+    assert decision.move is Move.FREEZE
+
+
+def test_a_trigger_takes_back_with_its_deadline():
+    """Half as many failures again as control has, with the plan's time for it."""
+    one = rig().climb("canary")
+    decision = one.turn(bad=30, control=(10, 1000))
+
+    assert decision.code == "trigger:error_rate"
+    assert decision.within_s == 60.0
+    assert one.state.status is Status.ROLLED_BACK
+    assert one.state.unplanned == 1
+
+
+def test_a_critical_verdict_takes_back_without_a_trigger():
+    """A required criterion that turns critical is harm enough."""
+    rules = plan(triggers={"within 1m": [{"metric": "crashes", "above": 0}]})
+    one = rig(rules=rules)
+    one.turn()
+    decision = one.decide(bad=600)
+
+    assert decision.move is Move.ROLL_BACK
+    assert decision.code == "critical:error_rate"
+
+
+def test_missing_evidence_neither_promotes_nor_takes_back():
+    """Nothing was recorded of what the stage requires: it holds, and says of what."""
+    one = rig().climb("canary")
+    for _ in range(4):
+        decision = one.turn(of=0, control=None)
+
+    assert (decision.move, decision.code) == (Move.HOLD, "missing_evidence")
+    assert decision.missing == ("error_rate",)
+
+
+def test_what_was_proven_goes_stale():
+    """A stage that was ready to be left holds once its evidence is old."""
+    one = rig().climb("canary")
+    one.look()
+    one.look()
+    one.look()
+    for _ in range(5):
+        decision = one.decide(of=0, control=None)
+
+    assert decision.code == "missing_evidence"
+
+
+def test_shadow_is_not_left_without_a_rehearsal():
+    """Neither by the ladder nor by hand, however long it waits."""
+    one = rig().climb("shadow")
+    one.engine._pointer.state = attrs.evolve(one.state, rehearsed_s=None)
+    for _ in range(6):
+        report = one.look()
+
+    assert one.engine.decide(report).code == "rehearsal"
+    assert one.engine.promote(report).code == "rehearsal"
+
+
+def test_promote_skips_the_time_and_nothing_else():
+    """By hand the stage is left early, by its rules and with its evidence."""
+    one = rig().climb("canary")
+    report = one.look()
+
+    assert one.engine.decide(report).code == "dwell"
+    assert one.engine.promote(report).code == "advance"
+
+
+def test_promote_asks_for_evidence():
+    """A person cannot wave through what nobody has measured."""
+    one = rig().climb("canary")
+    report = one.look(of=0, control=None)
+
+    assert one.engine.promote(report).code == "missing_evidence"
+
+
+def test_promote_asks_for_the_rules():
+    """A person cannot wave through what does not hold."""
+    stages = with_stage("canary", validate=[{"metric": "error_rate", "below": "0.1%"}])
+    one = rig(rules=plan(stages=stages)).climb("canary")
+    report = one.look(bad=2, control=(2, 1000))
+
+    assert one.engine.promote(report).code == "validation"
+
+
+def test_a_paused_rollout_holds():
+    """Time and evidence go on, the ladder does not."""
+    one = rig().climb("canary")
+    one.engine.pause("lunch")
+    codes = {one.turn().code for _ in range(6)}
+
+    assert codes == {"paused"}
+    assert one.state.stage == "canary"
+
+
+def test_a_paused_rollout_still_goes_back():
+    """A pause stops the way forward only."""
+    one = rig().climb("canary")
+    one.engine.pause("lunch")
+
+    assert one.turn(bad=400).move is Move.ROLL_BACK
+    assert one.state.status is Status.ROLLED_BACK
+
+
+def test_resume_makes_it_go_on():
+    """What was paused goes on where it was."""
+    one = rig().climb("canary")
+    one.engine.pause("lunch")
+    one.turn()
+    one.engine.resume()
+    one.climb("everyone")
+
+    assert one.state.stage == "everyone"
+
+
+def test_pause_and_resume_say_why_they_do_nothing():
+    """Where they make no sense they answer with the reason."""
+    one = rig().climb("canary")
+    assert one.engine.resume().code == "not_now"
+    one.engine.rollback("by order")
+    said = one.engine.pause("lunch")
+
+    assert said.code == "not_now"
+    assert "rolled_back" in said.reason
+    assert "by order" in said.reason
+
+
+def test_a_chooser_may_only_lower():
+    """Asking for more than the ladder offers changes nothing."""
+    one = rig(Chooser("everyone")).climb("canary")
+    report = one.look()
+    decision = one.engine.decide(report)
+
+    assert one.engine.choose(decision, report) == decision
+
+
+def test_a_chooser_holds_what_would_advance():
+    """The lowest of the ladder and all answers counts, by hand as well."""
+    one = rig().climb("canary")
+    one.engine.plugins.register(Chooser("canary"))
+    report = one.look()
+    chosen = one.engine.choose(one.engine.promote(report), report)
+
+    assert (chosen.move, chosen.code) == (Move.HOLD, "chosen")
+
+
+@pytest.mark.parametrize("answer", ["nowhere", 5])
+def test_a_chooser_that_talks_nonsense_holds(answer):
+    """An answer that is no stage stops the ladder."""
+    one = rig().climb("canary")
+    one.engine.plugins.register(Chooser(answer))
+    report = one.look()
+
+    assert one.engine.choose(one.engine.promote(report), report).code == "chosen"
+
+
+def test_a_chooser_takes_back_to_a_lower_stage():
+    """Below the present stage is a retreat: nobody is asked about it."""
+    one = rig(Router()).climb("canary")
+    one.engine.plugins.register(Chooser("shadow"))
+    decision = one.turn()
+
+    assert (decision.move, decision.to) == (Move.ROLL_BACK, "shadow")
+    assert one.stage == "shadow"
+    assert one.state.status is Status.RUNNING
+
+
+def test_a_finished_rollout_stays_finished():
+    """The last stage completes, and then there is nothing more to decide."""
+    one = rig().climb("everyone")
+    codes = [one.turn(control=None).code for _ in range(4)]
+
+    assert "complete" in codes
+    assert one.state.status is Status.COMPLETE
+    assert one.turn(control=None).code == "complete"
+
+
+def test_a_finished_rollout_goes_back_all_the_same():
+    """A trigger holds after the end, too."""
+    one = rig().climb("everyone")
+    while not one.state.status.over:
+        one.turn(control=None)
+
+    assert one.turn(bad=400, control=None).move is Move.ROLL_BACK
+
+
+def test_an_empty_report_moves_nothing():
+    """Nothing was judged: nothing is decided but to hold."""
+    one = rig().climb("canary")
+
+    assert one.engine.decide(Report()).move is Move.HOLD
+
+
+def test_a_ruling_for_another_change_is_none():
+    """Allowed is one change, by its digest."""
+    one = rig()
+    decision = one.decide()
+    other = attrs.evolve(decision.change, reason="something else")
+
+    assert one.engine.commit(decision, allow(other)).code == "no_ruling"
+    assert one.stage == ""
