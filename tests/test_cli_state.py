@@ -377,7 +377,7 @@ def test_check_warns_of_a_deadline_that_nobody_would_see(tmp_path):
     said = legion_says("check", plan)
 
     assert said.code == 0
-    assert "triggers within 1 min (error_rate): up to 5 min pass" in said.out
+    assert "triggers within 60 s (error_rate): up to 5 min pass" in said.out
     plan.write_text(
         YAML.replace("25%", "100%").replace(
             "unit: task", "unit: task\ncheck_interval: 30s"

@@ -11,10 +11,16 @@ from ..canonical import JSON
 from ..exceptions import JournalError
 from ..host import Host
 from ..stages import Status
+from ..stages.evidence import CRITICAL
 
 
-_TRIGGER, _TARGET = "trigger", "target"
-_WORDS = {_TRIGGER: ("fired", "not fired"), _TARGET: ("met", "not met")}
+_TRIGGER, _TARGET, _CRITERION = "trigger", "target", "criterion"
+_WORDS = {
+    _TRIGGER: ("fired", "not fired"),
+    _TARGET: ("met", "not met"),
+    _CRITERION: ("critical", "not critical"),
+}
+_SORTS = (_TARGET, _TRIGGER, _CRITERION)
 _RECENT = 2000
 """So many entries of the journal are looked at before all of them are."""
 
@@ -25,9 +31,10 @@ class RuleStands:
     Where one rule stands.
 
     Attributes:
-        sort: ``trigger`` or ``target``.
+        sort: ``target``, ``trigger``, or ``criterion`` where it can take back.
         rule: The rule as the plan says it.
-        stands: ``fired``, ``not fired``, ``met``, ``not met`` or ``not measured``.
+        stands: ``fired``, ``not fired``, ``met``, ``not met``, ``critical``, ``not
+            critical`` or ``not measured``.
         reason: What was measured, or why it was not.
     """
 
@@ -41,7 +48,7 @@ class RuleStands:
         """Whether that is well: a trigger is as long as it has not fired."""
         if self.stands == "not measured":
             return None
-        return self.stands in {"met", "not fired"}
+        return self.stands in {"met", "not fired", "not critical"}
 
     @property
     def text(self) -> str:
@@ -84,7 +91,7 @@ def rules(host: Host) -> list[RuleStands]:
     else:
         found = [*_unseen(host)]
         found += [_of_finding(one.to_json()) for one in state.findings.values()]
-    return [rule for sort in (_TARGET, _TRIGGER) for rule in found if rule.sort == sort]
+    return [rule for sort in _SORTS for rule in found if rule.sort == sort]
 
 
 def _findings_of_the_retreat(host: Host) -> Sequence[Mapping[str, JSON]]:
@@ -120,6 +127,8 @@ def _unseen(host: Host) -> Iterator[RuleStands]:
 def _of_finding(finding: Mapping[str, JSON]) -> RuleStands:
     evidence = cast("Mapping[str, JSON]", finding["evidence"])
     sort = _TRIGGER if evidence.get("trigger") else _TARGET
+    if str(evidence.get("path", "")).startswith(CRITICAL):
+        sort = _CRITERION
     rule, metric, said = (str(finding[key]) for key in ("rule", "metric", "reason"))
     if finding["met"] is None:
         missing = str(finding["missing"] or "").replace("_", " ")

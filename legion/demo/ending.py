@@ -57,8 +57,13 @@ def findings(demo: Demo) -> dict[str, tuple[Finding, ...]]:
 
 
 def is_trigger(finding: Finding) -> bool:
-    """Tell a rule that takes back from one that a stage must meet."""
+    """Tell what takes back from what a stage must meet."""
     return bool(finding.evidence.get("trigger"))
+
+
+def is_of_plan(finding: Finding) -> bool:
+    """Tell a trigger of the plan from a criterion's critical limit."""
+    return str(finding.evidence.get("path", "trigger: ")).startswith("trigger: ")
 
 
 def found(finding: Finding) -> str:
@@ -90,7 +95,7 @@ def _targets(demo: Demo, stage: str, of: tuple[Finding, ...]) -> Iterator[Target
 
 def _triggers(of: tuple[Finding, ...]) -> Iterator[Target]:
     triggers = [one for one in of if is_trigger(one)]
-    fired = [one for one in triggers if one.met]
+    fired = sorted((one for one in triggers if one.met), key=lambda one: -one.bad)
     for one in fired:
         yield Target(rule=f"trigger fired, {one.rule}", found=found(one), holds=False)
     quiet = sum(one.met is False for one in triggers)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from ..canonical import JSON
-from ..model import Count, Gauge, Level, Observation, Report, Window
+from ..model import Count, Finding, Gauge, Level, Observation, Report, Window
 from .decide import Ladder
 from .evidence import CRITICAL, Edge, Evidence, Known, Past, Watch, edges
 from .plan import Stage
@@ -62,7 +62,7 @@ class Learner:
             past=_past(state, observation, self._watches()),
             baseline=_baseline(state, observation),
             evidence={key: one.to_json() for key, one in self._evidence.items()},
-            findings={key: one.finding() for key, one in self._evidence.items()},
+            findings={key: _named(key, one) for key, one in self._evidence.items()},
         )
         self._holds = (state.entry, state.turn + 1)
         # Where events were lost, what is left may look healthier than it was.
@@ -115,6 +115,12 @@ class Learner:
             if key in state.evidence:
                 evidence.restore(state.evidence[key])
         self._holds = (state.entry, state.turn)
+
+
+def _named(key: str, evidence: Evidence) -> Finding:
+    """Return the finding with the path it is of, which a decision's findings keep."""
+    found = evidence.finding()
+    return attrs.evolve(found, evidence={**found.evidence, "path": key})
 
 
 def _past(
