@@ -6,8 +6,8 @@ import inspect
 import operator
 
 from collections.abc import Awaitable, Callable, Iterable
-from types import FunctionType
-from typing import TYPE_CHECKING, TypeVar, cast
+from types import CoroutineType, FunctionType
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import attrs
 
@@ -169,18 +169,25 @@ class Traffic:
         Raises:
             TypeError: A callable is async: it would return before it has begun.
         """
-        for ask in (control, candidate, mirror):
-            if ask is not None and _is_async(ask):
-                raise _would_not_run(ask)
+        for ask in (control, candidate):
+            # Most are plain functions, and this is ten times as quick as a call.
+            if type(ask) is not FunctionType or ask.__code__.co_flags & _ASYNC:
+                _refuse_async(ask)
+        if mirror is not None:
+            _refuse_async(mirror)
         with self.trial(unit) as trial:
             ask = candidate if trial.arm is _CANDIDATE else control
-            answer = _finished(ask(*args), ask)
+            answer = ask(*args)
+            if type(answer) is CoroutineType:
+                _refuse_promise(answer, ask)
         if mirror is not None and self._mirrors(trial):
             shadow = Shadow.of(trial)
 
             def answer_too() -> None:
                 with shadow:
-                    other = _finished(mirror(*args), mirror)
+                    other = mirror(*args)
+                    if type(other) is CoroutineType:
+                        _refuse_promise(other, mirror)
                 shadow.compare(agree, answer, other)
 
             if not self.mirror.queue(answer_too):
@@ -200,19 +207,19 @@ async def _settled(answer: Awaitable[T] | T) -> T:
     return answer
 
 
-def _is_async(ask: Callable[..., object]) -> bool:
-    if type(ask) is FunctionType:  # Most are, and this is ten times as quick.
-        return bool(ask.__code__.co_flags & _ASYNC)
-    found = inspect.iscoroutinefunction(ask) or inspect.isasyncgenfunction(ask)
-    return found or inspect.iscoroutinefunction(type(ask).__call__)
+def _refuse_async(ask: Callable[..., object]) -> None:
+    if (
+        inspect.iscoroutinefunction(ask)
+        or inspect.isasyncgenfunction(ask)
+        or inspect.iscoroutinefunction(type(ask).__call__)
+    ):
+        raise _would_not_run(ask)
 
 
-def _finished(answer: T, ask: Callable[..., T]) -> T:
-    """Return *answer*, unless it is a promise of one."""
+def _refuse_promise(answer: object, ask: Callable[..., object]) -> NoReturn:
     if inspect.iscoroutine(answer):
         answer.close()
-        raise _would_not_run(ask)
-    return answer
+    raise _would_not_run(ask)
 
 
 def _would_not_run(ask: Callable[..., object]) -> TypeError:

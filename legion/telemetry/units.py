@@ -161,7 +161,8 @@ class Units:
             self.left_out += 1
             return None
         self.young[unit] = member
-        self._wait(unit, member.exposed_s)
+        if self._due:
+            self._wait(unit, member.exposed_s)
         return member
 
     def _wait(self, unit: int, exposed_s: float) -> None:
@@ -205,20 +206,24 @@ class Units:
                     if age_s == self.ages.longest_s and self._over(member, now_s):
                         self._leave(unit, member)
         mask = self.ages.masks.get(0.0, 0)
-        for unit in list(self._fresh):
+        fresh, self._fresh = self._fresh, {}
+        for unit in fresh:
             member = self.young.get(unit)
-            if member is not None and member.open and not self._over(member, now_s):
+            if member is None:
                 continue
-            del self._fresh[unit]
-            if member is not None:
-                self._tell(unit, member, mask)
-                if self._over(member, now_s):
-                    self._leave(unit, member)
+            over = self._over(member, now_s)
+            if member.open and not over:
+                self._fresh[unit] = None
+                continue
+            self._tell(unit, member, mask)
+            if over:
+                self._leave(unit, member)
 
     def _over(self, member: Member, now_s: float) -> bool:
         """Tell whether nothing can follow any more."""
-        waits = member.open and self.ages.waits
-        return not waits and member.exposed_s + self.ages.longest_s <= now_s
+        if member.open and self.ages.waits:
+            return False
+        return member.exposed_s + self.ages.longest_s <= now_s
 
     def _unfinished(self, member: Member) -> None:
         error = self.ages.error
@@ -234,7 +239,8 @@ class Units:
 
     def _leave(self, unit: int, member: Member) -> None:
         """Remember no more of a unit than how it counted."""
-        self._tell(unit, member, member.had)
+        if member.had & ~member.told:
+            self._tell(unit, member, member.had)
         del self.young[unit]
         if member.told:
             self._memory.put(unit, member.told, member.bad & member.told)
