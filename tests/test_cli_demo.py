@@ -89,7 +89,7 @@ def test_a_bad_candidate_ends_with_exit_code_0_and_a_sentence(tmp_path):
     assert (said.code, said.err) == (0, "")
     last = said.out.rstrip().splitlines()[-1]
     assert last.startswith("4.1.0 over 4.0.0: went back to v4.0.0-stable in ")
-    assert "verified by digest, because error_rate is " in last
+    assert "verified by digest, because error_rate: " in last
     assert "FAIL trigger fired, error_rate more than 50 % above baseline" in said.out
     assert "rehearse the rollback: the rollback took " in said.out
     assert report.read_text("utf-8").startswith("<!doctype html>")
@@ -114,7 +114,7 @@ def test_programs_get_every_decision(tmp_path):
     assert set(found["decisions"][-1]) == {
         *("day", "stage", "move", "to", "code", "reason", "digest"),
     }
-    assert found["requests"] >= 100
+    assert found["requests"] >= 50
 
 
 @needs_wordllama

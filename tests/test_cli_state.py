@@ -64,7 +64,9 @@ def test_status_says_of_each_rule_where_it_stands(tmp_path):
     assert "ok   trigger not fired: containment_violations above 0 (0" in said
     assert "-    trigger not measured: error_rate above 50 % (no data)" in said
     assert "rollback rehearsed within 1 min" in said
-    assert [rule["sort"] for rule in rules] == ["target"] * 4 + ["trigger"] * 2
+    assert [rule["sort"] for rule in rules] == ["target"] * 4 + ["trigger"] * 2 + [
+        "criterion"
+    ]
     assert set(rules[0]) == {"sort", "rule", "stands", "reason"}
 
 

@@ -95,7 +95,7 @@ def _targets(demo: Demo, stage: str, of: tuple[Finding, ...]) -> Iterator[Target
 
 def _triggers(of: tuple[Finding, ...]) -> Iterator[Target]:
     triggers = [one for one in of if is_trigger(one)]
-    fired = sorted((one for one in triggers if one.met), key=lambda one: -one.bad)
+    fired = [one for one in triggers if one.met]
     for one in fired:
         yield Target(rule=f"trigger fired, {one.rule}", found=found(one), holds=False)
     quiet = sum(one.met is False for one in triggers)

@@ -505,14 +505,13 @@ class Ladder:
 
 
 def _deciding(budget: Budget, state: RolloutState) -> str:
-    """Return the path that weighs most; a trigger that would do alone comes first."""
+    """Return the plan's first trigger that would do alone, else what weighs most."""
     here = [spent for spent in budget.parts if spent.key in state.findings]
-    alone = [
-        spent.key
-        for spent in here
-        if spent.key.startswith(TRIGGER) and decides(spent.log_term, alpha=budget.alpha)
+    alone = {spent.key for spent in here if decides(spent.log_term, alpha=budget.alpha)}
+    triggers = [
+        key for key in state.findings if key in alone and key.startswith(TRIGGER)
     ]
-    return (alone or [spent.key for spent in here])[0]
+    return (triggers or [spent.key for spent in here])[0]
 
 
 def _unmet(findings: Mapping[str, Finding], stage: Stage) -> Iterator[str]:
