@@ -71,7 +71,6 @@ class Climb:
     _found: Passage = attrs.field(init=False)
     _runs: npt.NDArray[np.int64] = attrs.field(init=False)
     _rest: Floats = attrs.field(init=False)
-    _rows: dict[str, npt.NDArray[np.int64]] = attrs.field(init=False)
 
     def passage(self) -> Passage:
         """Return what became of each run."""
@@ -80,12 +79,8 @@ class Climb:
         self._found = _nothing(runs, staging.looks, [q.key for q in self.harm])
         self._runs = np.arange(runs)
         self._rest = self._others()
-        self._rows = {
-            q.key: staging.rows(q).first(runs, staging.rng)
-            for q in self.harm
-            if q.method is Method.ROW
-        }
-        drawn = [q for q in (*self.harm, *self.proofs) if staging.known(q)]
+        among = [each for question in self.harm for each in question.among]
+        drawn = [q for q in (*self.harm, *self.proofs, *among) if staging.known(q)]
         sources = staging.sources(drawn)
         for first in range(0, staging.looks, _BLOCK):
             last = min(first + _BLOCK, staging.looks)
@@ -134,15 +129,26 @@ class Climb:
         shape = (len(self._runs), last - first)
         found = {}
         for question in self.harm:
-            if question.key in self._rows:
-                fired = self._rows[question.key][self._runs, None]
-                at = np.arange(first, last)[None, :]
-                found[question.key] = np.where(fired <= at, _CERTAIN, 0.0)
+            if question.method is Method.ROW:
+                found[question.key] = self._row(question, shape, sources)
             elif question.metric.name in sources and self.staging.known(question):
                 found[question.key] = self._log_e(question, sources)
             else:
                 found[question.key] = np.zeros(shape)
         return found
+
+    def _row(
+        self, question: Question, shape: tuple[int, int], sources: Mapping[str, object]
+    ) -> Floats:
+        """Return the average of what it is among; what cannot be drawn says nothing."""
+        total = np.full(shape, -np.inf)
+        for each in question.among:
+            known = self.staging.known(each) and each.metric.name in sources
+            logs = self._log_e(each, sources) if known else np.zeros(shape)
+            total = np.logaddexp(total, logs)
+        if not question.among:
+            return np.zeros(shape)
+        return np.asarray(total - math.log(len(question.among)))
 
     def _log_e(self, question: Question, sources: Mapping[str, object]) -> Floats:
         source = sources[question.metric.name]
@@ -205,10 +211,6 @@ class Climb:
             unripe = staging.unripe(question.metric, slower=slower)
             total += (bad + unripe) * max(1 - well / now, 0.0)
         return total
-
-
-_CERTAIN = 700.0
-"""What a row of failures weighs once it is there: it is a rule, and takes back."""
 
 
 def _nothing(runs: int, looks: int, keys: Sequence[str]) -> Passage:

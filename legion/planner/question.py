@@ -22,25 +22,7 @@ class Method(enum.StrEnum):
     LIMIT = "limit"
     """One arm against an absolute limit."""
     ROW = "row"
-    """So many unhealthy windows, one after the other."""
-
-
-@attrs.frozen(kw_only=True)
-class Watched:
-    """
-    A criterion whose unhealthy windows count in a row.
-
-    Attributes:
-        metric: What it reads.
-        alert: From which value on a window is unhealthy.
-        min_events: How many events a window holds at least.
-        rise: Whether the value is the rise over the baseline.
-    """
-
-    metric: Metric
-    alert: float
-    min_events: int
-    rise: bool = False
+    """So many unhealthy windows, one after the other, and what proves them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,8 +43,8 @@ class Question:
         floor: Share of bad units below which all is well, as ``or_below`` says.
         worse_by: The effect that the plan names, or None.
         within_s: The deadline that the plan names, in seconds, or None.
-        in_a_row: How many unhealthy windows take it back; 0 where that is not asked.
-        watched: The criteria whose windows are counted then.
+        compared: Which test a limit must pass, too, where there is a control.
+        among: Of failures in a row, the questions whose average must carry it.
     """
 
     stage: str
@@ -77,8 +59,8 @@ class Question:
     floor: float | None = None
     worse_by: float | None = None
     within_s: float | None = None
-    in_a_row: int = 0
-    watched: tuple[Watched, ...] = ()
+    compared: Method | None = None
+    among: tuple[Question, ...] = ()
 
     @property
     def key(self) -> str:

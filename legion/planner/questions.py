@@ -12,11 +12,8 @@ from ..metrics import HARD_FACTS, Kind, Metric
 from ..plugins import Plugins
 from ..stages.plan import Plan, Rule, Stage, Trigger
 from ..stats import Side
-from .question import Method, Question, Watched, rounded
+from .question import Method, Question, rounded
 
-
-FALSE_PROMOTION = 0.05
-"""Chance that what is beyond a margin passes a stage, where the plan says nothing."""
 
 _COMPARED = (Kind.SHARE, Kind.TIME)
 
@@ -41,7 +38,7 @@ def harm(plan: Plan) -> tuple[Question, ...]:
 
 def proofs(plan: Plan, stage: Stage) -> tuple[Question, ...]:
     """Return what *stage* must prove by statistics before the next one."""
-    alpha = float(getattr(plan, "false_promotion", FALSE_PROMOTION))
+    alpha = plan.false_promotion
     found = []
     for rule in stage.validate:
         if rule.rehearsal is None:
@@ -130,8 +127,14 @@ def _harm(trigger: Trigger, metric: Metric, stage: Stage) -> Question | None:
             **shared,
         )
     limit = _limit(rule, metric, wanted=False)
-    return (
-        None if limit is None else Question(method=Method.LIMIT, limit=limit, **shared)
+    if limit is None:
+        return None
+    return Question(
+        method=Method.LIMIT,
+        limit=limit,
+        compared=_compared(metric, stage),
+        ratio=1 + _promoted(metric.name, stage),
+        **shared,
     )
 
 
@@ -173,16 +176,17 @@ def _row(
     plan: Plan,
     criteria: Mapping[str, Criterion],
 ) -> Question:
-    watched = tuple(
-        Watched(
-            metric=plan.metric(criterion.metric),
-            alert=criterion.alert,
-            min_events=criterion.min_events,
-            rise=criterion.compares,
-        )
-        for criterion in criteria.values()
-        if criterion.alert is not None
-        and plan.metric(criterion.metric).kind in _COMPARED
+    """
+    Return the question of failures in a row.
+
+    The row only opens the door, and what carries it through is the average of the
+    criteria's evidence against their alerts. The row itself is left out: without it
+    the average can only be more, so what is told of false rollbacks is the worst.
+    """
+    among = (
+        _beyond(plan.metric(each.metric), each, each.alert, stage)
+        for each in criteria.values()
+        if each.alert is not None and plan.metric(each.metric).name not in HARD_FACTS
     )
     return Question(
         stage=stage.name,
@@ -191,21 +195,29 @@ def _row(
         side=Side.HARM,
         method=Method.ROW,
         within_s=trigger.within_s or None,
-        in_a_row=trigger.rule.failures_in_a_row or 0,
-        watched=watched,
+        among=tuple(each for each in among if each is not None),
     )
 
 
 def _critical(metric: Metric, criterion: Criterion, stage: Stage) -> Question | None:
     """Return the question of a critical level, where the stage goes back on one."""
-    watchdog = stage.host.get("watchdog_v4_1")
-    told = True if watchdog is None else watchdog.settings.get("rollback_on_critical")
-    value, hard = criterion.critical, metric.name in HARD_FACTS
-    if told is False or value is None or hard or metric.kind not in _COMPARED:
+    if not stage.rolls_back_on_critical or metric.name in HARD_FACTS:
         return None
+    if criterion.critical is None:
+        return None
+    return _beyond(metric, criterion, criterion.critical, stage)
+
+
+def _beyond(
+    metric: Metric, criterion: Criterion, value: float, stage: Stage
+) -> Question | None:
+    """Return the question whether a criterion is beyond one of its levels."""
+    if metric.kind not in _COMPARED:
+        return None
+    word = "critical" if value == criterion.critical else "alert"
     shared: dict[str, Any] = {
         "stage": stage.name,
-        "name": f"{criterion.name} critical from {value:.0%}",
+        "name": f"{criterion.name} {word} from {value:.0%}",
         "metric": metric,
         "side": Side.HARM,
     }
@@ -216,7 +228,24 @@ def _critical(metric: Metric, criterion: Criterion, stage: Stage) -> Question | 
     limit = 1 - value if criterion.lower_is_worse else value
     if metric.kind is Kind.TIME or not 0 < limit < 1:
         return None
-    return Question(method=Method.LIMIT, limit=limit, **shared)
+    return Question(
+        method=Method.LIMIT,
+        limit=limit,
+        compared=_compared(metric, stage),
+        ratio=1 + _promoted(metric.name, stage),
+        **shared,
+    )
+
+
+def _compared(metric: Metric, stage: Stage) -> Method | None:
+    """Return how a limit is held against control too, where units have an arm."""
+    drawn = metric.source in {"run", "shadow"} and metric.name != "disagreement"
+    return _method(stage) if drawn else None
+
+
+def _promoted(metric: str, stage: Stage) -> float:
+    margins = (each.margin for each in stage.validate if each.metric == metric)
+    return max((margin for margin in margins if margin is not None), default=0.0)
 
 
 def _proof(rule: Rule, metric: Metric, stage: Stage) -> Question | None:

@@ -48,7 +48,6 @@ class Simulation:
         traffic_per_s: Units of both arms a second.
         promised: What the plan promises of false rollbacks.
         rolled_back: In how many runs it went back.
-        by_rows: In how many by failures in a row: a rule, which no e-value bounds.
         frozen: In how many it was frozen at some look.
         completed: In how many everybody got the candidate.
         causes: Rollbacks by the rule that brought most of the evidence.
@@ -68,7 +67,6 @@ class Simulation:
     traffic_per_s: float
     promised: float
     rolled_back: Rate
-    by_rows: Rate
     frozen: Rate
     completed: Rate
     causes: Mapping[str, int]

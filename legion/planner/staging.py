@@ -15,7 +15,6 @@ from ..stages.plan import Plan, Stage
 from .crowd import Crowd
 from .fault import Fault
 from .question import Method, Question
-from .rows import Rows
 from .scenario import Scenario
 from .sticky import Sticky
 from .tasks import Flow, Source, Tasks
@@ -101,7 +100,9 @@ class Staging:
             times={cut: self.times(metric, slower=cut) for cut in sorted(cuts)},
             goods=goods,
         )
-        compared = any(each.method is Method.LABEL for each in questions)
+        compared = any(
+            Method.LABEL in {each.method, each.compared} for each in questions
+        )
         if self.crowd is None or not compared or self.stage.shadow:
             return Tasks(flow, self.runs, self.rng)
         return Sticky(
@@ -160,26 +161,6 @@ class Staging:
     def _later(self, units: Floats, seconds: float) -> Floats:
         shift = math.ceil(seconds / self.stage.check_interval_s)
         return np.concatenate([np.zeros(min(shift, len(units))), units])[: len(units)]
-
-    def rows(self, question: Question) -> Rows:
-        """Return what counts windows for a question of failures in a row."""
-        metrics = [
-            each.metric
-            for each in question.watched
-            if self.workload.bad_rate(each.metric) is not None
-        ]
-        flows = {metric.name: self._flow(metric) for metric in metrics}
-        return Rows(
-            question=question,
-            workload=self.workload,
-            units={name: flow.candidate for name, flow in flows.items()},
-            bad={
-                metric.name: flows[metric.name].bad * self._times(metric)
-                for metric in metrics
-            },
-            effects={metric.name: self.effect(metric) for metric in metrics},
-            rho=self.rho,
-        )
 
     def _times(self, metric: Metric) -> float | Floats:
         """Return the candidate's factor; of sticky units that of those it drew."""

@@ -1,4 +1,4 @@
-"""Counts of users who come back: each one's first bad event, and the exact test."""
+"""Counts of users who come back: each one's first bad event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from ..metrics import Metric
-from ..stats import RandomisationProcess, geometric_looks, randomisation_log_e
+from ..stats import geometric_looks
 from .crowd import Crowd
 from .tasks import Flow
 from .weigh import Tally
@@ -28,15 +28,15 @@ class Sticky:
     """
     Counts of users who come back, in a stage that exposes some of them.
 
-    Poisson events of each user between the ten looks of the exact test; the first bad
-    one of each lies where the least of so many uniform times does.
+    Poisson events of each user in ten stretches of the stage; the first bad one of each
+    lies where the least of so many uniform times does.
 
     Args:
         flow: What comes; `Flow.times` may hold several cuts, drawn one by one.
         metric: What is counted.
         rate: The share of bad units before the stage.
         crowd: Who comes.
-        dwell_looks: How many looks the dwell has: the exact test's horizon.
+        dwell_looks: How many looks the dwell has; the stretches divide it.
     """
 
     flow: Flow
@@ -45,30 +45,26 @@ class Sticky:
     crowd: Crowd
     dwell_looks: int
     _counts: dict[str, npt.NDArray[np.int64]] = attrs.field(init=False, factory=dict)
-    _exact: dict[float, Floats] = attrs.field(init=False, factory=dict)
     _span: slice = attrs.field(init=False, default=slice(0, 0))
 
     def __attrs_post_init__(self) -> None:
         rates = self.crowd.rates(self.metric)
         for slower, times in self.flow.times.items():
             parts = [self._run(run, rates[run], times) for run in range(len(rates))]
-            first = np.array([part[0] for part in parts])
+            first = np.array(parts)
             self._counts[f"candidate {slower}"] = np.cumsum(first[:, 0], axis=1)
             self._counts[f"control {slower}"] = np.cumsum(first[:, 1], axis=1)
-            self._exact[slower] = np.array([part[1] for part in parts])
         if self.flow.goods:
             self._goods(rates, max(self.flow.times.values()))
 
     def _edges(self) -> list[int]:
-        """Return the looks at which the exact test looks, and the last of all."""
+        """Return the looks at which the stretches end."""
         looks = len(self.flow.candidate)
         planned = [math.ceil(each) for each in geometric_looks(self.dwell_looks)]
         return sorted({min(each, looks) for each in planned} | {looks})
 
-    def _run(
-        self, run: int, rates: Floats, times: float
-    ) -> tuple[npt.NDArray[np.int64], Floats]:
-        """Return the first bad events of both arms at each look, and the exact test's."""
+    def _run(self, run: int, rates: Floats, times: float) -> npt.NDArray[np.int64]:
+        """Return the first bad events of both arms at each look, shape (2, looks)."""
         rng, looks = self.crowd.rng, len(self.flow.candidate)
         load = np.concatenate(
             [[0.0], np.cumsum(self.flow.candidate + self.flow.control)]
@@ -76,10 +72,9 @@ class Sticky:
         arms = self.crowd.arms(self.flow.rho)[run]
         activity = self.crowd.activity[run]
         worse = np.where(arms, np.minimum(rates * times, 1.0), rates)
-        bad, n = np.zeros_like(rates), np.zeros_like(rates)
+        bad = np.zeros_like(rates)
         at = np.full(rates.shape, looks)
-        exact, edges = [], [0, *self._edges()]
-        for first, last in itertools.pairwise(edges):
+        for first, last in itertools.pairwise([0, *self._edges()]):
             amount = activity * (load[last] - load[first])
             new = rng.poisson(amount * worse * self._swing(run, first, last))
             fresh = np.flatnonzero((new > 0) & (bad == 0))
@@ -87,47 +82,16 @@ class Sticky:
             when = load[first] + share * (load[last] - load[first])
             at[fresh] = np.clip(np.searchsorted(load, when) - 1, 0, looks - 1)
             bad += new
-            n += new + rng.poisson(amount * (1 - worse))
-            exact.append((last, self._look(run, bad, n, arms)))
         counted = [
             np.bincount(at[mine & (at < looks)], minlength=looks)
             for mine in (arms, ~arms)
         ]
-        return np.array(counted), self._over_looks(exact)
+        return np.array(counted)
 
     def _swing(self, run: int, first: int, last: int) -> float:
         """Return how many times as many units are bad in these looks."""
         bad = self.flow.bad[run if len(self.flow.bad) > 1 else 0, first:last]
         return float(bad.mean()) / self.rate if len(bad) else 1.0
-
-    def _look(
-        self, run: int, bad: Floats, n: Floats, arms: npt.NDArray[np.bool_]
-    ) -> float:
-        before, h = self.crowd.history(self.metric)
-        seen = n > 0
-        if not seen.any():
-            return 0.0
-        return randomisation_log_e(
-            bad[seen],
-            n[seen],
-            arms[seen],
-            rho=self.flow.rho,
-            rate=self.rate,
-            bad_before=before[run][seen],
-            n_before=h[run][seen],
-        )
-
-    def _over_looks(self, taken: list[tuple[int, float]]) -> Floats:
-        """Return the exact test's log e-value at each look of the stage."""
-        looks = len(self.flow.candidate)
-        process = RandomisationProcess.of(geometric_looks(self.dwell_looks))
-        found = np.full(looks, process.log_e)
-        for last, log_e in taken:
-            due = process.due(last)
-            if due:
-                process = process.update(log_e, looks=due)
-                found[last - 1 :] = process.log_e
-        return found
 
     def _goods(self, rates: Floats, times: float) -> None:
         """Count the candidate's good and bad events, for limits."""
@@ -156,7 +120,6 @@ class Sticky:
             control=self._counts[f"control {slower}"][:, self._span],
             good=self._part("good"),
             events=self._part("bad"),
-            exact=self._exact[slower][:, self._span],
         )
 
     def _part(self, name: str) -> npt.NDArray[np.int64] | None:
@@ -166,4 +129,3 @@ class Sticky:
     def keep(self, runs: npt.NDArray[np.bool_]) -> None:
         """Go on with these runs only."""
         self._counts = {name: each[runs] for name, each in self._counts.items()}
-        self._exact = {name: each[runs] for name, each in self._exact.items()}

@@ -65,7 +65,6 @@ class Summary:
             traffic_per_s=self.workload.traffic_per_s,
             promised=self.plan.false_rollback,
             rolled_back=Rate.of_counts(int(back.sum()), runs),
-            by_rows=Rate.of_counts(self._by_rows(fate.cause[back]), runs),
             frozen=Rate.of_counts(int(fate.frozen.sum()), runs),
             completed=Rate.of_counts(int(fate.completed.sum()), runs),
             causes=dict(causes.most_common()),
@@ -79,10 +78,6 @@ class Summary:
             not_simulated=tuple(self._not_simulated()),
             went_back_s=tuple(sorted(went_s[back].tolist())),
         )
-
-    def _by_rows(self, causes: npt.NDArray[np.int64]) -> int:
-        rows = (self.questions[i].method is Method.ROW for i in causes)
-        return sum(rows)
 
     def _begun_s(self, fate: Fate) -> Floats:
         """Return when the first fault began in each run; inf where it did not."""

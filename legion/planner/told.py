@@ -59,8 +59,10 @@ def tell_harm(lens: Lens) -> Told:
     """Say what harm is seen when."""
     question = lens.question
     if question.method is Method.ROW:
-        watched = ", ".join(each.metric.name for each in question.watched)
-        says = f"counts windows of {watched or 'nothing'}; `legion simulate` weighs it"
+        among = ", ".join(each.metric.name for each in question.among)
+        says = (
+            f"needs proof of one of {among or 'nothing'}; `legion simulate` weighs it"
+        )
         return _told(question, says=says)
     if question.time and question.method is Method.LIMIT:
         return _told(question, possible=None, says=_HOW_SLOW)

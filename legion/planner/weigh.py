@@ -29,7 +29,6 @@ class Tally:
         good: Good units of the candidate, where a limit asks for them.
         both: Pairs in which both are bad.
         events: Bad events of the candidate, where a unit may have several.
-        exact: Log e-value of the exact test, where units come back.
     """
 
     candidate: npt.NDArray[np.int64]
@@ -37,7 +36,6 @@ class Tally:
     good: npt.NDArray[np.int64] | None = None
     both: npt.NDArray[np.int64] | None = None
     events: npt.NDArray[np.int64] | None = None
-    exact: npt.NDArray[np.float64] | None = None
 
 
 def log_e(question: Question, tally: Tally, *, rho: float) -> npt.NDArray[np.float64]:
@@ -52,7 +50,11 @@ def log_e(question: Question, tally: Tally, *, rho: float) -> npt.NDArray[np.flo
     import numpy as np
 
     if question.method is Method.LIMIT:
-        return _beyond(tally, question.limit or 0.5, question.side)
+        found = _beyond(tally, question.limit or 0.5, question.side)
+        if question.compared is None:
+            return found
+        versus = attrs.evolve(question, method=question.compared, limit=None)
+        return np.minimum(found, log_e(versus, tally, rho=rho))
     if question.method is Method.PAIRED:
         found = _paired(question, tally)
     else:
@@ -60,8 +62,6 @@ def log_e(question: Question, tally: Tally, *, rho: float) -> npt.NDArray[np.flo
         found = log_e_of_counts(
             tally.candidate, tally.control, limit=limit, side=question.side
         )
-        if tally.exact is not None and question.side is Side.HARM:
-            found = np.logaddexp(found, tally.exact) - math.log(2)
     if question.floor is None:
         return found
     floor = _beyond(tally, question.floor, question.side)
