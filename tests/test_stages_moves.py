@@ -138,23 +138,26 @@ def test_an_owner_that_refuses_is_undone(code):
     assert agrees(one, owner, code)
 
 
-def test_doubt_waits_for_the_owner(code):
+@pytest.mark.parametrize("start", ["", "shadow"])
+def test_doubt_waits_for_the_owner(code, start):
     """A process without the owner leaves the move to one that has it."""
     owner = Blind()
-    one = rig(owner, code=code).climb("shadow")
+    one = rig(owner, code=code)
+    if start:
+        one.climb(start).look()
     owner.answer = TimeoutError("no answer")
-    one.look()
     one.commit(one.engine.promote(one.look()))
     owner.answer = None
     (name,) = [n for n in one.engine.plugins.names() if "blind" in n.lower()]
     one.engine.plugins.unregister(name)
     one.engine.poll()
     assert one.state.in_doubt is not None
+    assert one.stage == start
     one.engine.plugins.register(owner)
     one.engine.poll()
 
     assert one.state.in_doubt is None
-    assert one.stage == "canary"
+    assert one.stage == ("canary" if start else "shadow")
     assert agrees(one, owner, code)
 
 
