@@ -138,23 +138,26 @@ def test_an_owner_that_refuses_is_undone(code):
     assert agrees(one, owner, code)
 
 
-def test_doubt_waits_for_the_owner(code):
+@pytest.mark.parametrize("start", ["", "shadow"])
+def test_doubt_waits_for_the_owner(code, start):
     """A process without the owner leaves the move to one that has it."""
     owner = Blind()
-    one = rig(owner, code=code).climb("shadow")
+    one = rig(owner, code=code)
+    if start:
+        one.climb(start).look()
     owner.answer = TimeoutError("no answer")
-    one.look()
     one.commit(one.engine.promote(one.look()))
     owner.answer = None
     (name,) = [n for n in one.engine.plugins.names() if "blind" in n.lower()]
     one.engine.plugins.unregister(name)
     one.engine.poll()
     assert one.state.in_doubt is not None
+    assert one.stage == start
     one.engine.plugins.register(owner)
     one.engine.poll()
 
     assert one.state.in_doubt is None
-    assert one.stage == "canary"
+    assert one.stage == ("canary" if start else "shadow")
     assert agrees(one, owner, code)
 
 
@@ -359,6 +362,19 @@ def test_nothing_goes_forward_over_a_damaged_ref(tmp_path, code):
     assert one.decide().code == "damaged_registry"
 
 
+def test_a_rollout_does_not_complete_over_a_damaged_ref(tmp_path, code):
+    """After a restart the way back cannot be read: the last stage is held, too."""
+    state = tmp_path / "legion.db"
+    clock = rig(state=state, code=code).climb("everyone").clock
+    for ref in (tmp_path / "registry" / "refs").iterdir():
+        ref.chmod(0o644)
+        ref.write_bytes(b"\xff\xfe garbage")
+    one = rig(state=state, code=legion.Registry(code.path), clock=clock)
+    codes = [one.decide(control=None).code for _ in range(4)]
+
+    assert codes[-1] == "damaged_registry"
+
+
 def test_code_that_appears_before_the_start_is_taken(tmp_path):
     """Versions that are put in before anything is exposed count."""
     empty = legion.Registry(tmp_path)
@@ -419,6 +435,31 @@ def test_a_retreat_to_a_lower_stage_is_finished_too():
 
     assert not one.state.unsettled
     assert agrees(one, owner)
+
+
+def test_a_retreat_to_a_lower_stage_is_overtaken_by_the_latch():
+    """Pulled in the middle of it, users are not in that stage: that is not verified."""
+
+    class Alarmed(Router):
+        engine = None
+
+        @legion.hookimpl
+        def legion_activate(self, target, digest):
+            if self.engine is not None:
+                self.engine._pointer.latch("pulled")
+            return super().legion_activate(target, digest)
+
+    owner = Alarmed()
+    one = rig(owner).climb("canary")
+    decision = lower(one)
+    owner.engine = one.engine
+    outcome = one.commit(decision)
+
+    assert not outcome.verified
+    assert "users see" in outcome.reason
+    one.engine.poll()
+    assert one.state.status is Status.ROLLED_BACK
+    assert owner.live == one.engine._ladder.baseline.digest
 
 
 def test_a_retreat_to_a_lower_stage_keeps_a_pause():
@@ -597,6 +638,7 @@ def test_a_rollback_during_a_rehearsal_stays():
     one.commit(one.decide())
     owner.engine = one.engine
     one.rehearse()
+    assert owner.told[-1] == one.engine._ladder.baseline.digest
     one.engine.poll()
 
     assert one.state.status is Status.ROLLED_BACK
