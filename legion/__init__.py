@@ -13,7 +13,7 @@ import importlib
 # Type checkers take this name for true; `typing` itself would be most of the import.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import criteria, exceptions, hookspecs, testing
+    from . import criteria, exceptions, hookspecs, planner, testing
     from .cache import Hit, SemanticCache
     from .criteria import Criterion, criterion
     from .exceptions import LegionError
@@ -84,6 +84,7 @@ __all__ = [
     "exceptions",
     "hookimpl",
     "hookspecs",
+    "planner",
     "testing",
 ]
 
@@ -121,7 +122,7 @@ _ROOMS = {
     "watchdog": ("Watchdog",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
-_MODULES = frozenset({"criteria", "exceptions", "hookspecs", "testing"})
+_MODULES = frozenset({"criteria", "exceptions", "hookspecs", "planner", "testing"})
 
 
 def __getattr__(name: str) -> object:
