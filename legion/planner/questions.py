@@ -74,11 +74,11 @@ def _of_stage(
         if trigger.rule.failures_in_a_row is not None:
             yield _row(trigger, metric, stage, plan, watched)
         elif metric.name not in HARD_FACTS and _supplied(metric, stage):
-            question = _harm(trigger, metric, stage)
+            question = _harm(plan, trigger, metric, stage)
             if question is not None:
                 yield question
     for criterion in watched.values():
-        question = _critical(plan.metric(criterion.metric), criterion, stage)
+        question = _critical(plan, criterion, stage)
         if question is not None:
             yield question
 
@@ -106,7 +106,9 @@ def _method(stage: Stage) -> Method:
     return Method.PAIRED if stage.shadow else Method.LABEL
 
 
-def _harm(trigger: Trigger, metric: Metric, stage: Stage) -> Question | None:
+def _harm(
+    plan: Plan, trigger: Trigger, metric: Metric, stage: Stage
+) -> Question | None:
     rule = trigger.rule
     shared: dict[str, Any] = {
         "stage": stage.name,
@@ -118,7 +120,7 @@ def _harm(trigger: Trigger, metric: Metric, stage: Stage) -> Question | None:
     if metric.kind not in _COMPARED:
         return None
     if rule.versus:
-        margin, floor = _margin(rule, stage)
+        margin, floor = _margin(plan, rule, stage)
         return Question(
             method=_method(stage),
             worse_by=rule.worse_by,
@@ -133,19 +135,19 @@ def _harm(trigger: Trigger, metric: Metric, stage: Stage) -> Question | None:
         method=Method.LIMIT,
         limit=limit,
         compared=_compared(metric, stage),
-        ratio=1 + _promoted(metric.name, stage),
+        ratio=1 + plan.margin(metric.name, stage),
         **shared,
     )
 
 
-def _margin(rule: Rule, stage: Stage) -> tuple[float, float | None]:
+def _margin(plan: Plan, rule: Rule, stage: Stage) -> tuple[float, float | None]:
     """Return the margin and the floor that the stage promotes the metric by."""
     same = [
         each
         for each in stage.validate
         if each.metric == rule.metric and each.margin is not None
     ]
-    margin = max((each.margin or 0.0 for each in same), default=0.0)
+    margin = plan.margin(rule.metric, stage)
     floors = [each.or_below for each in (rule, *same) if each.or_below]
     return margin, floors[0] if floors else None
 
@@ -184,7 +186,7 @@ def _row(
     the average can only be more, so what is told of false rollbacks is the worst.
     """
     among = (
-        _beyond(plan.metric(each.metric), each, each.alert, stage)
+        _beyond(plan, each, each.alert, stage)
         for each in criteria.values()
         if each.alert is not None and plan.metric(each.metric).name not in HARD_FACTS
     )
@@ -199,19 +201,19 @@ def _row(
     )
 
 
-def _critical(metric: Metric, criterion: Criterion, stage: Stage) -> Question | None:
+def _critical(plan: Plan, criterion: Criterion, stage: Stage) -> Question | None:
     """Return the question of a critical level, where the stage goes back on one."""
-    if not stage.rolls_back_on_critical or metric.name in HARD_FACTS:
+    hard = plan.metric(criterion.metric).name in HARD_FACTS
+    if not stage.rolls_back_on_critical or hard or criterion.critical is None:
         return None
-    if criterion.critical is None:
-        return None
-    return _beyond(metric, criterion, criterion.critical, stage)
+    return _beyond(plan, criterion, criterion.critical, stage)
 
 
 def _beyond(
-    metric: Metric, criterion: Criterion, value: float, stage: Stage
+    plan: Plan, criterion: Criterion, value: float, stage: Stage
 ) -> Question | None:
     """Return the question whether a criterion is beyond one of its levels."""
+    metric = plan.metric(criterion.metric)
     if metric.kind not in _COMPARED:
         return None
     word = "critical" if value == criterion.critical else "alert"
@@ -232,7 +234,7 @@ def _beyond(
         method=Method.LIMIT,
         limit=limit,
         compared=_compared(metric, stage),
-        ratio=1 + _promoted(metric.name, stage),
+        ratio=1 + plan.margin(metric.name, stage),
         **shared,
     )
 
@@ -241,11 +243,6 @@ def _compared(metric: Metric, stage: Stage) -> Method | None:
     """Return how a limit is held against control too, where units have an arm."""
     drawn = metric.source in {"run", "shadow"} and metric.name != "disagreement"
     return _method(stage) if drawn else None
-
-
-def _promoted(metric: str, stage: Stage) -> float:
-    margins = (each.margin for each in stage.validate if each.metric == metric)
-    return max((margin for margin in margins if margin is not None), default=0.0)
 
 
 def _proof(rule: Rule, metric: Metric, stage: Stage) -> Question | None:

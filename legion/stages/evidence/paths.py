@@ -142,9 +142,7 @@ class Paths:
         return SampledEvidence(plain, alpha=alpha)
 
     def _margin(self, metric: str) -> float:
-        """Return the promotion's margin: what is let through forward is no harm back."""
-        margins = (rule.margin for rule in self.stage.validate if rule.metric == metric)
-        return max((margin for margin in margins if margin is not None), default=0.0)
+        return self.plan.margin(metric, self.stage)
 
     def _compared(
         self, rule: Rule, metric: Metric, margin: float, alpha: float

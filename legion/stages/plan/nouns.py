@@ -82,7 +82,8 @@ class Rule:
         above: The value is larger.
         at_least: The value is this or larger.
         versus: "baseline" where the two arms are compared, else "".
-        margin: Share of the baseline by which the candidate may be worse.
+        margin: Share of the baseline by which the candidate may be worse; in a
+            trigger what is no harm yet, by default the promotion's.
         worse_by: Share of the baseline by which it is worse when a trigger fires.
         or_below: A value below this is well whatever the baseline has.
         failures_in_a_row: So many unhealthy checks, one after the other.
@@ -131,6 +132,15 @@ class Rule:
             said += f", {link} below {spoken(self.or_below, self.unit)}"
         return f"{said}, and stable" if self.stable else said
 
+    def _against_baseline(self) -> str:
+        side = "below" if self.higher_is_better else "above"
+        if self.worse_by is None:
+            return f"at most {spoken(self.margin or 0.0, 'share')} {side} baseline"
+        said = f"more than {spoken(self.worse_by, 'share')} {side} baseline"
+        if self.margin is None:
+            return said
+        return f"{said}, with a margin of {spoken(self.margin, 'share')}"
+
     def _test(self) -> str:
         for name, limit in (
             ("equals", self.equals),
@@ -141,11 +151,8 @@ class Rule:
         ):
             if limit is not None:
                 return f"{name} {spoken(limit, self.unit)}"
-        side = "below" if self.higher_is_better else "above"
-        if self.margin is not None:
-            return f"at most {spoken(self.margin, 'share')} {side} baseline"
-        if self.worse_by is not None:
-            return f"more than {spoken(self.worse_by, 'share')} {side} baseline"
+        if self.versus:
+            return self._against_baseline()
         if self.failures_in_a_row is not None:
             return f"failed {self.failures_in_a_row} times in a row"
         if self.longer_than is not None:

@@ -186,6 +186,28 @@ class Plan:
         """Return the share of the units that get the candidate in *stage*, 0..1."""
         return min(stage.traffic, 1 - self.holdback)
 
+    def margin(self, metric: str, stage: Stage) -> float:
+        """
+        Return by which share *metric* may be worse in *stage* without being harm.
+
+        It is what a trigger on it says, else the promotion's margin there, else the
+        largest margin by which another stage promotes it: what may go forward is not
+        taken back.
+        """
+        said = [
+            trigger.rule.margin
+            for trigger in self.triggers
+            if trigger.rule.metric == metric and trigger.rule.margin is not None
+        ]
+        for rules in (stage.validate, *(other.validate for other in self.stages)):
+            if not said:
+                said = [
+                    rule.margin
+                    for rule in rules
+                    if rule.metric == metric and rule.margin is not None
+                ]
+        return max(said, default=0.0)
+
     def metric(self, name: str) -> Metric:
         """
         Return the metric that *name* means, of the plan's own or of the table.

@@ -115,6 +115,8 @@ class RuleReader:
         """Return the name of the one test that the rule has."""
         known = _FIRES if self.fires else _PROVES
         found = [name for name in _TESTS if name in entries]
+        if self.fires and "worse_by" in found and "margin" in found:
+            found.remove("margin")  # No test of its own: what is no harm yet.
         if len(found) > 1:
             place.fault("one test; make it two rules", given=" and ".join(found))
             return None
@@ -176,6 +178,8 @@ class RuleReader:
         if metric.kind is Kind.COUNT:
             entries[test].fault("above or below; counts of arms do not compare")
         fields: dict[str, Any] = {"versus": "baseline"}
+        if test == "worse_by" and "margin" in entries:
+            fields["margin"] = entries["margin"].read(units.relative)
         if "or_below" in entries:
             if metric.higher_is_better:
                 entries["or_below"].fault("nothing; lower is not better here")
