@@ -53,7 +53,7 @@ def test_law_1_a_warning_does_not_hide_what_is_missing():
 def test_law_2_a_rollback_is_accepted_from_every_state(plan, tmp_path, before):
     """Whatever the state, everybody has the baseline after ``rollback``.
 
-    Broken to see it fail: a check of the status at the top of ``Moves.back``.
+    Broken to see it fail: a check of the status at the top of ``Retreat.back``.
     """
     clock = ManualClock(1e9)
     with open_host(plan, tmp_path, clock) as host:
@@ -75,7 +75,7 @@ def test_law_2_a_rollback_is_accepted_from_every_state(plan, tmp_path, before):
 def test_law_2_a_retreat_asks_no_hook(plan, tmp_path):
     """Neither reviewers nor choosers are asked about a rollback.
 
-    Broken to see it fail: the early return for a rollback in ``StageEngine.choose``.
+    Broken to see it fail: the early return for a rollback in ``Ladder.lowered``.
     """
     asked = []
 
@@ -105,7 +105,7 @@ def test_law_2_a_retreat_asks_no_hook(plan, tmp_path):
 def test_law_2_a_full_disk_does_not_hold_a_rollback_up(plan, tmp_path, monkeypatch):
     """The latch is in force in memory though nothing can be written.
 
-    Broken to see it fail: ``Pointer.latch`` taken out of ``StageEngine._back``.
+    Broken to see it fail: ``Pointer.latch`` taken out of ``StageEngine.latch``.
     """
     clock = ManualClock(1e9)
     with open_host(plan, tmp_path, clock) as host:
@@ -194,7 +194,7 @@ def test_law_3_an_activation_that_raises_is_in_doubt_and_settled_by_digest(
 ):
     """An external owner that raises leaves doubt, which its own digest settles.
 
-    Broken to see it fail: ``applied=True`` in the ``except`` of ``Moves.forward``.
+    Broken to see it fail: ``applied=True`` in the ``except`` of ``Advance.forward``.
     """
 
     class Router:
@@ -251,7 +251,7 @@ def test_law_4_what_configures_the_judge_is_no_part_of_an_exposure():
 def test_law_5_going_forward_waits_for_the_intent(plan, tmp_path, monkeypatch):
     """If the intent cannot be written, nothing moves.
 
-    Broken to see it fail: ``Pointer.save`` of the intent left out of ``Moves.forward``.
+    Broken to see it fail: ``Pointer.save`` left out of ``Advance.intend``.
     """
     clock = ManualClock(1e9)
     with open_host(plan, tmp_path, clock) as host:

@@ -136,7 +136,8 @@ def _of_finding(finding: Mapping[str, JSON]) -> RuleStands:
         parts = [part for part in (missing, why) if part and part != "not measured"]
         return _not_measured(sort, rule, ", ".join(dict.fromkeys(parts)))
     yes, no = _WORDS[sort]
-    stands, reason = yes if finding["met"] else no, said.removeprefix(f"{metric} is ")
+    stands = yes if finding["met"] else no
+    reason = said.removeprefix(f"{metric} is ").removeprefix(f"{metric}: ")
     return RuleStands(sort=sort, rule=rule, stands=stands, reason=reason)
 
 

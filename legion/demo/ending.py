@@ -63,12 +63,14 @@ def is_trigger(finding: Finding) -> bool:
 
 def is_of_plan(finding: Finding) -> bool:
     """Tell a trigger of the plan from a criterion's critical limit."""
-    return str(finding.evidence.get("path", "trigger: ")).startswith("trigger: ")
+    path = str(finding.evidence.get("path", "trigger: "))
+    return is_trigger(finding) and path.startswith("trigger: ")
 
 
 def found(finding: Finding) -> str:
     """Return what was measured, without the name that stands beside it."""
-    return finding.reason.removeprefix(f"{finding.metric} is ")
+    said = finding.reason.removeprefix(f"{finding.metric} is ")
+    return said.removeprefix(f"{finding.metric}: ")
 
 
 def targets(demo: Demo) -> dict[str, list[Target]]:

@@ -36,7 +36,7 @@ def triggers(demo: Demo) -> str:
     """Return one row a trigger, one column a stage: the last figure it was held to."""
     found = ending.findings(demo)
     rules = dict.fromkeys(
-        one.rule for of in found.values() for one in of if ending.is_trigger(one)
+        one.rule for of in found.values() for one in of if ending.is_of_plan(one)
     )
     within = {str(t.rule): t.within_s for t in demo.plan.triggers}
     rows = [

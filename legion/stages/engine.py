@@ -221,8 +221,6 @@ class StageEngine:
 
         A plugin that raises makes the rollout hold.
         """
-        if decision.move in {Move.ROLL_BACK, Move.FREEZE}:
-            return decision
         lowered = self._ladder.lowered(decision, report, self.state, self.plugins)
         return _written_down(lowered)
 

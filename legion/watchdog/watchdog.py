@@ -221,7 +221,9 @@ class Watchdog:
         except CriterionError as error:
             record.empty()
             return _raised(name, error, code="malformed")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - this is the fence
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - this is the fence
             record.empty()
             return _raised(name, error, code="raised")
         finally:

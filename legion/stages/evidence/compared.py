@@ -136,14 +136,12 @@ class ComparedEvidence:
         log_e = self.log_bad if self.trigger else self.log_good
         missing, why = self._missing()
         met = None if missing else decides(log_e, alpha=self.alpha)
-        base = self._tally.control_share
         return Finding(
             rule=str(self.rule),
             metric=self.rule.metric,
             met=met,
             missing=missing,
-            value=self._tally.share,
-            limit=None if base is None else base * (1 + self.margin),
+            value=None if self.metric.kind is Kind.TIME else self._tally.share,
             bad=e_value(self.log_bad),
             good=e_value(self.log_good),
             reason=why or self._reason(log_e, met=bool(met)),

@@ -125,7 +125,7 @@ class LimitEvidence:
             met=met,
             missing=missing,
             value=self._value(),
-            limit=self._process.limit,
+            limit=None if self.metric.kind is Kind.TIME else limit_of(self.rule),
             bad=e_value(self.log_bad),
             good=e_value(self.log_good),
             reason=why or self._reason(log_e, met=bool(met)),
@@ -141,7 +141,7 @@ class LimitEvidence:
     def _value(self) -> float | None:
         share = self._tally.share
         if share is None or self.metric.kind is Kind.TIME:
-            return share
+            return None  # What is counted is who is slow, not how slow.
         return 1 - share if self.metric.higher_is_better else share
 
     def _missing(self) -> tuple[Missing | None, str]:
@@ -166,8 +166,9 @@ class LimitEvidence:
             counted = tally.candidate - bad if self.metric.higher_is_better else bad
             said = f"{counted} of {tally.candidate} {of}"
         state = "proven" if met else "not proven"
+        metric = self.rule.metric
         return (
-            f"{self.rule}: {said}; {state},"
+            f"{metric}: {said}; {str(self.rule).removeprefix(f'{metric} ')}: {state},"
             f" E {e_value(log_e):.3g} of {1 / self.alpha:.3g}"
         )
 
