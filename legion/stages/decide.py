@@ -56,6 +56,9 @@ class Ladder:
     baseline: Exposure = attrs.field(init=False)
     stages: tuple[Exposure, ...] = attrs.field(init=False)
     damage: str = attrs.field(init=False, default="")
+    _required: dict[str, tuple[Mapping[str, Criterion], tuple[str, ...]]] = attrs.field(
+        init=False, factory=dict
+    )
 
     def __attrs_post_init__(self) -> None:
         self.look()
@@ -107,6 +110,13 @@ class Ladder:
         What only a mirror supplies is not required where a stage has none, unless its
         own validate names it: then the stage holds.
         """
+        in_force = self.plugins.criteria
+        known = self._required.get(stage.name)
+        if known is None or known[0] is not in_force:
+            known = self._required[stage.name] = in_force, self._requires(stage)
+        return known[1]
+
+    def _requires(self, stage: Stage) -> tuple[str, ...]:
         named = {rule.metric for rule in stage.validate}
         return tuple(
             metric
@@ -286,8 +296,9 @@ class Ladder:
 
     def _unhealthy(self, stage: Stage, state: RolloutState) -> Iterator[str]:
         """Yield why the stage is not left just now, though the evidence is no proof."""
+        required = self.required(stage)
         for name, standing in state.standings.items():
-            if name in self.required(stage) and standing.level.unhealthy:
+            if name in required and standing.level.unhealthy:
                 yield standing.reason
 
     def _climb(self, report: Report, state: RolloutState, *, dwell: bool) -> Decision:

@@ -1,4 +1,4 @@
-"""A whole rollout in milliseconds, inside a test: made-up data, real decisions."""
+"""A whole rollout in about a second, inside a test: made-up data, real decisions."""
 
 from __future__ import annotations
 
