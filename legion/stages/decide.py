@@ -8,27 +8,22 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from ..criteria import Criterion
-from ..exceptions import SnapshotError, SnapshotNotFoundError
-from ..metrics import HARD_FACTS, METRICS
 from ..model import (
-    Arm,
     Change,
     Decision,
     Finding,
     Level,
     Move,
     Report,
-    Snapshots,
     Verdict,
 )
 from ..plugins import Plugins
-from ..stats import WeightedSum, decides
+from ..stats import decides
 from .budget import Budget, excess_of
-from .evidence import TRIGGER, VALIDATE, Paths, is_fact, is_weighed
-from .exposure import Exposure
-from .plan import Plan, Stage
-from .state import RolloutState, Standing, Status
+from .evidence import TRIGGER, VALIDATE, is_fact
+from .plan import Stage
+from .rungs import Rungs
+from .state import RolloutState, Status
 
 
 logger = logging.getLogger("legion")
@@ -37,107 +32,8 @@ REHEARSAL = "rehearsal"
 
 
 @attrs.define(kw_only=True, eq=False)
-class Ladder:
-    """
-    A plan together with what the ladder needs to know of its surroundings.
-
-    Attributes:
-        plan: The plan.
-        plugins: Whose criteria are in force, and who may choose a lower stage.
-        registry: Versions of the code; None where they are kept elsewhere.
-        baseline: What is exposed after going back.
-        stages: What each stage exposes, in the order of the plan.
-        damage: What in the registry cannot be read, or "": nothing goes forward then.
-    """
-
-    plan: Plan
-    plugins: Plugins
-    registry: Snapshots | None = None
-    baseline: Exposure = attrs.field(init=False)
-    stages: tuple[Exposure, ...] = attrs.field(init=False)
-    damage: str = attrs.field(init=False, default="")
-    _required: dict[str, tuple[Mapping[str, Criterion], tuple[str, ...]]] = attrs.field(
-        init=False, factory=dict
-    )
-
-    def __attrs_post_init__(self) -> None:
-        self.look()
-
-    def look(self) -> None:
-        """Take the code that the registry holds for the plan's versions now."""
-        self.damage = ""
-        plan = self.plan
-        code = {
-            Arm.CONTROL: self._digest_of(plan.rollback.to) or plan.baseline,
-            Arm.CANDIDATE: self._digest_of(plan.candidate) or plan.candidate,
-        }
-        self.baseline = Exposure.of(plan, "", code=code)
-        self.stages = tuple(Exposure.of(plan, s.name, code=code) for s in plan.stages)
-
-    def _digest_of(self, name: str) -> str | None:
-        if self.registry is None or not name:
-            return None
-        try:
-            return self.registry.resolve(name)
-        except SnapshotNotFoundError:
-            return None
-        except (SnapshotError, OSError) as error:
-            # Going back must work all the same; its own step will say so again.
-            logger.warning("snapshot %s cannot be resolved", name, exc_info=True)
-            self.damage = f"{name}: {error}"
-            return None
-
-    @property
-    def criteria(self) -> frozenset[str]:
-        """Names of the criteria in force: those registered and not switched off."""
-        off = {name for name, limits in self.plan.criteria.items() if limits is None}
-        return frozenset(self.plugins.criteria) - off
-
-    def exposure(self, stage: str) -> Exposure:
-        """Return what *stage* exposes; "" is the baseline."""
-        return self.stages[self.plan.index(stage)] if stage else self.baseline
-
-    def next_stage(self, stage: str) -> str | None:
-        """Return the stage after *stage*, or None after the last one."""
-        following = self.plan.index(stage) + 1 if stage else 0
-        stages = self.plan.stages
-        return stages[following].name if following < len(stages) else None
-
-    def required(self, stage: Stage) -> tuple[str, ...]:
-        """
-        Return the metrics without which *stage* may not be left.
-
-        What only a mirror supplies is not required where a stage has none, unless its
-        own validate names it: then the stage holds.
-        """
-        in_force = self.plugins.criteria
-        known = self._required.get(stage.name)
-        if known is None or known[0] is not in_force:
-            known = self._required[stage.name] = in_force, self._requires(stage)
-        return known[1]
-
-    def _requires(self, stage: Stage) -> tuple[str, ...]:
-        named = {rule.metric for rule in stage.validate}
-        return tuple(
-            metric
-            for metric in self.plan.requires(stage, self.criteria)
-            if stage.mirror > 0 or metric in named or not _from_shadow(metric)
-        )
-
-    def harmful(self, stage: Stage) -> frozenset[str]:
-        """
-        Return the criteria of which a critical verdict takes *stage* back.
-
-        They are those it requires, the hard facts, and those the host registered
-        itself: a built-in one that no rule asks about does not.
-        """
-        own = {
-            name
-            for name, criterion in self.plugins.criteria.items()
-            if not type(criterion).__module__.startswith("legion.")
-            or name not in METRICS
-        }
-        return self.criteria & (frozenset(self.required(stage)) | HARD_FACTS | own)
+class Ladder(Rungs):
+    """A plan's rungs, and what is decided on them: up, stay, or down."""
 
     def decide(
         self, report: Report, state: RolloutState, *, dwell: bool = True
@@ -165,38 +61,6 @@ class Ladder:
         if state.status is Status.READY:
             return self._advance(report, state, "start", "nothing is exposed yet")
         return self._climb(report, state, dwell=dwell)
-
-    def paths(self, stage: Stage, weights: Mapping[str, float]) -> Paths:
-        """Return the paths by which *stage* may be left, forward or back."""
-        harmful = self.harmful(stage)
-        return Paths(
-            plan=self.plan,
-            stage=stage,
-            required=self.required(stage),
-            criteria={
-                name: self._limited(criterion)
-                for name, criterion in self.plugins.criteria.items()
-                if name in harmful
-            },
-            weights=weights,
-        )
-
-    def _limited(self, criterion: Criterion) -> Criterion:
-        limits = self.plan.criteria.get(criterion.name)
-        return criterion if not limits else criterion.limited(dict(limits))
-
-    def weights(self) -> dict[str, float]:
-        """
-        Return each path's share of the budget, fixed before anything is exposed.
-
-        A criterion that comes later has none: it warns, and takes nothing back.
-        """
-        parts = [p for stage in self.plan.stages for p in self.paths(stage, {}).parts()]
-        return dict(WeightedSum.equal(parts).weights) if parts else {}
-
-    def budget(self, state: RolloutState) -> Budget:
-        """Return what is spent of the plan's ``false_rollback``."""
-        return Budget.of(state, alpha=self.plan.false_rollback)
 
     def _harm(self, report: Report, state: RolloutState) -> Decision | None:
         if state.status is Status.READY or not state.stage:
@@ -281,19 +145,6 @@ class Ladder:
                 return self._say(Move.FREEZE, code, reason, report, state)
         return None
 
-    def alerts(self, state: RolloutState) -> Iterator[tuple[str, Standing]]:
-        """
-        Yield the required criteria whose alert alone stops the ladder.
-
-        They are facts, and those of the host's own kind: their verdict is all there is.
-        """
-        required = self.required(self.plan.stage(state.stage))
-        criteria = self.plugins.criteria
-        for name, standing in state.standings.items():
-            known = name in required and name in criteria
-            if known and standing.level.unhealthy and not is_weighed(criteria[name]):
-                yield name, standing
-
     def _unhealthy(self, stage: Stage, state: RolloutState) -> Iterator[str]:
         """Yield why the stage is not left just now, though the evidence is no proof."""
         required = self.required(stage)
@@ -336,29 +187,6 @@ class Ladder:
         if self.rehearsal_within_s(state.stage) and state.rehearsed_s is None:
             why = state.rehearsal or "not tried yet"
             yield f"the rollback is not rehearsed: {why}"
-
-    def missing(
-        self, stage: Stage, state: RolloutState, at_s: float
-    ) -> tuple[str, ...]:
-        """Return the required metrics that have no evidence, or only an old one."""
-        absent = {
-            finding.metric
-            for finding in state.findings.values()
-            if finding.missing is not None
-        }
-        judged = {
-            name
-            for name, standing in state.standings.items()
-            if not standing.stale(at_s, stage.check_interval_s)
-        }
-        found = {finding.metric for finding in state.findings.values()}
-        return tuple(
-            metric
-            for metric in self.required(stage)
-            if metric in absent
-            or (metric not in found and metric not in judged)
-            or (metric in self.criteria and metric not in judged)
-        )
 
     def _advance(
         self, report: Report, state: RolloutState, code: str, reason: str
@@ -448,12 +276,6 @@ class Ladder:
             reason="the rollback is rehearsed before any user is exposed",
             proposer="stages",
         )
-
-    def rehearsal_within_s(self, stage: str) -> float:
-        """Return how long the rehearsed rollback may take, or 0 where none is asked."""
-        rules = self.plan.stage(stage).validate if stage else ()
-        found = [rule.within_s for rule in rules if rule.rehearsal]
-        return float(found[0] or self.plan.rollback.within_s) if found else 0.0
 
     def retreat(
         self,
@@ -548,11 +370,6 @@ def _waits(stage: Stage, state: RolloutState) -> Iterator[str]:
             f"healthy without a break for {_hours(state.unbroken_s)} of"
             f" {_hours(unbroken_s)}"
         )
-
-
-def _from_shadow(metric: str) -> bool:
-    known = METRICS.get(metric)
-    return known is not None and known.source == "shadow"
 
 
 def _hours(seconds: float) -> str:
