@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -82,6 +83,7 @@ class Database:
         self._timeout_s = timeout_s
         self._closed = False
         self._sessions: dict[int, _Session] = {}
+        self._forgotten = weakref.finalize(self, _close_own, self._sessions)
         if not self.path:
             msg = 'the path is empty; write the name of a file, or ":memory:"'
             raise StateError(repr(self.path), msg)
@@ -195,6 +197,7 @@ class Database:
                 session.close()
                 del self._sessions[session.pid]
         self._closed = True
+        self._forgotten.detach()
 
     def _session(self) -> _Session:
         session = self._sessions.get(os.getpid())
@@ -317,6 +320,13 @@ def _run(callback: Callable[[], object]) -> None:
         logger.warning(
             "%r raised; the commit before it stands", callback, exc_info=True
         )
+
+
+def _close_own(sessions: dict[int, _Session]) -> None:
+    """Close what nobody closed, once nobody has it any more; never a parent's."""
+    session = sessions.pop(os.getpid(), None)
+    if session is not None:
+        session.connection.close()
 
 
 def _keep_for_ever(connection: sqlite3.Connection) -> None:
