@@ -14,6 +14,8 @@ import attrs
 import legion
 
 
+CLEAN = {"metric": "error_rate", "below": "5%"}
+WORSE = {"metric": "error_rate", "versus": "baseline", "worse_by": "50%"}
 PLAN = {
     "plan": "planner-2",
     "candidate": "2.0.0",
@@ -23,25 +25,11 @@ PLAN = {
     "rollback": {"to": "planner-1", "within": "1m"},
     "triggers": {
         "immediate": [{"metric": "safety_gate_bypasses", "above": 0}],
-        "within 1m": [
-            {"metric": "error_rate", "versus": "baseline", "worse_by": "50%"}
-        ],
+        "within 1m": [WORSE],
     },
     "stages": [
-        {
-            "name": "canary",
-            "traffic": "25%",
-            "dwell": "2s",
-            "validate": [{"metric": "error_rate", "below": "5%"}],
-            "success": {"unbroken_for": "1s"},
-        },
-        {
-            "name": "everyone",
-            "traffic": "100%",
-            "dwell": "1s",
-            "validate": [{"metric": "error_rate", "below": "5%"}],
-            "success": {"unbroken_for": "1s"},
-        },
+        {"name": "canary", "traffic": "25%", "dwell": "2s", "validate": [CLEAN]},
+        {"name": "everyone", "traffic": "100%", "dwell": "1s", "validate": [CLEAN]},
     ],
 }
 
