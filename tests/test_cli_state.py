@@ -388,6 +388,20 @@ def test_check_warns_of_a_deadline_that_nobody_would_see(tmp_path):
     assert "careful" not in legion_says("check", plan).out
 
 
+def test_check_warns_of_users_that_are_judged_at_once(tmp_path):
+    """One who comes back would be judged by the first visit alone."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(YAML.replace("unit: task", "unit: user"))
+    warned = legion_says("check", plan, "--json").document["warnings"]
+    plan.write_text(YAML.replace("unit: task", "unit: user\nmatures: 1d"))
+
+    assert any("a user comes back" in said for said in warned)
+    assert not any(
+        "comes back" in said
+        for said in legion_says("check", plan, "--json").document["warnings"]
+    )
+
+
 def test_check_of_a_directory_says_that_it_is_one(tmp_path):
     """And not that its name lacks a suffix."""
     (tmp_path / "plans.yaml").mkdir()

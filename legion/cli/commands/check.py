@@ -15,6 +15,7 @@ from ...planner import Forecast, Milestone, StageForecast, calendar, forecast
 from ...planner.said import spell, spell_rate, spell_share
 from ...plugins import Plugins
 from ...stages import Plan, Stage
+from ...stages.plan import Unit
 from .. import quantities
 from ..main import Commands, command
 from ..output import Output
@@ -147,6 +148,11 @@ def _warnings(plan: Plan) -> Iterator[str]:
             f"it ends in {last.name}, and is complete with {percent(last.traffic)} of"
             f" the units; the others keep {plan.baseline} until a new plan."
             " Write a last stage with traffic: 100% if that is not meant"
+        )
+    if plan.unit is not Unit.TASK and plan.matures_s == 0:
+        yield (
+            f"a {plan.unit} comes back, and is judged at the first look after the first"
+            " visit. Write matures: with the time that its visits take, such as 24h"
         )
     longest_s = max(stage.check_interval_s for stage in plan.stages)
     late: dict[float, list[str]] = {}
