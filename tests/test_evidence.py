@@ -6,6 +6,7 @@ import json
 import math
 import random
 
+import attrs
 import pytest
 
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import legion
 
 from legion.metrics import find
-from legion.model import Arm, Count, Observation, Pairs, Window
+from legion.model import Arm, Count, Gauge, Observation, Pairs, Window
 from legion.stages import Rule
 from legion.stages.evidence import (
     BothEvidence,
@@ -22,7 +23,9 @@ from legion.stages.evidence import (
     Known,
     LimitEvidence,
     Past,
+    RowEvidence,
     Seen,
+    ThresholdEvidence,
     Watch,
     edges,
 )
@@ -277,3 +280,35 @@ def test_evidence_survives_a_restart(looks, share, trigger):
         assert other.finding() == one.finding()
         assert other.to_json() == one.to_json()
         one = other
+
+
+def rowed(streak, *, bad):
+    """A row of so many unhealthy checks beside so many bad units of the candidate."""
+    health = find("health_check")
+    reading = ThresholdEvidence(
+        Rule(metric="health_check", unit="count", failures_in_a_row=3),
+        metric=health,
+        trigger=True,
+        interval_s=60.0,
+        min_events=1,
+    )
+    criteria = {
+        "error_rate": BothEvidence(limit(above=0.05), compared(margin=0.0), alpha=0.01)
+    }
+    one = RowEvidence(reading, criteria, alpha=0.01)
+    shown = observed((bad, 1_000), (190, 19_000))
+    window = attrs.evolve(
+        shown.candidate, gauges={"health_check": Gauge.of(float(streak))}
+    )
+    one.update(Known(sticky=False).see(attrs.evolve(shown, candidate=window)))
+    return one
+
+
+def test_a_row_alone_takes_nothing_back_and_neither_does_proof_without_a_row():
+    """Three in a row open the door; only evidence against the alert goes through."""
+    assert rowed(3, bad=10).log_bad <= 0
+    assert rowed(2, bad=400).log_bad <= 0
+    both = rowed(3, bad=400)
+    assert both.log_bad > -math.log(0.01)
+    assert both.finding().met is True
+    assert both.finding().evidence["worst"] == "error_rate"

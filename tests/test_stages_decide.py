@@ -333,3 +333,34 @@ def test_a_ruling_for_another_change_is_none():
 
     assert one.engine.commit(decision, allow(other)).code == "no_ruling"
     assert one.stage == ""
+
+
+def test_a_harm_budget_stops_the_ladder_before_anything_is_proven():
+    """Six bad units more than at control's rate, where five were allowed."""
+    stages = with_stage("canary", dwell="9m", harm_budget=5)
+    one = rig(rules=plan(stages=stages)).climb("canary")
+    decision = one.turn(bad=16, control=(10, 1000))
+
+    assert (decision.move, decision.code) == (Move.FREEZE, "harm_budget:error_rate")
+    assert one.engine.budget.e < 10
+    assert "6 bad units in excess of 5" in decision.reason
+
+
+def test_a_holdback_keeps_a_control_at_a_hundred_per_cent():
+    """A tenth of the units never gets the candidate, so harm is seen to the end."""
+    one = rig(rules=plan(holdback="10%")).climb("everyone")
+
+    assert one.engine.exposure.share == 0.9
+    assert "trigger:error_rate" in {one.turn(bad=60).code for _ in range(3)}
+
+
+def test_what_was_spent_in_one_stage_stays_spent_in_the_next():
+    """The evidence of the canary counts on where everybody has the candidate."""
+    one = rig().climb("canary")
+    one.turn(bad=20, control=(10, 1000))
+    before = one.engine.budget
+    one.climb("everyone")
+
+    assert {spent.stage for spent in one.engine.budget.parts} >= {"shadow", "canary"}
+    assert any(spent.stage == "canary" for spent in before.parts)
+    assert one.state.spent
