@@ -254,3 +254,16 @@ def test_any_traffic_is_foretold(traffic, rate, repeats):
             for sight in told.sights:
                 if sight.p90_s is not None:
                     assert sight.median_s <= sight.p90_s
+
+
+def test_a_holdback_leaves_a_control_to_the_end():
+    """With it production compares; without it nobody there has the control."""
+    raw = canary().to_dict()
+    told = forecast(
+        type(canary()).from_dict({**raw, "holdback": "10%"}), traffic_per_s=10.0
+    )
+    bare = forecast(canary(), traffic_per_s=10.0)
+
+    assert told.parts > bare.parts
+    assert told.stages[-1].harm
+    assert not bare.stages[-1].harm

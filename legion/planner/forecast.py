@@ -13,7 +13,7 @@ from ..stages.plan import Plan, Stage, Unit
 from .advice import advise
 from .calendar import Milestone, calendar, length_s
 from .question import Method, Question
-from .questions import controlled, harm, proofs, readings
+from .questions import controlled, exposed, harm, proofs, readings
 from .said import spell_share
 from .sight import Lens
 from .told import Told, tell_harm, tell_proof
@@ -104,6 +104,7 @@ def forecast(
     .. versionadded:: 0.1
     """
     workload = Workload.of(traffic_per_s, bad_rate=bad_rate, repeats=repeats)
+    digest, plan = plan.digest, exposed(plan)
     questions = harm(plan)
     stages = tuple(
         _stage(plan, stage, [q for q in questions if q.stage == stage.name], workload)
@@ -111,7 +112,7 @@ def forecast(
     )
     return Forecast(
         plan=plan.name,
-        digest=plan.digest,
+        digest=digest,
         traffic_per_s=traffic_per_s,
         parts=len(questions),
         alpha=plan.false_rollback / max(len(questions), 1),

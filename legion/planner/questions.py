@@ -60,6 +60,12 @@ def readings(plan: Plan) -> tuple[str, ...]:
     )
 
 
+def exposed(plan: Plan) -> Plan:
+    """Return *plan* with the shares that users see: the holdback taken off."""
+    stages = (attrs.evolve(s, traffic=plan.share(s)) for s in plan.stages)
+    return attrs.evolve(plan, stages=tuple(stages), holdback=0.0)
+
+
 def controlled(stage: Stage) -> bool:
     """Return whether there is something to compare the candidate with."""
     return 0 < stage.traffic < 1 or stage.shadow

@@ -16,7 +16,7 @@ from .fate import Fate
 from .fault import Fault
 from .passage import Climb, Passage
 from .question import Method, Question
-from .questions import controlled, harm, proofs
+from .questions import controlled, exposed, harm, proofs
 from .scenario import Scenario, Units
 from .simulation import Simulation
 from .staging import Staging
@@ -73,6 +73,7 @@ def simulate(
         )
         raise WorkloadError(msg)
     workload = Workload.of(traffic_per_s, bad_rate=bad_rate)
+    digest, plan = plan.digest, exposed(plan)
     sticky = Units.TASKS if plan.unit is Unit.TASK else Units.STICKY
     rollouts = Rollouts(
         plan=plan,
@@ -96,7 +97,7 @@ def simulate(
         faults=rollouts.faults,
         questions=rollouts.questions,
     )
-    return summary.of(Fate.joined(done), seed=seed)
+    return attrs.evolve(summary.of(Fate.joined(done), seed=seed), digest=digest)
 
 
 @attrs.define(eq=False, kw_only=True)
