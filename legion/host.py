@@ -389,7 +389,6 @@ class Host:
             self._memory.save("watchdog", self.watchdog.to_json())
             self._memory.save("telemetry", self.telemetry.to_json())
             self._turned = True
-            self._memory.save("telemetry", self.telemetry.to_json())
             self.journal.append(observation, durable=False)
             self.journal.append(report, durable=False)
 

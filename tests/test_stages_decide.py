@@ -364,3 +364,22 @@ def test_what_was_spent_in_one_stage_stays_spent_in_the_next():
     assert {spent.stage for spent in one.engine.budget.parts} >= {"shadow", "canary"}
     assert any(spent.stage == "canary" for spent in before.parts)
     assert one.state.spent
+
+
+@pytest.mark.parametrize(
+    ("log_e", "move"), [(9.0, Move.ROLL_BACK), (5.5, Move.FREEZE), (1.0, Move.HOLD)]
+)
+def test_what_was_spent_in_other_stages_counts_before_this_one_has_evidence(
+    log_e, move
+):
+    """A stage without any finding yet stands on what the stages before it spent."""
+    one = rig().climb("canary")
+    part = next(name for name in one.state.weights if name.startswith("shadow"))
+    one.engine._pointer.state = attrs.evolve(
+        one.state, spent={part: log_e}, findings={}
+    )
+    decision = one.engine.decide(Report(plan="answers", stage="canary"))
+
+    assert decision.move is move
+    if move is not Move.HOLD:
+        assert decision.code == "evidence:spent"

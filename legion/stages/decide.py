@@ -18,7 +18,7 @@ from ..model import (
     Verdict,
 )
 from ..plugins import Plugins
-from ..stats import decides
+from ..stats import FREEZE_AT, decides
 from .budget import Budget, excess_of
 from .evidence import TRIGGER, VALIDATE, is_fact
 from .plan import Stage
@@ -74,10 +74,11 @@ class Ladder(Rungs):
                 return self._retreat(code, verdict.reason, report, state)
         budget = self.budget(state)
         if budget.decides:
-            key = next(
-                spent.key for spent in budget.parts if spent.key in state.findings
-            )
-            return self._fired(key, state.findings[key], report, state)
+            path = _deciding(budget, state)
+            if path is not None:
+                return self._fired(path, state.findings[path], report, state)
+            reason = f"{_combined(budget)}, all of it in stages that were left"
+            return self._retreat("evidence:spent", reason, report, state)
         return None
 
     def _fired(
@@ -119,15 +120,13 @@ class Ladder(Rungs):
         """Say that the ladder stops for evidence of harm that is no proof yet."""
         budget = self.budget(state)
         if budget.freezes:
-            key = next(
-                spent.key for spent in budget.parts if spent.key in state.findings
-            )
-            finding = state.findings[key]
+            found = [state.findings.get(spent.key) for spent in budget.parts]
+            finding = next(filter(None, found), None)
+            why = "all of it in stages that were left"
             reason = (
-                f"combined evidence of harm {budget.e:.3g}, frozen from 10 and taken"
-                f" back from {1 / budget.alpha:.3g}; {finding.reason}"
+                f"{_combined(budget)}; {why if finding is None else finding.reason}"
             )
-            code = f"evidence:{finding.metric}"
+            code = f"evidence:{'spent' if finding is None else finding.metric}"
             return self._say(Move.FREEZE, code, reason, report, state)
         for name, standing in self.alerts(state):
             code = f"alert:{name}"
@@ -337,14 +336,21 @@ class Ladder(Rungs):
         )
 
 
-def _deciding(budget: Budget, state: RolloutState) -> str:
+def _deciding(budget: Budget, state: RolloutState) -> str | None:
     """Return the plan's first trigger that would do alone, else what weighs most."""
     here = [spent for spent in budget.parts if spent.key in state.findings]
     alone = {spent.key for spent in here if decides(spent.log_term, alpha=budget.alpha)}
     triggers = [
         key for key in state.findings if key in alone and key.startswith(TRIGGER)
     ]
-    return (triggers or [spent.key for spent in here])[0]
+    return next(iter([*triggers, *(spent.key for spent in here)]), None)
+
+
+def _combined(budget: Budget) -> str:
+    return (
+        f"combined evidence of harm {budget.e:.3g}, frozen from {FREEZE_AT:.3g} and"
+        f" taken back from {1 / budget.alpha:.3g}"
+    )
 
 
 def _unmet(findings: Mapping[str, Finding], stage: Stage) -> Iterator[str]:
