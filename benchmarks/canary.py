@@ -34,11 +34,12 @@ PLAN = {
 
 
 @contextlib.contextmanager
-def opened() -> Iterator[legion.Host]:
+def opened(splitter: legion.stages.Order | None = None) -> Iterator[legion.Host]:
     """Yield the host, its state in a directory that goes afterwards."""
+    plan = legion.Plan.from_dict(PLAN)
     with (
         tempfile.TemporaryDirectory() as state,
-        legion.Host.open(legion.Plan.from_dict(PLAN), state=state) as host,
+        legion.Host.open(plan, state=state, splitter=splitter) as host,
     ):
         host.tick()
         assert host.engine.exposure.share == SHARE

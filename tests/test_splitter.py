@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from itertools import pairwise
 
+import attrs
 import numpy as np
 import pytest
 
 from hypothesis import given
 from hypothesis import strategies as st
+from stages_rig import plan as plan_of_rig
 
-from legion.stages.splitter import Splitter, threshold_of
+from legion.exceptions import LegionError
+from legion.integrations import Murmur3
+from legion.stages import StageEngine
+from legion.stages.splitter import Splitter, before, threshold_of
 
 
 UNITS = [f"user-{i}" for i in range(200_000)]
@@ -77,3 +83,49 @@ def test_the_order_never_changes():
 
 
 GOLDEN = {"user-1": 6_373_696_845_550_621_708, "": 16_870_248_525_187_872_774}
+
+
+def test_places_are_what_a_batch_is_asked_by():
+    """A place says at every share what the name says, names of any script included."""
+    engine = StageEngine(plan_of_rig())
+    units = [*UNITS[:500], "Zoë", "東京"]
+    places = engine.places(units)
+    engine.traffic.exposure = attrs.evolve(engine.exposure, share=0.25)
+
+    assert places.dtype == np.uint64
+    assert np.array_equal(engine.assign_many(places), engine.assign_many(units))
+    assert engine.assign_many(places).any()
+    with pytest.raises(TypeError, match="places: got the unit 7"):
+        engine.places(["a", 7])
+
+
+@pytest.mark.parametrize("make", [Splitter, Murmur3])
+def test_of_a_million_units_none_is_lost_over_the_stages(make):
+    """Who is in at 5 % is in at 25 % and at 100 %, and each share is met."""
+    pytest.importorskip("mmh3", reason="Murmur3 needs mmh3")
+    places = make("plan").hash_many(f"user-{i}" for i in range(1_000_000))
+    five, quarter, all_ = (before(places, share) for share in (0.05, 0.25, 1.0))
+
+    assert not (five & ~quarter).any()
+    assert not (quarter & ~all_).any()
+    assert all_.all()
+    for found, share in ((five, 0.05), (quarter, 0.25)):
+        sigma = math.sqrt(len(places) * share * (1 - share))
+        assert abs(int(found.sum()) - share * len(places)) < 4 * sigma
+
+
+def test_murmur3_orders_plans_independently_and_never_changes():
+    """Its places are a promise to running rollouts, too."""
+    pytest.importorskip("mmh3", reason="Murmur3 needs mmh3")
+    one = before(Murmur3("one").hash_many(UNITS), 0.25)
+    other = before(Murmur3("other").hash_many(UNITS), 0.25)
+
+    assert abs(other[one].mean() - 0.25) < 0.01
+    assert Murmur3("legion-4.1.0").hash("user-1") == 12_481_404_022_155_718_382
+
+
+def test_murmur3_without_its_package_says_what_to_install(monkeypatch):
+    """The extra is named in the error."""
+    monkeypatch.setitem(sys.modules, "mmh3", None)
+    with pytest.raises(LegionError, match=r"legion-rollout\[mmh3\]"):
+        Murmur3("plan")

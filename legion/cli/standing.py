@@ -83,15 +83,23 @@ def rules(host: Host) -> list[RuleStands]:
     """
     Return the targets of the stage, then the triggers.
 
-    After a rollback they stand as the decision to go back found them.
+    After a rollback they stand as the decision to go back found them. Of those of a
+    slice only the ones that fired are told: there are many.
     """
     state = host.engine.state
     if state.status is Status.ROLLED_BACK:
-        found = [_of_finding(one) for one in _findings_of_the_retreat(host)]
+        found = [_of_finding(one) for one in _told(_findings_of_the_retreat(host))]
     else:
         found = [*_unseen(host)]
-        found += [_of_finding(one.to_json()) for one in state.findings.values()]
+        seen = [one.to_json() for one in state.findings.values()]
+        found += [_of_finding(one) for one in _told(seen)]
     return [rule for sort in _SORTS for rule in found if rule.sort == sort]
+
+
+def _told(
+    findings: Sequence[Mapping[str, JSON]],
+) -> Iterator[Mapping[str, JSON]]:
+    return (one for one in findings if not one.get("slice") or one["met"])
 
 
 def _findings_of_the_retreat(host: Host) -> Sequence[Mapping[str, JSON]]:

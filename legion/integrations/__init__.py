@@ -8,6 +8,7 @@ they stand in for is imported.
 from .argo import ArgoRule
 from .growthbook import GrowthBookBuckets, GrowthBookExperiment
 from .kayenta import KayentaJudge
+from .murmur3 import Murmur3
 from .sticky import Sticky
 from .unleash import UnleashBuckets
 
@@ -17,6 +18,7 @@ __all__ = [
     "GrowthBookBuckets",
     "GrowthBookExperiment",
     "KayentaJudge",
+    "Murmur3",
     "Sticky",
     "UnleashBuckets",
 ]

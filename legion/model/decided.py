@@ -84,6 +84,7 @@ class Finding(Noun):
     Attributes:
         rule: The rule as the plan says it.
         metric: What it speaks of.
+        slice: Of which units alone, such as ``tenant=acme``; "" for all of them.
         met: True, False, or None where it cannot be told.
         fact: Whether chance has no part in it.
         missing: Why it cannot be told, or None.
@@ -97,6 +98,7 @@ class Finding(Noun):
 
     rule: str
     metric: str
+    slice: str = ""
     met: bool | None = None
     fact: bool = False
     missing: Missing | None = None

@@ -20,7 +20,7 @@ from ..model import (
 from ..plugins import Plugins
 from ..stats import FREEZE_AT, decides
 from .budget import Budget, excess_of
-from .evidence import TRIGGER, VALIDATE, is_fact
+from .evidence import TRIGGER, VALIDATE, is_fact, is_of
 from .plan import Stage
 from .rungs import Rungs
 from .state import RolloutState, Status
@@ -85,7 +85,7 @@ class Ladder(Rungs):
         self, key: str, finding: Finding, report: Report, state: RolloutState
     ) -> Decision:
         within_s = next(
-            (t.within_s for t in self.plan.triggers if f"{TRIGGER}{t.rule}" == key),
+            (t.within_s for t in self.plan.triggers if is_of(key, t.rule)),
             None,
         )
         code = f"{key.partition(':')[0]}:{finding.metric}"
@@ -137,7 +137,7 @@ class Ladder(Rungs):
         """Say that the stage has harmed as many units as it may, proven or not."""
         most = self.plan.stage(state.stage).harm_budget
         for finding in state.findings.values():
-            excess = excess_of(finding)
+            excess = None if finding.slice else excess_of(finding)
             if most is not None and excess is not None and excess > most:
                 reason = f"{excess:.0f} bad units in excess of {most}; {finding.reason}"
                 code = f"harm_budget:{finding.metric}"
@@ -177,7 +177,7 @@ class Ladder(Rungs):
         reasons = {
             finding.metric: finding.reason
             for finding in state.findings.values()
-            if finding.missing is not None and finding.reason
+            if finding.missing is not None and finding.reason and not finding.slice
         }
         for metric in missing:
             yield reasons.get(metric, f"{metric}: no verdict yet")

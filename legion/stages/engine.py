@@ -104,6 +104,7 @@ class StageEngine:
             splitter=splitter or Splitter(plan.name),
             telemetry=self.telemetry,
             clock=self.clock,
+            slices=plan.slices,
         )
         file = StateFile(database, plan.name, self.clock)
         self._learner = Learner(
@@ -126,6 +127,7 @@ class StageEngine:
         # Handed out as they are: the hot path pays for no second call.
         self.assign = self.traffic.assign
         self.assign_many = self.traffic.assign_many
+        self.places = self.traffic.places
         self.feature = self.traffic.feature
         self.trial = self.traffic.trial
         self.run = self.traffic.run

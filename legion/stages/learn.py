@@ -11,6 +11,7 @@ from ..model import Count, Finding, Gauge, Level, Observation, Report, Window
 from .decide import Ladder
 from .evidence import CRITICAL, Edge, Evidence, Known, Past, Watch, edges
 from .plan import Stage
+from .slices import admitted
 from .state import RolloutState, Standing, standing_of
 
 
@@ -42,8 +43,10 @@ class Learner:
             last_s = _later(state.last_s, observation.at_s)
             return attrs.evolve(state, last_s=last_s, turn=state.turn + 1)
         stage = self.ladder.plan.stage(state.stage)
+        baseline = _baseline(state, observation)
         self._load(state, stage)
         self._holds = None  # Whatever happens in between, it is half learned.
+        state = self._admit(state, stage, baseline)
         standings = _standings(state, report)
         required = self.ladder.required(stage)
         window = _with_derived(
@@ -60,7 +63,7 @@ class Learner:
             last_s=_later(state.last_s, observation.at_s),
             standings=standings,
             past=_past(state, observation, self._watches()),
-            baseline=_baseline(state, observation),
+            baseline=baseline,
             evidence={key: one.to_json() for key, one in self._evidence.items()},
             findings={key: _named(key, one) for key, one in self._evidence.items()},
         )
@@ -69,6 +72,19 @@ class Learner:
         windows = (observation.candidate, observation.control or Window())
         lost = any(window.dropped for window in windows)
         return self._timed(state, learned, report, stage, lost=lost)
+
+    def _admit(
+        self, state: RolloutState, stage: Stage, baseline: Window | None
+    ) -> RolloutState:
+        """Give slices that have grown large a place, and begin their evidence."""
+        if not self.ladder.plan.slices:
+            return state
+        slices = admitted(state.slices, baseline)
+        if slices == state.slices:
+            return state
+        paths = self.ladder.paths(stage, state.weights, slices).evidence()
+        self._evidence = {**paths, **self._evidence}
+        return attrs.evolve(state, slices=slices)
 
     def _timed(
         self,
@@ -110,7 +126,8 @@ class Learner:
     def _load(self, state: RolloutState, stage: Stage) -> None:
         if self._holds == (state.entry, state.turn):
             return
-        self._evidence = self.ladder.paths(stage, state.weights).evidence()
+        paths = self.ladder.paths(stage, state.weights, state.slices)
+        self._evidence = paths.evidence()
         for key, evidence in self._evidence.items():
             if key in state.evidence:
                 evidence.restore(state.evidence[key])

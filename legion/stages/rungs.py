@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 from collections.abc import Iterator, Mapping
 
@@ -16,7 +17,6 @@ from ..model import (
     Snapshots,
 )
 from ..plugins import Plugins
-from ..stats import WeightedSum
 from .budget import Budget
 from .evidence import Paths, is_weighed
 from .exposure import Exposure
@@ -130,7 +130,12 @@ class Rungs:
         }
         return self.criteria & (frozenset(self.required(stage)) | HARD_FACTS | own)
 
-    def paths(self, stage: Stage, weights: Mapping[str, float]) -> Paths:
+    def paths(
+        self,
+        stage: Stage,
+        weights: Mapping[str, float],
+        slices: tuple[str, ...] = (),
+    ) -> Paths:
         """Return the paths by which *stage* may be left, forward or back."""
         harmful = self.harmful(stage)
         return Paths(
@@ -143,6 +148,7 @@ class Rungs:
                 if name in harmful
             },
             weights=weights,
+            slices=slices,
         )
 
     def _limited(self, criterion: Criterion) -> Criterion:
@@ -153,10 +159,16 @@ class Rungs:
         """
         Return each path's share of the budget, fixed before anything is exposed.
 
-        A criterion that comes later has none: it warns, and takes nothing back.
+        All have the same; the slices of a path together have as much as the path. A
+        criterion that comes later has none: it warns, and takes nothing back.
         """
-        parts = [p for stage in self.plan.stages for p in self.paths(stage, {}).parts()]
-        return dict(WeightedSum.equal(parts).weights) if parts else {}
+        shares = {
+            name: share
+            for stage in self.plan.stages
+            for name, share in self.paths(stage, {}).parts().items()
+        }
+        total = math.fsum(shares.values())
+        return {name: share / total for name, share in shares.items()}
 
     def budget(self, state: RolloutState) -> Budget:
         """Return what is spent of the plan's ``false_rollback``."""
@@ -182,7 +194,7 @@ class Rungs:
         absent = {
             finding.metric
             for finding in state.findings.values()
-            if finding.missing is not None
+            if finding.missing is not None and not finding.slice
         }
         judged = {
             name

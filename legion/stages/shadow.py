@@ -36,6 +36,7 @@ class Shadow(Trial):
             trial.place,
             trial._telemetry,
             trial._clock,
+            trial.slices,
         )
 
     def drop(self) -> None:

@@ -96,6 +96,7 @@ class RolloutState:
         in_doubt: A change whose outcome is unknown, or None.
         mover: The process that began it, and when; see `legion.store.owner`.
         routed: Whether somebody else owns the pointer's target.
+        slices: The slices that are judged, in the order of their places.
         off: Features switched off by hand.
         reason: Why it stands where it does.
     """
@@ -126,6 +127,7 @@ class RolloutState:
     in_doubt: Change | None = None
     mover: str = ""
     routed: bool = False
+    slices: tuple[str, ...] = ()
     off: frozenset[str] = frozenset()
     reason: str = ""
 
@@ -198,6 +200,7 @@ class RolloutState:
         raw = cast("dict[str, Any]", dict(value))
         raw["status"] = Status(raw["status"])
         raw["off"] = frozenset(raw["off"])
+        raw["slices"] = tuple(raw.get("slices", ()))
         raw["in_doubt"] = None if raw["in_doubt"] is None else Change(**raw["in_doubt"])
         if raw["baseline"] is not None:
             raw["baseline"] = Window.from_json(raw["baseline"])
@@ -222,6 +225,7 @@ _NOTHING: Mapping[str, Any] = {
     "standings": {},
     "past": {},
     "baseline": None,
+    "slices": (),
 }
 _LEARNED = tuple(_NOTHING)
 """The fields that every observation changes; the others change with a move."""

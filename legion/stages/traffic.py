@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
@@ -16,6 +16,7 @@ from .exposure import Exposure
 from .mirror import Mirror
 from .plan import Feature
 from .shadow import Shadow
+from .slices import slices_of
 from .splitter import Order, before
 from .trial import Recording, Trial, trial_of
 from .unit import LONGEST, refuse, several
@@ -59,25 +60,55 @@ class Traffic:
     _splitter: Order = attrs.field(alias="splitter")
     _telemetry: Recording = attrs.field(alias="telemetry")
     _clock: Clock = attrs.field(alias="clock")
+    _slices: tuple[str, ...] = attrs.field(alias="slices", default=())
+    _place: Callable[[str], int] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Looked up once: each request pays for what is looked up.
+        self._place = self._splitter.hash
 
     def assign(self, unit: str) -> Arm:
         """Return the arm of *unit*; the same one as long as the share does not fall."""
         try:
             fits = 0 < len(unit) <= LONGEST
-            inside = fits and self._splitter.hash(unit) < self.exposure.threshold
+            inside = fits and self._place(unit) < self.exposure.threshold
         except (AttributeError, TypeError, ValueError) as error:
             refuse([unit], "assign", error)
         if not fits:
             refuse([unit], "assign", ValueError())
         return _CANDIDATE if inside else _CONTROL
 
-    def assign_many(self, units: Iterable[str]) -> NDArray[np.bool_]:
-        """Return which of *units* get the candidate, shape (n,), dtype bool."""
-        found = several(units, "assign_many")
+    def assign_many(
+        self, units: Iterable[str] | NDArray[np.uint64]
+    ) -> NDArray[np.bool_]:
+        """
+        Return which of *units* get the candidate, shape (n,), dtype bool.
+
+        Args:
+            units: Their names, or what `places` returned for them: comparing that is a
+                hundred times as quick as hashing names, and may be done again as the
+                share grows.
+        """
+        if getattr(units, "dtype", None) == "uint64":
+            found = cast("NDArray[np.uint64]", units)
+            return before(found, self.exposure.share)
+        names = cast("Iterable[str]", units)
+        return before(self._places(names, "assign_many"), self.exposure.share)
+
+    def places(self, units: Iterable[str]) -> NDArray[np.uint64]:
+        """
+        Return where *units* stand in the plan's fixed order, shape (n,), dtype uint64.
+
+        A place never changes, whatever the share.
+        """
+        return self._places(units, "places")
+
+    def _places(self, units: Iterable[str], who: str) -> NDArray[np.uint64]:
+        found = several(units, who)
         try:
-            return before(self._splitter.hash_many(found), self.exposure.share)
+            return self._splitter.hash_many(found)
         except (AttributeError, TypeError, ValueError) as error:
-            refuse(found, "assign_many", error)
+            refuse(found, who, error)
 
     def feature(self, name: str, unit: str) -> Feature:
         """
@@ -91,18 +122,26 @@ class Traffic:
             return trial.feature(name)
         return self.exposure.feature(name, self.assign(unit))
 
-    def trial(self, unit: str) -> Trial:
-        """Return the unit's turn, to be entered with ``with`` or ``async with``."""
+    def trial(self, unit: str, *, slices: Mapping[str, str] | None = None) -> Trial:
+        """
+        Return the unit's turn, to be entered with ``with`` or ``async with``.
+
+        Args:
+            unit: What is randomised: a task, a session or a user.
+            slices: What is known of it beforehand, such as ``{"tenant": "acme"}``. The
+                plan says by which of these slices it judges; others are ignored.
+        """
         exposure = self.exposure
         try:
             fits = 0 < len(unit) <= LONGEST
-            place = self._splitter.hash(unit) if fits else 0
+            place = self._place(unit) if fits else 0
         except (AttributeError, TypeError, ValueError) as error:
             refuse([unit], "trial", error)
         if not fits:
             refuse([unit], "trial", ValueError())
         arm = _CANDIDATE if place < exposure.threshold else _CONTROL
-        return Trial(unit, arm, exposure, place, self._telemetry, self._clock)
+        mine = slices_of(self._slices, slices) if slices else ()
+        return Trial(unit, arm, exposure, place, self._telemetry, self._clock, mine)
 
     async def run(
         self,
@@ -113,6 +152,7 @@ class Traffic:
         args: tuple[object, ...] = (),
         mirror: Callable[..., Awaitable[T] | T] | None = None,
         agree: Callable[[T, T], bool] = operator.eq,
+        slices: Mapping[str, str] | None = None,
     ) -> T:
         """
         Answer with the unit's arm, time it, and mirror it where the stage says so.
@@ -130,11 +170,12 @@ class Traffic:
                 Without it nothing is mirrored.
             agree: Tells whether control's answer and the mirrored one are the same; a
                 plain function. Where it raises, the two are not compared.
+            slices: As in `trial`.
 
         Returns:
             The answer of the unit's arm.
         """
-        async with self.trial(unit) as trial:
+        async with self.trial(unit, slices=slices) as trial:
             answer = await _settled(
                 (candidate if trial.arm is _CANDIDATE else control)(*args)
             )
@@ -159,6 +200,7 @@ class Traffic:
         args: tuple[object, ...] = (),
         mirror: Callable[..., T] | None = None,
         agree: Callable[[T, T], bool] = operator.eq,
+        slices: Mapping[str, str] | None = None,
     ) -> T:
         """
         Do as `run` does, in plain code.
@@ -175,7 +217,7 @@ class Traffic:
                 _refuse_async(ask)
         if mirror is not None:
             _refuse_async(mirror)
-        with self.trial(unit) as trial:
+        with self.trial(unit, slices=slices) as trial:
             ask = candidate if trial.arm is _CANDIDATE else control
             answer = ask(*args)
             if type(answer) is CoroutineType:

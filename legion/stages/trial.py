@@ -18,6 +18,7 @@ from ..telemetry import (
     NAMES,
     SUCCEEDED,
     TRIAL,
+    WITHIN,
     Event,
 )
 from .exposure import Exposure
@@ -95,6 +96,7 @@ class Trial:
         arm: Which arm it gets.
         exposure: What was exposed when it began; a later move does not change it.
         place: The unit's hash, its place in the plan's fixed order.
+        slices: In which slices of the plan it is, such as ``tenant=acme``.
     """
 
     unit: str
@@ -103,6 +105,7 @@ class Trial:
     place: int
     _telemetry: Recording = attrs.field(alias="telemetry")
     _clock: Clock = attrs.field(alias="clock")
+    slices: tuple[str, ...] = ()
     _began_s: float = attrs.field(init=False, default=0.0)
     _failure: str | None = attrs.field(init=False, default=None)
     _token: contextvars.Token[Trial | None] | None = attrs.field(
@@ -147,6 +150,8 @@ class Trial:
         self._telemetry.make_room()
         self._began_s = began_s = self._clock.machine()
         self._mark(BEGAN, began_s)
+        for name in self.slices:
+            self._mark(f"{WITHIN}{name}", began_s)
         return self
 
     def __exit__(

@@ -10,10 +10,12 @@ from .event import (
     SUCCEEDED,
     TRIAL,
     UNMIRRORED,
+    WITHIN,
     Event,
 )
 from .limits import cpu_limit, memory_limit
 from .probe import Probe
+from .slices import labelled
 from .stream import Telemetry
 
 
@@ -25,11 +27,13 @@ __all__ = [
     "SUCCEEDED",
     "TRIAL",
     "UNMIRRORED",
+    "WITHIN",
     "Cohort",
     "Event",
     "Probe",
     "SystemClock",
     "Telemetry",
     "cpu_limit",
+    "labelled",
     "memory_limit",
 ]

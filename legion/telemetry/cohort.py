@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import attrs
@@ -12,6 +12,7 @@ from ..canonical import JSON
 from ..model import Arm, Pairs
 from .ages import Ages
 from .event import NAMES
+from .slices import Slices
 from .units import MOST, Member, Units
 
 
@@ -51,6 +52,9 @@ class Cohort:
     counted are remembered, the newest 131,072 of them at least, good and bad ones each;
     one that comes back after that is a new unit.
 
+    What is counted of a metric is counted in each slice of a unit as well, under the
+    metric's name with the slice in braces: ``error_rate{tenant=acme}``.
+
     Args:
         matures: Age in seconds of machine time, by metric.
         default_s: Age of all other metrics.
@@ -63,7 +67,8 @@ class Cohort:
         self, *, matures: Mapping[str, float] | None = None, default_s: float = 0.0
     ) -> None:
         self._ages = Ages(matures or {}, default_s)
-        self._arms = {arm: Units(self._ages) for arm in Arm}
+        self._slices = Slices()
+        self._arms = {arm: Units(self._ages, self._slices) for arm in Arm}
         self._unsaved = dict.fromkeys(Arm, 0)
 
     def arm(self, arm: Arm) -> Units:
@@ -83,18 +88,26 @@ class Cohort:
             units.newly = []
         return found
 
+    def _names(self, mask: int, slices: int) -> Iterator[tuple[str, int]]:
+        """Yield (name, bit) of the metrics in *mask*, of all units and of each slice."""
+        for name, bit in self._ages.names(mask):
+            yield name, bit
+            for label in self._slices.names(slices):
+                yield f"{name}{label}", bit
+
     def _numbers(self, units: Units) -> dict[str, int]:
         found: Counter[str] = Counter()
-        for mask, n in Counter(new for _, new, _ in units.newly).items():
-            for name, _ in self._ages.names(mask):
+        alike = Counter((new, slices) for _, new, _, slices in units.newly)
+        for (mask, slices), n in alike.items():
+            for name, _ in self._names(mask, slices):
                 found[name] += n
         return dict(found)
 
     def _bad(self, units: Units) -> dict[str, frozenset[int]]:
         found: dict[str, set[int]] = {}
-        for unit, _, bad in units.newly:
+        for unit, _, bad, slices in units.newly:
             if bad:
-                for name, _ in self._ages.names(bad):
+                for name, _ in self._names(bad, slices):
                     found.setdefault(name, set()).add(unit)
         return {name: frozenset(bad) for name, bad in found.items()}
 
@@ -103,16 +116,16 @@ class Cohort:
         candidate, control = self._arms[Arm.CANDIDATE], self._arms[Arm.CONTROL]
         found: dict[str, Counter[tuple[bool, bool]]] = {}
         seen: dict[int, int] = {}
-        for unit, new, bad in candidate.newly:
+        for unit, new, bad, slices in candidate.newly:
             seen[unit] = seen.get(unit, 0) | new
             told, bad_control = control.told(unit)
-            for name, bit in self._ages.names(new & told):
+            for name, bit in self._names(new & told, slices):
                 fared = bool(bad & bit), bool(bad_control & bit)
                 found.setdefault(name, Counter())[fared] += 1
-        for unit, new, bad in control.newly:
+        for unit, new, bad, slices in control.newly:
             told, bad_candidate = candidate.told(unit)
             # What the candidate told just now is paired already.
-            for name, bit in self._ages.names(new & told & ~seen.get(unit, 0)):
+            for name, bit in self._names(new & told & ~seen.get(unit, 0), slices):
                 fared = bool(bad_candidate & bit), bool(bad & bit)
                 found.setdefault(name, Counter())[fared] += 1
         return {name: _pairs_of(fared) for name, fared in found.items()}
@@ -129,6 +142,8 @@ class Cohort:
                 " unfinished, or bad and not of age"
             )
             self._unsaved[arm] = 0
+        if arm is Arm.CANDIDATE and self._slices.left_out:
+            said.append(self._slices.said())
         return said
 
     def to_json(self, now_s: float, wall_s: float) -> JSON:
@@ -160,6 +175,7 @@ class Cohort:
                 "had": [name for name, _ in self._ages.names(member.had)],
                 "bad": [name for name, _ in self._ages.names(member.bad)],
                 "told": [name for name, _ in self._ages.names(member.told)],
+                "slices": self._slices.plain(member.slices),
             }
             for exposed_s, arm, unit, member in waiting[:SAVED]
         ]
@@ -179,6 +195,7 @@ class Cohort:
                 had=self._ages.mask(raw["had"]),
                 bad=self._ages.mask(raw["bad"]),
                 told=self._ages.mask(raw["told"]),
+                slices=self._slices.mask(raw.get("slices", ())),
             )
             self._arms[Arm(raw["arm"])].resume(int(raw["unit"], 16), member)
 

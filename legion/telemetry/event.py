@@ -37,6 +37,8 @@ SUCCEEDED = "succeeded"
 FAILED = "failed"
 INTERRUPTED = "interrupted"
 """The trial ended without an outcome."""
+WITHIN = "within "
+"""Before the name of a slice: the unit is in it, whichever arm it has."""
 UNMIRRORED = "unmirrored"
 """The unit's mirrored run was dropped, as too many waited."""
 

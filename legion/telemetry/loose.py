@@ -9,6 +9,7 @@ from .units import KEPT, Units
 
 # No metrics: their names would not pass for any.
 _BEGAN, _ENDED, _FORGOTTEN = "\x00began", "\x00ended", "\x00forgotten"
+_WITHIN = "\x00within "
 
 
 @attrs.define(eq=False)
@@ -37,6 +38,10 @@ class Loose:
         """Keep it."""
         self._keep(unit, metric, at_s, bad)
 
+    def within(self, unit: int, slice: str) -> None:  # noqa: A002 - what it is
+        """Keep it."""
+        self._keep(unit, f"{_WITHIN}{slice}", 0.0, None)
+
     def forget_open(self) -> None:
         """Keep it."""
         self._keep(0, _FORGOTTEN, 0.0, None)
@@ -57,6 +62,8 @@ class Loose:
                 units.forget_open()
             elif what == _ENDED:
                 units.ended(unit, at_s, failed=value)
+            elif what.startswith(_WITHIN):
+                units.within(unit, what.removeprefix(_WITHIN))
             else:
                 units.note(unit, what, at_s, bool(value))
         left_out, self.left_out = self.left_out, 0

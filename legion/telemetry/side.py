@@ -16,6 +16,7 @@ from .event import (
     LARGEST,
     SUCCEEDED,
     UNMIRRORED,
+    WITHIN,
 )
 from .tally import Tallies, Tally
 
@@ -31,6 +32,8 @@ class Following(Protocol):
     def ended(self, unit: int, at_s: float, *, failed: bool | None) -> None: ...
 
     def note(self, unit: int, metric: str, at_s: float, bad: bool) -> None: ...  # noqa: FBT001
+
+    def within(self, unit: int, slice: str) -> None: ...  # noqa: A002
 
     def forget_open(self) -> None: ...
 
@@ -83,6 +86,8 @@ class Side:
             self.units.began(unit, at_s)
         elif mark == UNMIRRORED:
             self.unmirrored += 1
+        elif mark.startswith(WITHIN):
+            self.units.within(unit, mark.removeprefix(WITHIN))
         else:
             failed = _OUTCOMES[mark]
             self.units.ended(unit, at_s, failed=failed)

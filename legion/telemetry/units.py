@@ -9,6 +9,7 @@ import attrs
 
 from .ages import Ages
 from .event import ERROR_RATE
+from .slices import Slices
 
 
 MOST = 1_000_000
@@ -29,6 +30,7 @@ class Member:
         had: Metrics of which it had an opportunity in time.
         bad: Those of them that went bad.
         told: Those that have been counted.
+        slices: In which slices it is, as a set of `Slices`.
     """
 
     exposed_s: float
@@ -36,6 +38,7 @@ class Member:
     had: int = 0
     bad: int = 0
     told: int = 0
+    slices: int = 0
 
 
 class Memory:
@@ -75,14 +78,16 @@ class Units:
 
     Attributes:
         ages: How old they must be, by metric.
+        slices: Which slices there are, the same for both arms.
         young: Those that have not counted in everything yet.
-        newly: (unit, metrics it came of age in, those of them that were bad).
+        newly: (unit, metrics it came of age in, those of them that were bad, slices).
         left_out: How many were not followed, as too many waited.
     """
 
     ages: Ages
+    slices: Slices = attrs.field(factory=Slices)
     young: dict[int, Member] = attrs.field(init=False, factory=dict)
-    newly: list[tuple[int, int, int]] = attrs.field(init=False, factory=list)
+    newly: list[tuple[int, int, int, int]] = attrs.field(init=False, factory=list)
     left_out: int = attrs.field(init=False, default=0)
     _due: dict[float, list[tuple[float, int]]] = attrs.field(init=False)
     _fresh: dict[int, None] = attrs.field(init=False, factory=dict)
@@ -148,6 +153,12 @@ class Units:
             member.bad |= bit
         if not age_s:
             self._fresh[unit] = None
+
+    def within(self, unit: int, slice: str) -> None:  # noqa: A002 - what it is
+        """Note that *unit* is in a slice; it counts there in what it has yet to tell."""
+        member = self.young.get(unit)
+        if member is not None:
+            member.slices |= self.slices[slice]
 
     def _again(self, unit: int, told: int, bad: int) -> Member:
         """Follow a unit again that has counted, and is of age in all that has an age."""
@@ -235,7 +246,7 @@ class Units:
         new = member.had & mask & ~member.told
         if new:
             member.told |= new
-            self.newly.append((unit, new, new & member.bad))
+            self.newly.append((unit, new, new & member.bad, member.slices))
 
     def _leave(self, unit: int, member: Member) -> None:
         """Remember no more of a unit than how it counted."""

@@ -19,7 +19,11 @@ from ..main import Commands, command
 from ..output import Output
 
 
-_EXTRAS = {"demo": ("wordllama", "rich"), "wordllama": ("wordllama",)}
+_EXTRAS = {
+    "demo": ("wordllama", "rich"),
+    "mmh3": ("mmh3",),
+    "wordllama": ("wordllama",),
+}
 
 
 def add(commands: Commands) -> None:

@@ -45,6 +45,8 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
         )
         for rule in standing:
             output.mark(rule.text, ok=rule.ok)
+        if state.slices:
+            output.line(f"  judged on their own, too: {', '.join(state.slices)}")
         for ask in questions:
             output.line(f"  question {ask.id}: {ask.title}")
         _spent(host, output)
@@ -58,6 +60,7 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
                 "reason": state.reason,
                 "observed_s": state.observed_s,
                 "unbroken_s": state.unbroken_s,
+                "slices": list(state.slices),
                 "rules": [rule.to_json() for rule in standing],
                 "findings": [one.to_json() for one in state.findings.values()],
                 "questions": [ask.id for ask in questions],

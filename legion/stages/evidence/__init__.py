@@ -4,7 +4,16 @@ from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
 from .fact import ThresholdEvidence
 from .limit import LimitEvidence
-from .paths import CRITICAL, TRIGGER, VALIDATE, Paths, is_fact, is_weighed, part
+from .paths import (
+    CRITICAL,
+    TRIGGER,
+    VALIDATE,
+    Paths,
+    is_fact,
+    is_of,
+    is_weighed,
+    part,
+)
 from .protocol import Evidence
 from .sampled import SampledEvidence
 from .units import Known, Seen
@@ -30,6 +39,7 @@ __all__ = [
     "Watch",
     "edges",
     "is_fact",
+    "is_of",
     "is_weighed",
     "part",
 ]

@@ -20,6 +20,7 @@ from ...stats import (
     log_both,
     log_either,
 )
+from ...telemetry import labelled
 from ..plan import Rule
 from .units import Seen, Tally
 from .watch import Watch, watched
@@ -43,6 +44,7 @@ class ComparedEvidence:
         share: Share of the units that get the candidate, 0..1.
         alpha: The level at which its own evidence decides.
         stale_s: Plan time after which the newest unit is too old.
+        slice: Of which units alone it speaks, or "" for all of them.
     """
 
     rule: Rule
@@ -52,6 +54,7 @@ class ComparedEvidence:
     share: float = attrs.field(kw_only=True)
     alpha: float = attrs.field(kw_only=True)
     stale_s: float = attrs.field(kw_only=True)
+    slice: str = attrs.field(kw_only=True, default="")
     fact: bool = attrs.field(init=False, default=False)
     _process: LabelProcess | PairedProcess = attrs.field(init=False)
     _floor: BernoulliProcess | None = attrs.field(init=False)
@@ -76,6 +79,10 @@ class ComparedEvidence:
     @property
     def name(self) -> str:
         """Under which name the units are counted."""
+        return f"{self._watched}{labelled(self.slice)}"
+
+    @property
+    def _watched(self) -> str:
         side = Side.HARM if self.trigger else Side.PROOF
         return watched(self.metric, side, self.margin)
 
@@ -86,7 +93,9 @@ class ComparedEvidence:
             return ()
         side = Side.HARM if self.trigger else Side.PROOF
         return (
-            Watch(name=self.name, metric=self.metric, side=side, slower=self.margin),
+            Watch(
+                name=self._watched, metric=self.metric, side=side, slower=self.margin
+            ),
         )
 
     def update(self, seen: Seen) -> None:
@@ -137,8 +146,9 @@ class ComparedEvidence:
         missing, why = self._missing()
         met = None if missing else decides(log_e, alpha=self.alpha)
         return Finding(
-            rule=str(self.rule),
+            rule=f"{self.rule}, in {self.slice}" if self.slice else str(self.rule),
             metric=self.rule.metric,
+            slice=self.slice,
             met=met,
             missing=missing,
             value=None if self.metric.kind is Kind.TIME else self._tally.share,
@@ -157,7 +167,7 @@ class ComparedEvidence:
         )
 
     def _missing(self) -> tuple[Missing | None, str]:
-        metric, tally = self.rule.metric, self._tally
+        metric, tally = self._said, self._tally
         if tally.at_s is None:
             if self._error:
                 return Missing.ERROR, f"{metric}: {self._error}"
@@ -173,11 +183,16 @@ class ComparedEvidence:
             return Missing.INCONCLUSIVE, f"{metric}: {why}"
         return None, ""
 
+    @property
+    def _said(self) -> str:
+        metric = self.rule.metric
+        return f"{metric} in {self.slice}" if self.slice else metric
+
     def _reason(self, log_e: float, *, met: bool) -> str:
         tally = self._tally
         what = "slow" if self.metric.kind is Kind.TIME else "bad"
         said = (
-            f"{self.rule.metric}: {tally.candidate_bad} of {tally.candidate} units are"
+            f"{self._said}: {tally.candidate_bad} of {tally.candidate} units are"
             f" {what}, of control's {tally.control_bad} of {tally.control}"
         )
         against = (

@@ -11,6 +11,7 @@ from ...criteria.kinds import Ceiling, Floor, Rise
 from ...metrics import HARD_FACTS, Kind, Metric
 from ...model import Level
 from ..plan import Plan, Rule, Stage
+from ..slices import MOST
 from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
 from .fact import ThresholdEvidence
@@ -37,6 +38,7 @@ class Paths:
         required: Metrics without which the stage may not be left.
         criteria: Criteria that can take the stage back, with the limits that hold.
         weights: By part, its share of the budget; see `part`.
+        slices: The slices that are judged, in the order of their places.
     """
 
     plan: Plan
@@ -44,21 +46,28 @@ class Paths:
     required: tuple[str, ...]
     criteria: Mapping[str, Criterion]
     weights: Mapping[str, float] = attrs.field(factory=dict)
+    slices: tuple[str, ...] = ()
 
     def evidence(self) -> dict[str, Evidence]:
         """Return the evidence of each path, by its key, all of it blank."""
         return {
             **dict(self._triggers()),
+            **dict(self._sliced()),
             **dict(self._criticals()),
             **dict(self._proofs()),
         }
 
-    def parts(self) -> tuple[str, ...]:
-        """Return the parts of the budget that this stage may spend."""
+    def parts(self) -> dict[str, float]:
+        """Return the parts of the budget that this stage may spend, and their weight."""
         back = {**dict(self._triggers()), **dict(self._criticals())}
-        return tuple(
-            part(self.stage.name, key) for key, one in back.items() if not one.fact
-        )
+        shares = {key: 1.0 for key, one in back.items() if not one.fact}
+        if self.plan.slices:
+            shares |= {
+                place(key, number): 1 / MOST
+                for key, _ in self._compares()
+                for number in range(1, MOST + 1)
+            }
+        return {part(self.stage.name, key): share for key, share in shares.items()}
 
     def _triggers(self) -> Iterator[tuple[str, Evidence]]:
         for trigger in self.plan.triggers:
@@ -67,6 +76,25 @@ class Paths:
                 evidence = self._against(trigger.rule, self._alpha(key))
                 if evidence is not None:
                     yield key, evidence
+
+    def _compares(self) -> Iterator[tuple[str, Rule]]:
+        """Yield the triggers that hold the candidate against control."""
+        for trigger in self.plan.triggers:
+            rule = trigger.rule
+            if rule.versus and rule.metric in self.required and self.share < 1:
+                yield f"{TRIGGER}{rule}", rule
+
+    def _sliced(self) -> Iterator[tuple[str, Evidence]]:
+        """Yield the same in each slice: what hurts a few is not averaged away."""
+        for key, rule in self._compares():
+            for number, name in enumerate(self.slices, 1):
+                sliced = place(key, number)
+                metric, margin = (
+                    self.plan.metric(rule.metric),
+                    self._margin(rule.metric),
+                )
+                evidence = self._compared(rule, metric, margin, self._alpha(sliced))
+                yield sliced, attrs.evolve(evidence, slice=name)
 
     def _criticals(self) -> Iterator[tuple[str, Evidence]]:
         if not self.stage.rolls_back_on_critical:
@@ -242,6 +270,16 @@ def is_weighed(criterion: Criterion) -> bool:
     of = getattr(criterion, "of", "")
     share = type(criterion) in {Ceiling, Floor} and of == "share"
     return share or (type(criterion) is Rise and of in _RISES)
+
+
+def place(key: str, number: int) -> str:
+    """Return the key of one path in the slice that has the place *number*."""
+    return f"{key} [slice {number}]"
+
+
+def is_of(key: str, rule: Rule) -> bool:
+    """Tell whether *key* is the path of a trigger's *rule*, in a slice or in all."""
+    return key.partition(" [slice ")[0] == f"{TRIGGER}{rule}"
 
 
 def part(stage: str, key: str) -> str:

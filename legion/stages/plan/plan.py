@@ -62,6 +62,8 @@ class Plan:
         criteria: Limits in place of some of a criterion's own, or None where it is off.
         metrics: Metrics that the plan declares.
         collect: Metrics to record beside those that are judged.
+        slices: What units are told apart by, such as ``tenant``: each value of it is
+            judged on its own, too.
         stages: The ladder, smallest share first.
         digest: SHA-256 of the plan in canonical form: the same for equal plans.
     """
@@ -82,6 +84,7 @@ class Plan:
     )
     metrics: tuple[Metric, ...] = ()
     collect: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
     stages: tuple[Stage, ...]
     digest: str = attrs.field(init=False, eq=False, repr=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from operator import methodcaller
 
 from ...exceptions import Fault, PlanError
@@ -12,7 +12,7 @@ from .place import Place, read_or
 from .plan import Plan, Unit
 from .read_rule import shortest_deadline_s, triggers
 from .read_stage import StageReader
-from .vocabulary import Vocabulary, declared
+from .vocabulary import NAME, Vocabulary, declared
 
 
 _REQUIRED = {
@@ -37,6 +37,7 @@ _KNOWN = (
     "criteria",
     "metrics",
     "collect",
+    "slices",
     "stages",
 )
 _ROLLBACK_S = 300.0
@@ -102,6 +103,7 @@ def _plan(place: Place) -> Plan | None:
         criteria=read_or(entries, "criteria", vocabulary.criteria, {}),
         metrics=vocabulary.own,
         collect=read_or(entries, "collect", vocabulary.metrics, ()),
+        slices=read_or(entries, "slices", lambda at: _slices(at, found), ()),
         stages=read_or(entries, "stages", stages.stages, ()),
     )
 
@@ -126,6 +128,23 @@ def _held_back(place: Place) -> float | None:
     if share is not None and share > 0.5:
         place.fault("a share of at most 50%")
     return share
+
+
+def _slices(place: Place, rules: Collection[Trigger]) -> tuple[str, ...] | None:
+    found: list[str] = []
+    for item in place.items("a list of names, such as [tenant]"):
+        name = item.text("a name, such as tenant")
+        if name is not None and not NAME.fullmatch(name):
+            item.fault("a name of letters, digits and _")
+        elif name in found:
+            item.fault("each name once", given=f"{name} again")
+        elif name is not None:
+            found.append(name)
+    if found and not any(trigger.rule.versus for trigger in rules):
+        place.fault(
+            "a trigger with `versus: baseline`, too: it is what each slice is judged by"
+        )
+    return tuple(found)
 
 
 def _rollback(entries: Mapping[str, Place]) -> RollbackSpec:

@@ -18,7 +18,7 @@ from .nouns import Limits
 from .place import Place, one_of, read_or
 
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _KINDS = tuple(kind.value for kind in Kind)
 _UNITS = {Kind.SHARE: ("share",), Kind.COUNT: ("count",), Kind.TIME: ("s",)}
 _GAUGE_UNITS = ("number", "count", "share", "s", "h", "MB", "MB/h")
@@ -126,7 +126,7 @@ def _declaration(name: str, place: Place) -> Metric | None:
     before = len(place.faults)
     if name in _TAKEN:
         place.fault("another name; legion has this metric already", given=repr(name))
-    elif not _NAME.fullmatch(name):
+    elif not NAME.fullmatch(name):
         given = f"the name {name[:40]!r}"
         place.fault("a name of letters, digits and _", given=given)
     if isinstance(place.node.value, str):

@@ -1,0 +1,58 @@
+"""The slices that units are in: tenants, intents, whatever a plan tells apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+
+MOST = 256
+"""How many slices are told apart under one exposure."""
+
+
+class Slices(dict[str, int]):
+    """
+    The bit of each slice, made when one first comes; a set of slices is an integer.
+
+    A slice is ``tenant=acme``: what is told apart, and its value. From `MOST` on, new
+    ones are counted in no slice of their own.
+
+    Attributes:
+        left_out: How often a unit was in a slice that is not told apart, since `said`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left_out = 0
+
+    def __missing__(self, name: str) -> int:
+        if len(self) >= MOST:
+            self.left_out += 1
+            return 0
+        bit = self[name] = 1 << len(self)
+        return bit
+
+    def plain(self, mask: int) -> list[str]:
+        """Return the slices in *mask*."""
+        return [name for name, bit in self.items() if mask & bit] if mask else []
+
+    def names(self, mask: int) -> Iterator[str]:
+        """Yield them as they stand behind the name of a metric: ``{tenant=acme}``."""
+        for name in self.plain(mask):
+            yield labelled(name)
+
+    def mask(self, names: Iterable[str]) -> int:
+        """Return the set of these slices."""
+        mask = 0
+        for name in names:
+            mask |= self[name]
+        return mask
+
+    def said(self) -> str:
+        """Say how much was left out, and forget it."""
+        left_out, self.left_out = self.left_out, 0
+        return f"{left_out} in slices that are not told apart: there are over {MOST}"
+
+
+def labelled(slice: str) -> str:  # noqa: A002 - what it is
+    """Return what stands behind a metric's name where only one slice counts."""
+    return f"{{{slice}}}" if slice else ""
