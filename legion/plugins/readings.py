@@ -72,14 +72,24 @@ def read_metrics(value: object) -> dict[str, Count | float]:
     if not isinstance(value, Mapping):
         raise _wrong(value, wanted)
     return {
-        _only(metric, str, "metrics by name"): _measured(str(metric), measured)
+        _named(metric): _measured(str(metric), measured)
         for metric, measured in value.items()
     }
 
 
+def _named(metric: object) -> str:
+    name = _only(metric, str, "metrics by name")
+    try:
+        name.encode()
+    except UnicodeError:
+        msg = f"returned the metric {name!a:.40}; write text that UTF-8 can hold"
+        raise WrongAnswerError(msg) from None
+    return name
+
+
 def _measured(metric: str, value: object) -> Count | float:
     if isinstance(value, Count):
-        if _whole(value.n) and (value.of is None or _whole(value.of)):
+        if _whole(value.n) and (value.of is None or _among(value.n, value.of)):
             return value
     elif type(value) is not bool and isinstance(value, Real):
         number = float(value)
@@ -87,7 +97,7 @@ def _measured(metric: str, value: object) -> Count | float:
             return number
     msg = (
         f"returned {metric}={brief(value)}; write a finite number, a legion.Count of "
-        "whole numbers from 0, or leave out what was not measured"
+        "whole numbers from 0, n at most of, or leave out what was not measured"
     )
     raise WrongAnswerError(msg)
 
@@ -96,6 +106,10 @@ def _whole(number: object) -> bool:
     if type(number) is bool or not isinstance(number, Integral):
         return False
     return int(number) >= 0
+
+
+def _among(n: int, of: object) -> bool:
+    return _whole(of) and n <= int(of)  # type: ignore[call-overload, no-any-return]
 
 
 def _items(value: object, wanted: str) -> Iterable[object]:
