@@ -115,7 +115,7 @@ def stays(host, turns=5, seconds=60.0):
     return turn
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.sampled_from(METRICS), NO_NUMBERS, max_size=5))
 def test_what_a_source_supplies_that_is_no_measurement_is_missing(found):
     """A plugin's nonsense is named, the wheel turns on, and the stage holds."""
@@ -127,7 +127,7 @@ def test_what_a_source_supplies_that_is_no_measurement_is_missing(found):
         assert turn.decision.missing
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(

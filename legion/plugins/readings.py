@@ -109,7 +109,7 @@ def _whole(number: object) -> bool:
 
 
 def _among(n: int, of: object) -> bool:
-    return _whole(of) and n <= int(of)  # type: ignore[call-overload, no-any-return]
+    return _whole(of) and n <= int(of)  # type: ignore[call-overload]
 
 
 def _items(value: object, wanted: str) -> Iterable[object]:
