@@ -15,7 +15,7 @@ from legion.stages.mirror import Mirror
 from legion.stages.plan import Feature
 from legion.stages.splitter import Splitter
 from legion.stages.traffic import Traffic
-from legion.stages.trial import current_trial
+from legion.stages import current_trial
 from legion.telemetry import Telemetry
 from legion.testing import ManualClock
 
@@ -350,7 +350,7 @@ def test_an_interruption_is_neither_an_error_nor_an_outcome(traffic, error):
         assert not seen.window(arm).counts
         assert not seen.window(arm).histograms
         assert not seen.window(arm).units
-    assert current_trial.get() is None
+    assert current_trial() is None
 
 
 def test_a_cancelled_task_is_neither_an_error_nor_an_outcome(traffic):

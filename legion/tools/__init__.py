@@ -1,0 +1,17 @@
+"""Tools that a host marks, the runs that call them, and the fence of a mirrored run."""
+
+from .calls import Call, Calls
+from .run import Fence, Run, current_run, fence, runs
+from .tool import tool
+
+
+__all__ = [
+    "Call",
+    "Calls",
+    "Fence",
+    "Run",
+    "current_run",
+    "fence",
+    "runs",
+    "tool",
+]
