@@ -190,7 +190,7 @@ class ContainmentError(LegionError):
         )
 
 
-class NoStandIn(BaseException):  # noqa: N818 - no error, as GeneratorExit is none
+class NoStandIn(BaseException):
     """
     A mirrored run called a tool as control did not, so nobody knows the answer.
 

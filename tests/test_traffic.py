@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from legion.model import Arm, Count
+from legion.stages import current_trial
 from legion.stages.exposure import Exposure
 from legion.stages.mirror import Mirror
 from legion.stages.plan import Feature
 from legion.stages.splitter import Splitter
 from legion.stages.traffic import Traffic
-from legion.stages import current_trial
 from legion.telemetry import Telemetry
 from legion.testing import ManualClock
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from legion.model import Arm, Count
+from legion.stages import current_trial
 from legion.stages.exposure import Exposure
 from legion.stages.mirror import Mirror
 from legion.stages.splitter import Splitter
 from legion.stages.traffic import Traffic
-from legion.stages import current_trial
 from legion.telemetry import Telemetry
 from legion.testing import ManualClock
 

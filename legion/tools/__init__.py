@@ -1,8 +1,8 @@
 """Tools that a host marks, the runs that call them, and the fence of a mirrored run."""
 
 from .calls import Call, Calls
+from .mark import tool
 from .run import Fence, Run, current_run, fence, runs
-from .tool import tool
 
 
 __all__ = [

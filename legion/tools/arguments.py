@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from .. import canonical
 from ..canonical import JSON
@@ -64,7 +65,7 @@ def _said(value: object) -> JSON:
     if isinstance(value, Mapping):
         pairs: list[JSON] = [[_said(key), _said(item)] for key, item in value.items()]
         return sorted(pairs, key=canonical.dumps)
-    if isinstance(value, Set):
+    if isinstance(value, AbstractSet):
         return sorted(map(_said, value), key=canonical.dumps)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
         return [_said(item) for item in value]

@@ -177,16 +177,16 @@ def tool(
             "Callable[[Callable[P, T]], Callable[P, T]]",
             functools.partial(tool, effects=effects, stand_in=stand_in, name=name),
         )
-    name = name or getattr(fn, "__name__", type(fn).__name__)
-    _refuse(fn, name, effects=effects, stand_in=stand_in)
+    called = str(name or getattr(fn, "__name__", type(fn).__name__))
+    _refuse(fn, called, effects=effects, stand_in=stand_in)
     mark = Mark(
-        name=name, effects=effects, stand_in=stand_in, signature=_signature(fn)
+        name=called, effects=effects, stand_in=stand_in, signature=_signature(fn)
     )
     made = _later(fn, mark) if _is_async(fn) else _now(fn, mark)
     marked = cast("Callable[P, T]", functools.wraps(fn)(made))
     if effects:
         # The one way around the mark that Python itself opens.
-        marked.__wrapped__ = _unmarked(fn, name)  # type: ignore[attr-defined]
+        marked.__wrapped__ = _unmarked(fn, called)  # type: ignore[attr-defined]
     return marked
 
 
@@ -243,13 +243,7 @@ def _signature(fn: Callable[..., object]) -> inspect.Signature | None:
         return None
 
 
-def _refuse(
-    fn: object,
-    name: str,
-    *,
-    effects: bool,
-    stand_in: Callable[..., object] | None,
-) -> None:
+def _refuse(fn: object, name: str, *, effects: object, stand_in: object) -> None:
     who = f"legion.tool: {name}"
     if not callable(fn):
         msg = f"legion.tool: got {fn!r:.80}; write the function that does it"
