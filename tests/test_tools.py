@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
-import datetime
+import datetime as dt
 import functools
 import gc
 import inspect
@@ -350,10 +351,8 @@ def test_a_kept_answer_lives_as_long_as_its_pair(clock, traffic, how):
             raise RuntimeError
 
     traffic.mirror.capacity = 0 if how == "dropped" else 1
-    try:
+    with contextlib.suppress(RuntimeError):
         traffic.run_sync("1", control=control, candidate=control, mirror=control)
-    except RuntimeError:
-        pass
     traffic.mirror.drain()
     gc.collect()
 
@@ -385,7 +384,7 @@ SIGNATURE = inspect.signature(refund)
         ((({"a": 1, "b": [2, (3,)]},), {}), (({"b": [2, [3]], "a": 1},), {})),
         (((Order(1),), {}), ((Order(1),), {})),
         (((Thing(),), {}), ((Thing(),), {})),
-        (((datetime.date(2030, 1, 1),), {}), ((datetime.date(2030, 1, 1),), {})),
+        (((dt.date(2030, 1, 1),), {}), ((dt.date(2030, 1, 1),), {})),
         ((({1, 2, 300},), {}), (({300, 2, 1},), {})),
         ((("too", "many", "of", "them"), {}), (("too", "many", "of", "them"), {})),
         (((float("nan"),), {}), ((float("nan"),), {})),
@@ -407,7 +406,7 @@ def test_the_same_arguments_have_one_digest(one, other):
         ([Order(1)], [Order(2)]),
         ({"a": Order(1)}, {"b": Order(1)}),
         (b"a", "a"),
-        (datetime.date(2030, 1, 1), datetime.date(2030, 1, 2)),
+        (dt.date(2030, 1, 1), dt.date(2030, 1, 2)),
         ({1, 2}, {1, 3}),
         (2**70, 2**70 + 1),
         ("\ud800", "\ud801"),
@@ -470,7 +469,7 @@ def test_a_plan_is_a_sequence_but_for_calls_that_overlapped(control, candidate, 
 # Copies of answers.
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An error whose constructor takes other arguments than it keeps."""
 
     def __init__(self, code, *, why):
@@ -479,7 +478,8 @@ class Refused(Exception):
 
 
 @pytest.mark.parametrize(
-    "error", [KeyError("a"), Refused(4, why="late"), OSError(2, "gone"), ValueError()]
+    "error",
+    [KeyError("a"), RefusedError(4, why="late"), OSError(2, "gone"), ValueError()],
 )
 def test_an_error_is_given_again_as_an_equal_one(error):
     """Of the same type, with the same words and fields, and not the same object."""
