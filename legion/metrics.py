@@ -189,11 +189,11 @@ def _table() -> Iterator[Metric]:
     yield from _shares(
         "shadow",
         disagreement="Mirrored answers that differ from control's.",
-        tool_plan_disagreement="Mirrored runs that call other tools, or in another order.",
+        tool_plan_disagreement="Mirrored runs that call other tools than control.",
     )
     yield from _times(
         WITHOUT_TOOLS,
-        "The same without the time in marked tools: {q} of the requests.",
+        "The same for {q} without the time in marked tools, where a stage mirrors.",
         source="shadow",
         latency_without_tools_p50=0.50,
         latency_without_tools_p95=0.95,
