@@ -239,7 +239,7 @@ def _table() -> Iterator[Metric]:
     )
     yield from _counts(
         "host",
-        containment_violations="Acts that reached outside their fence.",
+        containment_violations="Acts that reached outside their fence; a mirrored run's too.",
         contradictions="Opposite decisions on the same facts.",
         critical_errors="Errors the host marked as critical.",
         crashes="Processes or runs that died.",

@@ -264,6 +264,34 @@ def test_a_run_that_calls_what_control_did_not_has_no_outcome(
     assert window.count("containment_violations") is None
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_departure_in_a_task_ends_the_async_run(traffic, world, grouped):
+    """Alone, or out of a group of tasks; the loop and the host go on."""
+
+    async def control():
+        return await world.arefund("A", 5)
+
+    async def candidate():
+        if grouped:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(world.arefund("A", 5))
+                group.create_task(world.arefund("A", 6))
+        else:
+            await asyncio.gather(world.arefund("A", 6), asyncio.sleep(0))
+
+    async def story():
+        await traffic.run("1", control=control, candidate=candidate, mirror=candidate)
+        await traffic.mirror.join()
+
+    asyncio.run(story())
+
+    assert world.effects == [("A", 5)]
+    assert shares(close(traffic)) == {
+        "disagreement": (1, 1),
+        "tool_plan_disagreement": (1, 1),
+    }
+
+
 def test_an_agent_that_swallows_errors_does_not_go_on(traffic, world):
     """Frameworks hand errors of tools to the model; this is none of them."""
     went_on = []
