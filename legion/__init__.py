@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     )
     from .plugins import Plugins
     from .registry import Registry
-    from .stages import Plan, StageEngine
+    from .stages import Plan, StageEngine, current_trial
     from .telemetry import SystemClock
+    from .tools import tool
     from .watchdog import Watchdog
 
 
@@ -81,11 +82,13 @@ __all__ = [
     "Window",
     "criteria",
     "criterion",
+    "current_trial",
     "exceptions",
     "hookimpl",
     "hookspecs",
     "planner",
     "testing",
+    "tool",
 ]
 
 _ROOMS = {
@@ -117,8 +120,9 @@ _ROOMS = {
     ),
     "plugins": ("Plugins",),
     "registry": ("Registry",),
-    "stages": ("Plan", "StageEngine"),
+    "stages": ("Plan", "StageEngine", "current_trial"),
     "telemetry": ("SystemClock",),
+    "tools": ("tool",),
     "watchdog": ("Watchdog",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

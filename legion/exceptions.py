@@ -13,10 +13,13 @@ Everything legion raises.
     │   ├── SnapshotNotFoundError
     │   └── SnapshotCorruptError   a digest does not match
     ├── GateError              an act went around the gate, or an answer is refused
+    ├── ContainmentError       a mirrored run reached for a real effect
     ├── EmbeddingError         the embedder returned no embedding
     └── MissingExtraError      an optional package is needed (also an ImportError)
 
 A denial, a hold, a miss or missing data is *not* here: those are values with a reason.
+Nor is `NoStandIn`, which is no error: it ends a mirrored run, as GeneratorExit ends a
+generator.
 """
 
 from __future__ import annotations
@@ -167,6 +170,43 @@ class SnapshotCorruptError(SnapshotError):
 
 class GateError(LegionError):
     """An action went around the gate, or an answer to a question cannot be taken."""
+
+
+class ContainmentError(LegionError):
+    """
+    A mirrored run reached for a real effect, which did not happen.
+
+    Not `NoStandIn`: that run asked properly, and nobody could answer.
+
+    Attributes:
+        what: The tool, the act or the function.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"{what}: a mirrored run reached for the real effect; call the marked tool,"
+            " whose stand-in answers there"
+        )
+
+
+class NoStandIn(BaseException):
+    """
+    A mirrored run called a tool as control did not, so nobody knows the answer.
+
+    It ends the run, which has no outcome then. It is no Exception, so that an agent that
+    hands errors of tools to its model does not go on with an answer that never was.
+
+    Attributes:
+        tool: Name of the tool.
+    """
+
+    def __init__(self, tool: str) -> None:
+        self.tool = tool
+        super().__init__(
+            f"{tool}: control did not make this call, or its answer could not be kept;"
+            " write stand_in= where you mark the tool, to answer it"
+        )
 
 
 class EmbeddingError(LegionError):

@@ -15,7 +15,16 @@ from .plugins import Plugins
 from .stages import Plan
 
 
-_ROOMS = ("criteria", "gate", "journal", "stages", "stats", "telemetry", "watchdog")
+_ROOMS = (
+    "criteria",
+    "gate",
+    "journal",
+    "stages",
+    "stats",
+    "telemetry",
+    "tools",
+    "watchdog",
+)
 
 
 @attrs.frozen(eq=False)

@@ -18,6 +18,22 @@ from .exceptions import MetricError
 from .model import Window
 
 
+CONTAINMENT = "containment_violations"
+"""Acts that reached outside their fence."""
+
+DISAGREEMENT = "disagreement"
+"""Whether a mirrored answer differs from control's."""
+
+TOOL_PLAN = "tool_plan_disagreement"
+"""Whether a mirrored run called other tools than control, or others first."""
+
+LATENCY = "latency"
+"""The stream of how long requests took."""
+
+WITHOUT_TOOLS = "latency_without_tools"
+"""The same, less the time in which a marked tool ran."""
+
+
 class Kind(enum.StrEnum):
     """How a metric's value is read from a window."""
 
@@ -26,7 +42,7 @@ class Kind(enum.StrEnum):
     COUNT = "count"
     """A number of events."""
     TIME = "time"
-    """A quantile of recorded seconds."""
+    """A quantile of recorded values: seconds, unless the unit says otherwise."""
     GAUGE = "gauge"
     """The newest sample of a level."""
 
@@ -39,7 +55,7 @@ class Metric:
     Attributes:
         name: What plans call it.
         kind: How it is read from a window.
-        unit: ``share``, ``s``, ``count``, ``MB/h``, ``h``.
+        unit: ``share``, ``s``, ``count``, ``number``, ``MB/h``, ``h``.
         higher_is_better: Which way is worse.
         source: Who supplies it: ``run``, ``probe``, ``shadow``, ``cache``,
             ``registry``, ``gate``, ``watchdog``, ``engine`` or ``host``.
@@ -66,6 +82,12 @@ class Metric:
     def _own_name(self) -> str:
         return self.name
 
+    @property
+    def by_arm(self) -> bool:
+        """Whether units of either arm have it, and legion itself records which."""
+        paired = self.source == "shadow" and self.kind is Kind.SHARE
+        return self.source in {"run", "shadow"} and not paired
+
     def read(self, window: Window) -> float | None:
         """Return the value in *window*, or None where it was not measured."""
         match self.kind:
@@ -83,13 +105,15 @@ class Metric:
         return window.events(self.stream)
 
 
-def _times(stream: str, summary: str, **names: float) -> Iterator[Metric]:
+def _times(
+    stream: str, summary: str, *, source: str = "run", unit: str = "s", **names: float
+) -> Iterator[Metric]:
     for name, quantile in names.items():
         yield Metric(
             name=name,
             kind=Kind.TIME,
-            unit="s",
-            source="run",
+            unit=unit,
+            source=source,
             stream=stream,
             quantile=quantile,
             summary=summary.format(q=f"{quantile:.0%}"),
@@ -147,7 +171,7 @@ _ALIASES = {
 def _table() -> Iterator[Metric]:
     yield from _shares("run", error_rate="Requests that failed.")
     yield from _times(
-        "latency",
+        LATENCY,
         "Time by which {q} of the requests were answered.",
         latency_p50=0.50,
         latency_p95=0.95,
@@ -163,7 +187,25 @@ def _table() -> Iterator[Metric]:
         "cache", higher=True, cache_hit_rate="Look-ups answered from the cache."
     )
     yield from _shares(
-        "shadow", disagreement="Mirrored answers that differ from control's."
+        "shadow",
+        disagreement="Mirrored answers that differ from control's.",
+        tool_plan_disagreement="Mirrored runs that call other tools than control.",
+    )
+    yield from _times(
+        WITHOUT_TOOLS,
+        "The same for {q} without the time in marked tools, where a stage mirrors.",
+        source="shadow",
+        latency_without_tools_p50=0.50,
+        latency_without_tools_p95=0.95,
+        latency_without_tools_p99=0.99,
+    )
+    yield from _times(
+        "cost",
+        "What {q} of the requests cost at most, in your own unit.",
+        source="host",
+        unit="number",
+        cost_p50=0.50,
+        cost_p95=0.95,
     )
     yield from _shares(
         "host",
@@ -197,7 +239,7 @@ def _table() -> Iterator[Metric]:
     )
     yield from _counts(
         "host",
-        containment_violations="Acts that reached outside their fence.",
+        containment_violations="Acts that reached outside their fence; a mirrored run's too.",
         contradictions="Opposite decisions on the same facts.",
         critical_errors="Errors the host marked as critical.",
         crashes="Processes or runs that died.",

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "legion"
 
 FLOORS = [
     {"exceptions", "canonical", "stats", "model", "metrics", "hookspecs", "py"},
-    {"telemetry", "store"},
+    {"telemetry", "store", "tools"},
     {"plugins", "criteria"},
     {"watchdog", "stages", "gate", "journal", "registry", "cache"},
     {"host", "judges", "planner", "testing"},

@@ -144,9 +144,14 @@ CASES = {
         (19, "stages[0].validate[1].within", "'6m'", "at most 5m"),
     ),
     "rehearsal where users are exposed": (
-        "traffic: 0%",
-        "traffic: 1%",
+        "traffic: 0%\n    mirror: 100%",
+        "traffic: 1%\n    mirror: 0%",
         (19, "stages[0].validate[1]", "where users are exposed", "traffic 0%"),
+    ),
+    "a mirror where users are exposed": (
+        "traffic: 5%",
+        "traffic: 5%\n    mirror: 50%",
+        (23, "stages[1].mirror", "'50%'", "traffic is 0%"),
     ),
     "rehearsal as a trigger": (
         TRIGGER,

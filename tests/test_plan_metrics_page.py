@@ -25,7 +25,8 @@ stage that requires it holds.
 - A **share** is events per opportunity, written as a percentage: `5%`.
 - A **count** is a number of events, written as a number: `5`.
 - A **time** is a quantile of recorded times, written with a unit: `100 ms`. Against the
-  baseline, and in `criteria:`, it compares as a rise: `10%`.
+  baseline, and in `criteria:`, it compares as a rise: `10%`. A **quantile** of other
+  values is compared alike, and written as a number.
 - A **gauge** is the newest sample of a level, in the unit of its row.
 
 A metric with features is required by a stage only where one of them is on, or where
@@ -39,7 +40,7 @@ see [write a plan](how-to/write-a-plan.md).
 SOURCES = {
     "run": "`engine.run` and `engine.trial`, of every request",
     "probe": "the process and its limits",
-    "shadow": "comparison of mirrored answers with control's",
+    "shadow": "`engine.run` of every pair where a stage mirrors: answers, tools, time",
     "cache": "`legion.SemanticCache`",
     "registry": "`legion.Registry`, when it verifies",
     "gate": "`legion.SafetyGate`",
@@ -55,7 +56,8 @@ def code(names):
 
 def kind(metric):
     if metric.kind is Kind.TIME:
-        return f"time, {metric.quantile:.0%}"
+        word = "time" if metric.unit == "s" else "quantile"
+        return f"{word}, {metric.quantile:.0%}"
     return str(metric.kind)
 
 

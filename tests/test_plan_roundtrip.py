@@ -36,7 +36,14 @@ GROWTHS = st.tuples(
     st.floats(0, 1e6), st.sampled_from(["MB/h", "KiB/s", "GB/day", "B/min"])
 ).map("{0[0]!r} {0[1]}".format)
 COUNTS = st.one_of(st.integers(0, 2**53 - 1), st.floats(0, 1e9))
-VALUES = {"share": SHARES, "s": TIMES, "h": TIMES, "MB/h": GROWTHS, "count": COUNTS}
+VALUES = {
+    "share": SHARES,
+    "s": TIMES,
+    "h": TIMES,
+    "MB/h": GROWTHS,
+    "count": COUNTS,
+    "number": COUNTS,
+}
 LIMITS = ["equals", "below", "at_most", "above", "at_least"]
 JSON = st.recursive(
     st.one_of(

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from legion.model import Arm, Count
+from legion.stages import current_trial
 from legion.stages.exposure import Exposure
 from legion.stages.mirror import Mirror
 from legion.stages.splitter import Splitter
 from legion.stages.traffic import Traffic
-from legion.stages.trial import current_trial
 from legion.telemetry import Telemetry
 from legion.testing import ManualClock
 
@@ -45,12 +45,12 @@ def test_a_trial_is_recorded_for_the_arm_that_assign_names(traffic, telemetry):
     for unit in units:
         with traffic.trial(unit) as trial:
             assert trial.arm is traffic.assign(unit)
-            assert current_trial.get() is trial
+            assert current_trial() is trial
     seen, inside = close(traffic, telemetry), sum(traffic.assign_many(units))
 
     assert seen.window(Arm.CANDIDATE).events("error_rate") == inside
     assert seen.window(Arm.CONTROL).events("latency") == len(units) - inside
-    assert current_trial.get() is None
+    assert current_trial() is None
 
 
 def test_what_a_trial_records_is_no_work_for_the_garbage_collector(traffic, telemetry):

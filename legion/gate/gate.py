@@ -29,6 +29,7 @@ from ..model import (
 )
 from ..store import Database
 from ..telemetry import SystemClock
+from ..tools import Fence, fence
 from . import given, rulings
 from .acts import Act, Acts
 from .asks import Ask, Asks, AskState
@@ -37,7 +38,7 @@ from .notes import Notes
 from .permits import Tally, permit
 from .policy import Policy
 from .receipts import Executed, Intent, Receipt
-from .subject import binding
+from .subject import binding, title
 from .subject import digest as digest_of
 from .turns import Turns
 
@@ -122,7 +123,8 @@ class SafetyGate:
         Say whether *subject* may go ahead now.
 
         A rollout's way back is allowed without asking anybody. An approval that the
-        ruling rests on is not used up by this: see `execute` and `consume`.
+        ruling rests on is not used up by this: see `execute` and `consume`. In a
+        mirrored run the answer is no (``shadow``), and nobody is asked.
 
         Args:
             subject: A change, or an action of the host's.
@@ -165,6 +167,8 @@ class SafetyGate:
         if own.code == "bad_risk":  # it may have no digest to speak of
             return own
         digest = digest_of(subject)
+        if fence() is not None:  # Not even a question is asked for it.
+            return rulings.mirrored(subject=digest, policy=own.policy)
         answers = self._reviewers.review(subject, report) if self._reviewers else ()
         ruling = rulings.strictest(own, answers)
         # Whoever reviews may hold other policies; this ruling is made under ours.
@@ -282,6 +286,9 @@ class SafetyGate:
         *fn* is recorded and raised on; an interruption leaves the act in doubt. With a
         key, a second call returns the first outcome, and waits for it if need be.
 
+        In a mirrored run nothing is done: it is a denial (``shadow``) and counts as a
+        containment violation.
+
         Args:
             action: What is done, said exactly; its digest is what a person approves.
             fn: Does it.
@@ -295,6 +302,8 @@ class SafetyGate:
         given.action(action, fn)
         if inspect.iscoroutinefunction(fn):
             raise GateError(_not_here(fn))
+        if (around := fence()) is not None:
+            return self._fenced(action, around)
         with self._turns.of(action.key):
             act: Act | Executed[T] = self._begin(action)
             if isinstance(act, Executed):
@@ -325,12 +334,25 @@ class SafetyGate:
                 is none.
         """
         given.action(action, fn)
+        if (around := fence()) is not None:
+            return self._fenced(action, around)
         act: Act | Executed[T] = self._begin(action)
         if isinstance(act, Executed):
             return act
         with self._acting(act, action):
             value = await fn(*args, **kwargs)
         return self._acts.done(act, value)
+
+    def _fenced(self, action: Action, around: Fence) -> Executed[T]:
+        """Do nothing for a mirrored run, and count that it reached this far."""
+        around.violation(title(action))
+        ruling = self.review(action)
+        records: tuple[str, ...] = ()
+        try:
+            records = self._notes.write(ruling)
+        except Exception:
+            logger.warning("the denial cannot be written down", exc_info=True)
+        return Executed(ran=False, value=None, ruling=ruling, records=records)
 
     def _begin(self, action: Action) -> Act | Executed[T]:
         try:
@@ -393,7 +415,8 @@ class SafetyGate:
 
         Called around the gate, it raises and counts as a bypass; where the policy only
         observes, it counts and runs. A thread that *fn*'s caller starts is around the
-        gate too, unless it carries the caller's context (`asyncio.to_thread` does).
+        gate too, unless it carries the caller's context (`asyncio.to_thread` does). In a
+        mirrored run it never runs, whatever the policy.
 
         Args:
             fn: What is guarded, plain or async.
@@ -401,6 +424,7 @@ class SafetyGate:
 
         Raises:
             GateError: From the returned callable, when it is called around the gate.
+            ContainmentError: From the same, in a mirrored run.
         """
         return self._guard.around(fn, action)
 

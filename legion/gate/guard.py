@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar, cast
 import attrs
 
 from ..exceptions import GateError
+from ..tools import fence
 from . import given
 from .notes import Notes
 from .permits import Tally, take
@@ -58,10 +59,13 @@ class Guard:
         return guarded
 
     def _demand(self, fn: Callable[..., object], action: str | None) -> None:
+        name = getattr(fn, "__qualname__", repr(fn))
+        # First of all: a mirrored run may have begun inside of an act, with its permit.
+        if (around := fence()) is not None:
+            raise around.violation(name)
         if take(self, action):
             return
         self.bypasses.add()
-        name = getattr(fn, "__qualname__", repr(fn))
         logger.warning("%s was called around the gate", name)
         try:
             self.notes.write({"called": name}, kind="bypass", durable=False)

@@ -121,6 +121,17 @@ def judged(ruling: Ruling, judges: Mapping[str, str], *, policy: str) -> Ruling:
     return attrs.evolve(ruling, evidence={**ruling.evidence, "judges": named})
 
 
+def mirrored(*, subject: str, policy: str) -> Ruling:
+    """Return the denial of whatever a mirrored run asks for."""
+    return Ruling(
+        permission=Permission.DENY,
+        code="shadow",
+        reason="a mirrored run asks, and nothing that it does may have effects",
+        subject=subject,
+        policy=policy,
+    )
+
+
 def observed(ruling: Ruling) -> Ruling:
     """Return leave to go on all the same, with what would have been said."""
     would = ruling.permission.name.lower()

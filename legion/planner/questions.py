@@ -247,8 +247,7 @@ def _beyond(
 
 def _compared(metric: Metric, stage: Stage) -> Method | None:
     """Return how a limit is held against control too, where units have an arm."""
-    drawn = metric.source in {"run", "shadow"} and metric.name != "disagreement"
-    return _method(stage) if drawn else None
+    return _method(stage) if metric.by_arm else None
 
 
 def _proof(rule: Rule, metric: Metric, stage: Stage) -> Question | None:

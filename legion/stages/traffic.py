@@ -165,7 +165,8 @@ class Traffic:
             control: The way it has been done so far.
             candidate: The way it is to be done.
             args: Positional arguments of both.
-            mirror: The candidate with stand-ins for everything that has effects. It is
+            mirror: The candidate with stand-ins for everything that has effects: the
+                candidate itself where its tools are marked with `legion.tool`. It is
                 run beside control, in the background, and its answer is thrown away.
                 Without it nothing is mirrored.
             agree: Tells whether control's answer and the mirrored one are the same; a
@@ -175,11 +176,15 @@ class Traffic:
         Returns:
             The answer of the unit's arm.
         """
-        async with self.trial(unit, slices=slices) as trial:
+        trial = self.trial(unit, slices=slices)
+        mirrors = mirror is not None and self._mirrors(trial)
+        if mirrors:
+            trial.calls.keeps = True
+        async with trial:
             answer = await _settled(
                 (candidate if trial.arm is _CANDIDATE else control)(*args)
             )
-        if mirror is not None and self._mirrors(trial):
+        if mirror is not None and mirrors:
             shadow = Shadow.of(trial)
 
             async def answer_too() -> None:
@@ -217,12 +222,16 @@ class Traffic:
                 _refuse_async(ask)
         if mirror is not None:
             _refuse_async(mirror)
-        with self.trial(unit, slices=slices) as trial:
+        trial = self.trial(unit, slices=slices)
+        mirrors = mirror is not None and self._mirrors(trial)
+        if mirrors:
+            trial.calls.keeps = True
+        with trial:
             ask = candidate if trial.arm is _CANDIDATE else control
             answer = ask(*args)
             if type(answer) is CoroutineType:
                 _refuse_promise(answer, ask)
-        if mirror is not None and self._mirrors(trial):
+        if mirror is not None and mirrors:
             shadow = Shadow.of(trial)
 
             def answer_too() -> None:

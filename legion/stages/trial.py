@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextvars
 
 from collections.abc import Callable
+from threading import Lock
 from types import TracebackType
 from typing import Protocol, Self
 
 import attrs
 
+from ..metrics import WITHOUT_TOOLS
 from ..model import Arm, Clock
 from ..telemetry import (
     BEGAN,
@@ -21,8 +23,12 @@ from ..telemetry import (
     WITHIN,
     Event,
 )
+from ..tools import Calls, Fence, Run, current_run, runs
 from .exposure import Exposure
 from .plan import Feature
+
+
+_MAKING = Lock()
 
 
 class Recording(Protocol):
@@ -91,6 +97,9 @@ class Trial:
     can raise: what cannot be read is named in the window's errors. Code inside the
     block, called functions included, has the features of its arm.
 
+    Calls of marked tools are noted. Where the stage mirrors, so is the latency without
+    the time in them, as a mirrored run's tools do not all run.
+
     Attributes:
         unit: The unit, as the host named it.
         arm: Which arm it gets.
@@ -108,15 +117,29 @@ class Trial:
     slices: tuple[str, ...] = ()
     _began_s: float = attrs.field(init=False, default=0.0)
     _failure: str | None = attrs.field(init=False, default=None)
-    _token: contextvars.Token[Trial | None] | None = attrs.field(
-        init=False, default=None
-    )
+    _token: contextvars.Token[Run | None] | None = attrs.field(init=False, default=None)
+    _calls: Calls | None = attrs.field(init=False, default=None)
 
     @property
-    def outer(self) -> Trial | None:
+    def outer(self) -> Run | None:
         """The trial in whose block this one began, of whichever plan."""
         before = None if self._token is None else self._token.old_value
         return before if isinstance(before, Trial) else None
+
+    @property
+    def calls(self) -> Calls:
+        """The calls of marked tools so far."""
+        if self._calls is None:
+            # Made late, since most trials of most hosts call none.
+            with _MAKING:
+                if self._calls is None:
+                    self._calls = Calls(self._clock)
+        return self._calls
+
+    @property
+    def fence(self) -> Fence | None:
+        """None: what is asked of a tool is done."""
+        return None
 
     def feature(self, name: str) -> Feature:
         """Return the flag and settings of a feature as this trial's arm has it."""
@@ -146,7 +169,7 @@ class Trial:
         self._telemetry.record((TRIAL, arm, self.place, digest, at_s, value))
 
     def __enter__(self) -> Self:
-        self._token = current_trial.set(self)
+        self._token = current_run.set(self)
         self._telemetry.make_room()
         self._began_s = began_s = self._clock.machine()
         self._mark(BEGAN, began_s)
@@ -165,9 +188,11 @@ class Trial:
             # A generator that is finalised in another context cannot reset it there.
             # `contextlib.suppress` would cost a tenth of the whole trial.
             try:  # noqa: SIM105
-                current_trial.reset(self._token)
+                current_run.reset(self._token)
             except ValueError:
                 pass
+        if error is not None and self._calls is not None:
+            self._calls.forget()  # There is no pair without an answer of control's.
         if error is not None and is_interruption(error):
             self._mark(INTERRUPTED, ended_s)
             return
@@ -177,6 +202,11 @@ class Trial:
             ended_s - self._began_s,
         )
         self._telemetry.record(("latency", arm, self.place, digest, ended_s, took_s))
+        if self.exposure.mirror:
+            if self._calls is not None:
+                took_s -= min(took_s, self._calls.seconds(ended_s))
+            event = (WITHOUT_TOOLS, arm, self.place, digest, ended_s, took_s)
+            self._telemetry.record(event)
         failed = error is not None or self._failure is not None
         self._mark(FAILED if failed else SUCCEEDED, ended_s)
 
@@ -192,15 +222,24 @@ class Trial:
         self.__exit__(kind, error, traceback)
 
 
-current_trial: contextvars.ContextVar[Trial | None] = contextvars.ContextVar(
-    "legion_trial", default=None
-)
-"""The innermost trial on whose behalf the running code acts, or None outside of any."""
+def current_trial() -> Trial | None:
+    """
+    Return the innermost trial on whose behalf the running code acts, or None.
+
+    In a mirrored run it is the candidate's, so that what code deep below records counts
+    for the arm that runs it:
+
+        trial = legion.current_trial()
+        if trial is not None:
+            trial.score("cost", 0.012)
+    """
+    run = current_run.get()
+    return run if isinstance(run, Trial) else None
 
 
 def trial_of(plan: str) -> Trial | None:
     """Return the innermost trial of *plan* that the running code acts for, or None."""
-    trial = current_trial.get()
-    while trial is not None and trial.exposure.plan != plan:
-        trial = trial.outer
-    return trial
+    for run in runs():
+        if isinstance(run, Trial) and run.exposure.plan == plan:
+            return run
+    return None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
-from ..metrics import Kind, Metric
+from ..metrics import LATENCY, WITHOUT_TOOLS, Kind, Metric
 from ..model import Arm, Count, Gauge, Observation, Pairs, Window
 from ..stages import Stage
 from ..stats import LogHistogram
@@ -188,9 +188,12 @@ def _histograms(
             fits = figure.control / _natural(metric.quantile)
             slower = figure.of(arm) / figure.control
             scales[metric.stream] = min(scale, fits), max(worse, slower)
-    return {
+    made = {
         stream: _times(scale * worse, n) for stream, (scale, worse) in scales.items()
     }
+    if LATENCY in made:  # These units call no tools.
+        made.setdefault(WITHOUT_TOOLS, made[LATENCY])
+    return made
 
 
 @functools.lru_cache(maxsize=64)

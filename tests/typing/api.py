@@ -24,6 +24,27 @@ with legion.Host.open(plan, state="var/legion", plugins=plugins) as host:
     arm: legion.Arm = host.engine.assign("user-1")
     answer: str = host.engine.run_sync("user-1", control=str, candidate=repr, args=(1,))
 
+
+@legion.tool(effects=True)
+def refund(order: str, amount: float) -> str:
+    return order
+
+
+async def look_up(order: str) -> float:
+    return 1.0
+
+
+search = legion.tool(look_up, effects=False, name="search")
+paid: str = refund("A", amount=5)
+
+
+async def agent(order: str) -> str:
+    trial = legion.current_trial()
+    if trial is not None:
+        trial.score("cost", 0.01)
+    return refund(order, await search(order))
+
+
 cache: legion.SemanticCache[str] = legion.SemanticCache(lambda texts: [[1.0, 0.0]])
 hit = cache.get("question")
 value: str | None = None if hit is None else hit.value
@@ -39,4 +60,6 @@ def without_brackets(window: legion.Window) -> float | None:
     return window.share("toxic")
 
 
+refund(5, 5.0)  # type: ignore[arg-type]
+legion.tool(effects="yes")  # type: ignore[call-overload]
 cache.put_many([("question",)])  # type: ignore[list-item]

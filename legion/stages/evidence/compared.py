@@ -8,7 +8,7 @@ from typing import cast
 import attrs
 
 from ...canonical import JSON
-from ...metrics import Kind, Metric
+from ...metrics import LATENCY, WITHOUT_TOOLS, Kind, Metric
 from ...model import Finding, Missing, Pairs
 from ...stats import (
     BernoulliProcess,
@@ -35,6 +35,8 @@ class ComparedEvidence:
     the candidate only mirrors, both answers of a unit are compared:
     `legion.stats.PairedProcess`. A time is compared by the units slower than a quantile
     of control's past; the candidate may be slower by the margin, and the ratio is 1.
+    Where the candidate only mirrors, the latency is that without the time in marked
+    tools, of which some do not run then; where none is marked it is the same.
 
     Args:
         rule: The rule; it compares with the baseline.
@@ -64,6 +66,8 @@ class ComparedEvidence:
     _counted: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
+        if self.share == 0 and self.metric.stream == LATENCY:
+            self.metric = attrs.evolve(self.metric, stream=WITHOUT_TOOLS)
         # A time has its margin in the edge beyond which a unit is slow.
         ratio = 1.0 if self.metric.kind is Kind.TIME else 1.0 + self.margin
         kind = PairedProcess if self.share == 0 else LabelProcess
@@ -190,7 +194,11 @@ class ComparedEvidence:
 
     def _reason(self, log_e: float, *, met: bool) -> str:
         tally = self._tally
-        what = "slow" if self.metric.kind is Kind.TIME else "bad"
+        what = "bad"
+        if self.metric.kind is Kind.TIME:
+            what = "slow" if self.metric.unit == "s" else "beyond the edge"
+        if self.metric.stream == WITHOUT_TOOLS:
+            what += " without the time in tools"
         said = (
             f"{self._said}: {tally.candidate_bad} of {tally.candidate} units are"
             f" {what}, of control's {tally.control_bad} of {tally.control}"

@@ -38,7 +38,7 @@ def limited(metric: Metric, rule: Rule) -> str:
     """Return under which name the units beyond the limit of *rule* are counted."""
     if metric.kind is not Kind.TIME:
         return metric.stream
-    return f"{metric.name} beyond {limit_of(rule):g} s"
+    return f"{metric.name} beyond {limit_of(rule):g} {metric.unit}"
 
 
 @attrs.define(eq=False)

@@ -189,8 +189,7 @@ class Paths:
         limit = LimitEvidence(
             rule, metric=metric, trigger=True, alpha=alpha, stale_s=self._stale_s
         )
-        compares = metric.source in {"run", "shadow"} and metric.name != "disagreement"
-        if self.share == 1 or not compares:
+        if self.share == 1 or not metric.by_arm:
             return limit
         versus = self._compared(rule, metric, self._margin(rule.metric), alpha)
         return BothEvidence(limit, versus, alpha=alpha)

@@ -88,6 +88,11 @@ class StageReader:
             return None
         name = read_or(entries, "name", lambda at: at.text("a name"), "")
         traffic = read_or(entries, "traffic", _share, -1.0)
+        mirror = read_or(entries, "mirror", _share, 0.0)
+        if mirror and traffic > 0:
+            # A mirrored unit is control's, and one of the candidate's would be counted
+            # beside it that nobody drew for that arm.
+            entries["mirror"].fault("mirror only where traffic is 0%")
         dwell_s = _dwell(place, entries, last=last)
         none: dict[str, Feature] = {}
         features = read_or(entries, "features", _features, none)
@@ -95,7 +100,7 @@ class StageReader:
         stage = Stage(
             name=name,
             traffic=traffic,
-            mirror=read_or(entries, "mirror", _share, 0.0),
+            mirror=mirror,
             dwell_s=dwell_s,
             features=features,
             host=host,

@@ -1,0 +1,17 @@
+"""Tools that a host marks, the runs that call them, and the fence of a mirrored run."""
+
+from .calls import Call, Calls
+from .mark import tool
+from .run import Fence, Run, current_run, fence, runs
+
+
+__all__ = [
+    "Call",
+    "Calls",
+    "Fence",
+    "Run",
+    "current_run",
+    "fence",
+    "runs",
+    "tool",
+]
