@@ -9,7 +9,16 @@ import attrs
 from ..canonical import JSON
 from ..model import Count, Finding, Gauge, Level, Observation, Report, Window
 from .decide import Ladder
-from .evidence import CRITICAL, Edge, Evidence, Known, Past, Watch, edges
+from .evidence import (
+    CRITICAL,
+    Edge,
+    Evidence,
+    Known,
+    Past,
+    Watch,
+    edges,
+    rates,
+)
 from .plan import Stage
 from .state import RolloutState, Standing, standing_of
 
@@ -61,6 +70,11 @@ class Learner:
             standings=standings,
             past=_past(state, observation, self._watches()),
             baseline=_baseline(state, observation),
+            rates=(
+                state.rates
+                if observation.control is None
+                else rates(state.rates, observation.control, self._watches())
+            ),
             evidence={key: one.to_json() for key, one in self._evidence.items()},
             findings={key: _named(key, one) for key, one in self._evidence.items()},
         )
@@ -110,7 +124,8 @@ class Learner:
     def _load(self, state: RolloutState, stage: Stage) -> None:
         if self._holds == (state.entry, state.turn):
             return
-        self._evidence = self.ladder.paths(stage, state.weights).evidence()
+        paths = self.ladder.paths(stage, state.weights, state.rates)
+        self._evidence = paths.evidence()
         for key, evidence in self._evidence.items():
             if key in state.evidence:
                 evidence.restore(state.evidence[key])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from ..canonical import JSON
 from ..criteria import Criterion
 from ..exceptions import SnapshotError, SnapshotNotFoundError
 from ..metrics import HARD_FACTS, METRICS
@@ -130,8 +131,20 @@ class Rungs:
         }
         return self.criteria & (frozenset(self.required(stage)) | HARD_FACTS | own)
 
-    def paths(self, stage: Stage, weights: Mapping[str, float]) -> Paths:
-        """Return the paths by which *stage* may be left, forward or back."""
+    def paths(
+        self,
+        stage: Stage,
+        weights: Mapping[str, float],
+        rates: Mapping[str, JSON] | None = None,
+    ) -> Paths:
+        """
+        Return the paths by which *stage* may be left, forward or back.
+
+        Args:
+            stage: The stage.
+            weights: Each part's share of the budget.
+            rates: How control fared before everybody had the candidate.
+        """
         harmful = self.harmful(stage)
         return Paths(
             plan=self.plan,
@@ -143,6 +156,7 @@ class Rungs:
                 if name in harmful
             },
             weights=weights,
+            rates=rates or {},
         )
 
     def _limited(self, criterion: Criterion) -> Criterion:

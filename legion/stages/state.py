@@ -86,6 +86,7 @@ class RolloutState:
         past: By stream, control's newest values, from which edges are drawn.
         baseline: What control did in this stage or, where everybody has the candidate,
             in the last stage that had a control; None before any was seen.
+        rates: By metric, how its units fared there; see `legion.stages.evidence.Rate`.
         rehearsed_s: Machine time the rehearsed rollback took, or None.
         rehearsal: What came of the last rehearsal, or "".
         rollbacks: Times this rollout went back, rehearsals not counted.
@@ -116,6 +117,7 @@ class RolloutState:
     standings: Mapping[str, Standing] = attrs.field(factory=dict)
     past: Mapping[str, JSON] = attrs.field(factory=dict)
     baseline: Window | None = None
+    rates: Mapping[str, JSON] = attrs.field(factory=dict)
     rehearsed_s: float | None = None
     rehearsal: str = ""
     rollbacks: int = 0
@@ -159,6 +161,7 @@ class RolloutState:
             standings={},
             spent=spent,
             baseline=None if control else self.baseline,
+            rates={} if control else self.rates,
             unsettled=False,
             in_doubt=None,
             mover="",
@@ -222,6 +225,7 @@ _NOTHING: Mapping[str, Any] = {
     "standings": {},
     "past": {},
     "baseline": None,
+    "rates": {},
 }
 _LEARNED = tuple(_NOTHING)
 """The fields that every observation changes; the others change with a move."""

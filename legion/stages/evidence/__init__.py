@@ -2,10 +2,12 @@
 
 from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
+from .detected import DetectorEvidence
 from .fact import ThresholdEvidence
 from .limit import LimitEvidence
 from .paths import CRITICAL, TRIGGER, VALIDATE, Paths, is_fact, is_weighed, part
 from .protocol import Evidence
+from .rates import Rate, rates
 from .sampled import SampledEvidence
 from .units import Known, Seen
 from .watch import Edge, Past, Watch, edges
@@ -17,12 +19,14 @@ __all__ = [
     "VALIDATE",
     "BothEvidence",
     "ComparedEvidence",
+    "DetectorEvidence",
     "Edge",
     "Evidence",
     "Known",
     "LimitEvidence",
     "Past",
     "Paths",
+    "Rate",
     "RowEvidence",
     "SampledEvidence",
     "Seen",
@@ -32,4 +36,5 @@ __all__ = [
     "is_fact",
     "is_weighed",
     "part",
+    "rates",
 ]
