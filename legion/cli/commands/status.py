@@ -74,6 +74,9 @@ def _spent(host: Host, output: Output) -> None:
         f"  evidence of harm: E {budget.e:.3g}; frozen from {FREEZE_AT:.3g}, taken back"
         f" from {1 / budget.alpha:.4g} (false_rollback {percent(budget.alpha)})"
     )
+    if budget.run_length_s is not None:
+        days = budget.run_length_s / 86_400
+        output.line(f"    no control: on average no false alarm in {days:,.3g} days")
     for spent in budget.parts[:_SHOWN]:
         output.line(
             f"    {spent.key} in {spent.stage}: E {spent.e:.3g}"
@@ -88,6 +91,7 @@ def _budget(host: Host) -> dict[str, JSON]:
         "e": budget.e,
         "freezes_at": FREEZE_AT,
         "rolls_back_at": 1 / budget.alpha,
+        "run_length_s": budget.run_length_s,
         "spent": [
             {"path": one.key, "stage": one.stage, "weight": one.weight, "e": one.e}
             for one in budget.parts

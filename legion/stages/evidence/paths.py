@@ -271,7 +271,9 @@ class Paths:
         metric = Metric(
             name=name, kind=Kind.SHARE, unit="share", stream=f"{CRITICAL}{name}"
         )
-        return self._alone(Rule(metric=name, unit="share", above=HEALTHY), metric, alpha)
+        return self._alone(
+            Rule(metric=name, unit="share", above=HEALTHY), metric, alpha
+        )
 
     def _plain(self, rule: Rule, metric: Metric, *, trigger: bool) -> ThresholdEvidence:
         criterion = self.criteria.get(rule.metric)
