@@ -7,17 +7,30 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from ..canonical import JSON
-from ..model import Count, Finding, Gauge, Level, Observation, Report, Window
+from ..model import (
+    Count,
+    Finding,
+    Gauge,
+    Level,
+    Missing,
+    Observation,
+    Report,
+    Window,
+)
 from .decide import Ladder
 from .evidence import (
     CRITICAL,
+    VALIDATE,
+    ComparedEvidence,
     Edge,
     Evidence,
     Known,
+    LimitEvidence,
     Past,
     Watch,
     edges,
     rates,
+    too_short,
 )
 from .plan import Stage
 from .state import RolloutState, Standing, standing_of
@@ -63,10 +76,12 @@ class Learner:
         seen = self.known.see(attrs.evolve(observation, candidate=window))
         for evidence in self._evidence.values():
             evidence.update(seen)
+        last_s = _later(state.last_s, observation.at_s)
+        observed_s = state.observed_s + self._passed(state, last_s, stage)
         learned = attrs.evolve(
             state,
             turn=state.turn + 1,
-            last_s=_later(state.last_s, observation.at_s),
+            last_s=last_s,
             standings=standings,
             past=_past(state, observation, self._watches()),
             baseline=_baseline(state, observation),
@@ -76,7 +91,13 @@ class Learner:
                 else rates(state.rates, observation.control, self._watches())
             ),
             evidence={key: one.to_json() for key, one in self._evidence.items()},
-            findings={key: _named(key, one) for key, one in self._evidence.items()},
+        )
+        learned = attrs.evolve(
+            learned,
+            findings={
+                key: self._finding(key, one, learned.past, observed_s)
+                for key, one in self._evidence.items()
+            },
         )
         self._holds = (state.entry, state.turn + 1)
         # Where events were lost, what is left may look healthier than it was.
@@ -110,6 +131,30 @@ class Learner:
             return 0.0
         return min(max(at_s - state.last_s, 0.0), 2 * stage.check_interval_s)
 
+    def _finding(
+        self, key: str, evidence: Evidence, past: Mapping[str, JSON], observed_s: float
+    ) -> Finding:
+        """Return the finding with its path, which a decision's findings keep."""
+        found = evidence.finding()
+        found = attrs.evolve(found, evidence={**found.evidence, "path": key})
+        if found.missing is Missing.NO_DATA:
+            streams = {watch.metric.stream for watch in evidence.watches}
+            known = {s: Past.from_json(past[s]) for s in streams if s in past}
+            why = too_short(evidence.watches, known)
+            if why:
+                return attrs.evolve(
+                    found,
+                    missing=Missing.INCONCLUSIVE,
+                    reason=f"{found.metric}: {why}",
+                )
+        proves = key.startswith(VALIDATE) and found.met is False and observed_s > 0
+        if proves and isinstance(evidence, ComparedEvidence | LimitEvidence):
+            # What came of age so far was exposed for as long as it took to mature.
+            matures_s = self.ladder.plan.matures_s
+            proved_s = max(observed_s - matures_s, observed_s / 2)
+            return evidence.outlook(proved_s).on(found)
+        return found
+
     def edges(self, state: RolloutState) -> tuple[Edge, ...]:
         """Return beyond which times units are bad from now on."""
         if not state.stage:
@@ -130,12 +175,6 @@ class Learner:
             if key in state.evidence:
                 evidence.restore(state.evidence[key])
         self._holds = (state.entry, state.turn)
-
-
-def _named(key: str, evidence: Evidence) -> Finding:
-    """Return the finding with the path it is of, which a decision's findings keep."""
-    found = evidence.finding()
-    return attrs.evolve(found, evidence={**found.evidence, "path": key})
 
 
 def _past(

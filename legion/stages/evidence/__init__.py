@@ -10,7 +10,7 @@ from .protocol import Evidence
 from .rates import Rate, rates
 from .sampled import SampledEvidence
 from .units import Known, Seen
-from .watch import Edge, Past, Watch, edges
+from .watch import Edge, Past, Watch, edges, too_short
 
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "is_weighed",
     "part",
     "rates",
+    "too_short",
 ]

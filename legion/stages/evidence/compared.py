@@ -21,6 +21,7 @@ from ...stats import (
     log_either,
 )
 from ..plan import Rule
+from .outlook import Outlook, outlook_of_margin
 from .units import Seen, Tally
 from .watch import Watch, watched
 
@@ -154,6 +155,19 @@ class ComparedEvidence:
                 "margin": self.margin,
                 "needed": 1 / self.alpha,
             },
+        )
+
+    def outlook(self, observed_s: float) -> Outlook:
+        """Return when the margin could be proven, after so many seconds of proof."""
+        return outlook_of_margin(
+            self._process,
+            self._floor,
+            self._tally,
+            share=self.share,
+            margin=self.margin,
+            slow=self.metric.kind is Kind.TIME,
+            alpha=self.alpha,
+            observed_s=observed_s,
         )
 
     def _missing(self) -> tuple[Missing | None, str]:

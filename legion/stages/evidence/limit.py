@@ -12,6 +12,7 @@ from ...metrics import Kind, Metric
 from ...model import Finding, Missing
 from ...stats import BernoulliProcess, decides, e_value
 from ..plan import Rule
+from .outlook import Outlook, outlook_of_limit
 from .units import Seen, Tally
 from .watch import Watch
 
@@ -132,6 +133,10 @@ class LimitEvidence:
                 "needed": 1 / self.alpha,
             },
         )
+
+    def outlook(self, observed_s: float) -> Outlook:
+        """Return when the limit could be proven, after so many seconds of proof."""
+        return outlook_of_limit(self._process, alpha=self.alpha, observed_s=observed_s)
 
     def _value(self) -> float | None:
         share = self._tally.share
