@@ -21,6 +21,7 @@ from .decide import Ladder
 from .evidence import (
     CRITICAL,
     VALIDATE,
+    BothEvidence,
     ComparedEvidence,
     Edge,
     Evidence,
@@ -32,7 +33,8 @@ from .evidence import (
     rates,
     too_short,
 )
-from .plan import Stage
+from .mismatch import exposed, mismatch
+from .plan import Stage, Unit
 from .state import RolloutState, Standing, standing_of
 
 
@@ -51,6 +53,7 @@ class Learner:
     known: Known
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
     _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
+    _follows: int | None = attrs.field(init=False, default=None)
 
     def forget(self) -> None:
         """Take up the evidence from the state again: somebody else has written it."""
@@ -90,12 +93,13 @@ class Learner:
                 if observation.control is None
                 else rates(state.rates, observation.control, self._watches())
             ),
+            exposed=self._exposed(state, observation, stage),
             evidence={key: one.to_json() for key, one in self._evidence.items()},
         )
         learned = attrs.evolve(
             learned,
             findings={
-                key: self._finding(key, one, learned.past, observed_s)
+                key: self._finding(key, one, learned, observed_s)
                 for key, one in self._evidence.items()
             },
         )
@@ -104,6 +108,18 @@ class Learner:
         windows = (observation.candidate, observation.control or Window())
         lost = any(window.dropped for window in windows)
         return self._timed(state, learned, report, stage, lost=lost)
+
+    def _exposed(
+        self, state: RolloutState, observation: Observation, stage: Stage
+    ) -> Mapping[str, JSON] | None:
+        """Return the test of the split, of units that are surely counted once."""
+        plan = self.ladder.plan
+        if state.turn == 0:
+            self._follows = state.entry
+        # After a restart those who come back would pass for new ones.
+        if plan.unit is not Unit.TASK and self._follows != state.entry:
+            return state.exposed
+        return exposed(state.exposed, observation, plan=plan, stage=stage)
 
     def _timed(
         self,
@@ -132,11 +148,19 @@ class Learner:
         return min(max(at_s - state.last_s, 0.0), 2 * stage.check_interval_s)
 
     def _finding(
-        self, key: str, evidence: Evidence, past: Mapping[str, JSON], observed_s: float
+        self, key: str, evidence: Evidence, state: RolloutState, observed_s: float
     ) -> Finding:
         """Return the finding with its path, which a decision's findings keep."""
         found = evidence.finding()
         found = attrs.evolve(found, evidence={**found.evidence, "path": key})
+        split, past = mismatch(state.exposed), state.past
+        if split and isinstance(evidence, ComparedEvidence | BothEvidence):
+            return attrs.evolve(
+                found,
+                met=None,
+                missing=found.missing or Missing.INCONCLUSIVE,
+                reason=f"{found.metric}: {split}",
+            )
         if found.missing is Missing.NO_DATA:
             streams = {watch.metric.stream for watch in evidence.watches}
             known = {s: Past.from_json(past[s]) for s in streams if s in past}

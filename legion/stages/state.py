@@ -87,6 +87,8 @@ class RolloutState:
         baseline: What control did in this stage or, where everybody has the candidate,
             in the last stage that had a control; None before any was seen.
         rates: By metric, how its units fared there; see `legion.stages.evidence.Rate`.
+        exposed: Units of this stage by arm, against the planned shares, or None where
+            none are split; see `legion.stages.mismatch`.
         rehearsed_s: Machine time the rehearsed rollback took, or None.
         rehearsal: What came of the last rehearsal, or "".
         rollbacks: Times this rollout went back, rehearsals not counted.
@@ -118,6 +120,7 @@ class RolloutState:
     past: Mapping[str, JSON] = attrs.field(factory=dict)
     baseline: Window | None = None
     rates: Mapping[str, JSON] = attrs.field(factory=dict)
+    exposed: Mapping[str, JSON] | None = None
     rehearsed_s: float | None = None
     rehearsal: str = ""
     rollbacks: int = 0
@@ -162,6 +165,7 @@ class RolloutState:
             spent=spent,
             baseline=None if control else self.baseline,
             rates={} if control else self.rates,
+            exposed=None,
             unsettled=False,
             in_doubt=None,
             mover="",
@@ -226,6 +230,7 @@ _NOTHING: Mapping[str, Any] = {
     "past": {},
     "baseline": None,
     "rates": {},
+    "exposed": None,
 }
 _LEARNED = tuple(_NOTHING)
 """The fields that every observation changes; the others change with a move."""

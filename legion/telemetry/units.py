@@ -77,12 +77,14 @@ class Units:
         ages: How old they must be, by metric.
         young: Those that have not counted in everything yet.
         newly: (unit, metrics it came of age in, those of them that were bad).
+        exposed: How many were heard of for the first time.
         left_out: How many were not followed, as too many waited.
     """
 
     ages: Ages
     young: dict[int, Member] = attrs.field(init=False, factory=dict)
     newly: list[tuple[int, int, int]] = attrs.field(init=False, factory=list)
+    exposed: int = attrs.field(init=False, default=0)
     left_out: int = attrs.field(init=False, default=0)
     _due: dict[float, list[tuple[float, int]]] = attrs.field(init=False)
     _fresh: dict[int, None] = attrs.field(init=False, factory=dict)
@@ -105,7 +107,7 @@ class Units:
         if member is None:
             before = self._memory.get(unit)
             if before is None:
-                member = self.enter(unit, Member(at_s))
+                member = self._first(unit, at_s)
             elif before[0] & self.ages.error:
                 member = self._again(unit, *before)
             else:
@@ -136,7 +138,7 @@ class Units:
         if member is None:
             before = self._memory.get(unit)
             if before is None:
-                member = self.enter(unit, Member(at_s))
+                member = self._first(unit, at_s)
             elif not age_s and not before[0] & bit:
                 member = self._again(unit, *before)
             if member is None:
@@ -148,6 +150,12 @@ class Units:
             member.bad |= bit
         if not age_s:
             self._fresh[unit] = None
+
+    def _first(self, unit: int, at_s: float) -> Member | None:
+        """Follow a unit that nothing is known of."""
+        member = self.enter(unit, Member(at_s))
+        self.exposed += member is not None
+        return member
 
     def _again(self, unit: int, told: int, bad: int) -> Member:
         """Follow a unit again that has counted, and is of age in all that has an age."""
