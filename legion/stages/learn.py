@@ -18,6 +18,7 @@ from ..model import (
     Window,
 )
 from .decide import Ladder
+from .estimates import fared, measured
 from .evidence import (
     CRITICAL,
     VALIDATE,
@@ -93,6 +94,8 @@ class Learner:
                 if observation.control is None
                 else rates(state.rates, observation.control, self._watches())
             ),
+            candidate=measured(state, observation, self.ladder.plan, stage),
+            fared=fared(state, observation, self.ladder.plan, stage),
             exposed=self._exposed(state, observation, stage),
             evidence={key: one.to_json() for key, one in self._evidence.items()},
         )

@@ -7,6 +7,7 @@ import argparse
 from ...canonical import JSON
 from ...host import Host
 from ...stats import FREEZE_AT
+from ..estimates import spelled
 from ..main import Commands, command
 from ..output import Output
 from ..standing import headline, percent, rules
@@ -37,6 +38,7 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
     with Host.reopen(arguments.state, readonly=True) as host:
         state, exposure = host.engine.state, host.engine.exposure
         standing, questions = rules(host), host.gate.asks()
+        estimates = host.engine.estimates
         output.line(f"{output.paint(host.plan.name, 'bold')}: {headline(host)}")
         output.line(f"  {state.reason or 'nothing has happened yet'}")
         output.line(
@@ -45,6 +47,8 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
         )
         for rule in standing:
             output.mark(rule.text, ok=rule.ok)
+        for estimate in estimates:
+            output.line(f"  {spelled(estimate)}")
         for ask in questions:
             output.line(f"  question {ask.id}: {ask.title}")
         _spent(host, output)
@@ -59,6 +63,7 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
                 "observed_s": state.observed_s,
                 "unbroken_s": state.unbroken_s,
                 "rules": [rule.to_json() for rule in standing],
+                "estimates": [one.to_json() for one in estimates],
                 "findings": [one.to_json() for one in state.findings.values()],
                 "questions": [ask.id for ask in questions],
                 "budget": _budget(host),
