@@ -43,7 +43,7 @@ def test_check_foretells_what_each_stage_sees(canary):
 
     assert (said.code, said.err) == (0, "")
     assert max(map(len, said.out.splitlines())) <= 80
-    assert "x5 in 30 min" in said.out
+    assert "x5 in 31 min" in said.out
     assert "+50 % within\n           15 min holds from" in said.out
     assert "proves error_rate at most 25 % above baseline" in said.out
     assert "wants  cache_hit_rate at least 80 %" in said.out

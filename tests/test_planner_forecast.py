@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from planner_plans import canary, plan_of
 
 from legion.planner import WorkloadError, calendar, forecast
+from legion.planner.question import Method
 from legion.planner.questions import harm
 from legion.stages.plan import Plan
 
@@ -53,7 +54,12 @@ def test_the_budget_is_shared_by_every_path_that_can_roll_back():
         "self_improvement_failure_rate above 20 %",
         "error_rate critical from 10%",
     }
-    assert not [q for q in questions if q.stage == "production"]
+    assert {q.name: q.method for q in questions if q.stage == "production"} == {
+        "error_rate more than 50 % above baseline": Method.DETECTOR,
+        "latency_p95 more than 100 % above baseline": Method.DETECTOR,
+        "health_check failed 3 times in a row": Method.ROW,
+        "error_rate critical from 10%": Method.DETECTOR,
+    }
     assert math.fsum(q.alpha for q in questions) == pytest.approx(0.01)
     assert len({q.alpha for q in questions}) == 1
 
@@ -257,13 +263,18 @@ def test_any_traffic_is_foretold(traffic, rate, repeats):
 
 
 def test_a_holdback_leaves_a_control_to_the_end():
-    """With it production compares; without it nobody there has the control."""
+    """With it production compares; without it, with what control did before."""
     raw = canary().to_dict()
     told = forecast(
         type(canary()).from_dict({**raw, "holdback": "10%"}), traffic_per_s=10.0
     )
     bare = forecast(canary(), traffic_per_s=10.0)
 
-    assert told.parts > bare.parts
-    assert told.stages[-1].harm
-    assert not bare.stages[-1].harm
+    assert told.parts == bare.parts
+    assert told.stages[-1].harm[0].method is Method.LABEL
+    assert bare.stages[-1].harm[0].method is Method.DETECTOR
+    five = [
+        next(s for s in f.stages[-1].harm[0].sights if s.effect == 5)
+        for f in (told, bare)
+    ]
+    assert five[0].p90_s < five[1].p90_s

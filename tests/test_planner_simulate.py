@@ -108,11 +108,29 @@ def test_comparing_at_unequal_age_breaks_the_promise():
 
 def test_a_row_of_failures_is_no_reason_by_itself():
     """An outage of both arms is as many rows as one likes, and nobody goes back."""
+    raw = {**canary().to_dict(), "holdback": "5%"}
     outages = Scenario(bursts=Bursts(every_s=28_800, lasts_s=1_800))
-    found = run(canary(), scenario=outages, bad_rate=0.01, runs=50)
+    found = run(type(canary()).from_dict(raw), scenario=outages, bad_rate=0.01, runs=50)
 
     assert found.kept
     assert found.rolled_back.n == 0
+
+
+def test_without_a_control_an_outage_passes_for_a_fault():
+    """It goes back for it, and the simulation says that the promise is not kept."""
+    outages = Scenario(bursts=Bursts(every_s=28_800, lasts_s=1_800))
+    found = run(canary(), scenario=outages, bad_rate=0.01, runs=50)
+
+    assert not found.kept
+    assert set(found.causes) == {"production: health_check failed 3 times in a row"}
+
+
+def test_the_load_of_a_day_and_bursts_of_a_minute_are_no_change():
+    """Control had them too, so its worst hour is what everybody may have."""
+    for scenario in (Scenario(daily=True), Scenario(bursts=Bursts())):
+        assert (
+            run(canary(), scenario=scenario, bad_rate=0.01, runs=64).rolled_back.n <= 2
+        )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +190,7 @@ def test_the_e_values_are_those_of_the_engine():
     asked = [*harm(plan), *(q for s in plan.stages for q in proofs(plan, s))]
     methods = set()
     for question in asked:
-        if question.method is Method.ROW:
+        if question.method in {Method.ROW, Method.DETECTOR}:
             continue
         counts = [rng.integers(0, 40, (3, 4)) for _ in range(4)]
         candidate, control, both, good = counts

@@ -89,6 +89,8 @@ class Window:
             left may look healthier than it was.
         stale: Events that were left out because they belong to another exposure.
         unmirrored: Mirrored runs that were dropped because too many waited.
+        exposed: Units of this arm that were first heard of in this window, of age or
+            not; None where nobody counts them.
         baseline: The window to compare with: control's, else a stored one, else None.
     """
 
@@ -103,6 +105,7 @@ class Window:
     dropped: int = 0
     stale: int = 0
     unmirrored: int = 0
+    exposed: int | None = None
     baseline: Window | None = None
 
     @classmethod
@@ -209,6 +212,11 @@ class Window:
             dropped=self.dropped + later.dropped,
             stale=self.stale + later.stale,
             unmirrored=self.unmirrored + later.unmirrored,
+            exposed=(
+                (self.exposed or 0) + (later.exposed or 0)
+                if (self.exposed, later.exposed) != (None, None)
+                else None
+            ),
             baseline=baseline,
         )
 
@@ -226,6 +234,7 @@ class Window:
             "dropped": self.dropped,
             "stale": self.stale,
             "unmirrored": self.unmirrored,
+            "exposed": self.exposed,
             "baseline": None if self.baseline is None else self.baseline.to_json(),
         }
 
@@ -250,6 +259,7 @@ class Window:
             dropped=int(raw["dropped"]),
             stale=int(raw.get("stale", 0)),
             unmirrored=int(raw.get("unmirrored", 0)),
+            exposed=None if raw.get("exposed") is None else int(raw["exposed"]),
             baseline=None
             if raw["baseline"] is None
             else cls.from_json(raw["baseline"]),

@@ -20,6 +20,12 @@ from .told import Told, tell_harm, tell_proof
 from .workload import Workload
 
 
+_WITHOUT = {
+    True: "comparisons are with what control did before, on an ordinary day",
+    False: "comparisons rest",
+}
+
+
 @attrs.frozen(kw_only=True)
 class StageForecast:
     """
@@ -179,4 +185,4 @@ def _assumptions(
         yield f"{reading}: a reading, not a test; its noise is not foreseen"
     for stage in plan.stages:
         if not controlled(stage):
-            yield f"{stage.name}: there is no control, so comparisons rest"
+            yield f"{stage.name}: there is no control; {_WITHOUT[stage.traffic == 1]}"

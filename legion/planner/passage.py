@@ -11,9 +11,11 @@ import attrs
 import numpy as np
 
 from ..stats import FREEZE_AT, WeightedSum
+from .detection import Detection
 from .question import Method, Question
 from .staging import Staging
-from .weigh import log_e
+from .tasks import Source
+from .weigh import Tally, log_e
 
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class Climb:
     _found: Passage = attrs.field(init=False)
     _runs: npt.NDArray[np.int64] = attrs.field(init=False)
     _rest: Floats = attrs.field(init=False)
+    _detections: dict[str, Detection] = attrs.field(init=False)
+    _detected: dict[str, Floats] = attrs.field(init=False, factory=dict)
 
     def passage(self) -> Passage:
         """Return what became of each run."""
@@ -82,6 +86,9 @@ class Climb:
         among = [each for question in self.harm for each in question.among]
         drawn = [q for q in (*self.harm, *self.proofs, *among) if staging.known(q)]
         sources = staging.sources(drawn)
+        self._detections = {
+            q.key: staging.detection(q) for q in drawn if q.method is Method.DETECTOR
+        }
         for first in range(0, staging.looks, _BLOCK):
             last = min(first + _BLOCK, staging.looks)
             for source in sources.values():
@@ -92,6 +99,8 @@ class Climb:
             self._runs = self._runs[stay]
             for source in sources.values():
                 source.keep(stay)
+            for detection in self._detections.values():
+                detection.keep(stay)
         return self._found
 
     def _others(self) -> Floats:
@@ -106,9 +115,13 @@ class Climb:
         return found
 
     def _block(
-        self, first: int, last: int, sources: Mapping[str, object]
+        self, first: int, last: int, sources: Mapping[str, Source]
     ) -> npt.NDArray[np.bool_]:
         """Decide at each look of the block; return which runs stay in the stage."""
+        self._detected = {
+            key: each.log_e(_tally(each.question, sources))
+            for key, each in self._detections.items()
+        }
         parts = self._parts(first, last, sources)
         terms = [math.log(self.total.weights[key]) + e for key, e in parts.items()]
         total = self._rest[self._runs, None] + np.zeros((1, last - first))
@@ -124,7 +137,7 @@ class Climb:
         return np.asarray(~left)
 
     def _parts(
-        self, first: int, last: int, sources: Mapping[str, object]
+        self, first: int, last: int, sources: Mapping[str, Source]
     ) -> dict[str, Floats]:
         shape = (len(self._runs), last - first)
         found = {}
@@ -138,7 +151,7 @@ class Climb:
         return found
 
     def _row(
-        self, question: Question, shape: tuple[int, int], sources: Mapping[str, object]
+        self, question: Question, shape: tuple[int, int], sources: Mapping[str, Source]
     ) -> Floats:
         """Return the average of what it is among; what cannot be drawn says nothing."""
         total = np.full(shape, -np.inf)
@@ -148,15 +161,21 @@ class Climb:
             total = np.logaddexp(total, logs)
         if not question.among:
             return np.zeros(shape)
-        return np.asarray(total - math.log(len(question.among)))
+        mean = total - math.log(len(question.among))
+        if not question.horizon_s:
+            return np.asarray(mean)
+        found = [self._detections.get(each.key) for each in question.among]
+        rows = [each.row(shape) >= question.row for each in found if each is not None]
+        opened = np.logical_or.reduce([np.zeros(shape, dtype=bool), *rows])
+        return np.where(opened, mean, np.minimum(mean, 0.0))
 
-    def _log_e(self, question: Question, sources: Mapping[str, object]) -> Floats:
-        source = sources[question.metric.name]
-        tally = source.tally(question.slower)  # type: ignore[attr-defined]
-        return log_e(question, tally, rho=self.staging.rho)
+    def _log_e(self, question: Question, sources: Mapping[str, Source]) -> Floats:
+        if question.method is Method.DETECTOR:
+            return self._detected[question.key]
+        return log_e(question, _tally(question, sources), rho=self.staging.rho)
 
     def _proven(
-        self, first: int, last: int, sources: Mapping[str, object]
+        self, first: int, last: int, sources: Mapping[str, Source]
     ) -> npt.NDArray[np.bool_]:
         shape = (len(self._runs), last - first)
         over = np.arange(first, last) + 1 >= self.staging.dwell_looks
@@ -177,7 +196,7 @@ class Climb:
         on: npt.NDArray[np.bool_],
         frozen: npt.NDArray[np.bool_],
         at: npt.NDArray[np.int64],
-        sources: Mapping[str, object],
+        sources: Mapping[str, Source],
     ) -> None:
         found, runs, each = self._found, self._runs, np.arange(len(self._runs))
         found.left[runs] = first + at
@@ -193,7 +212,7 @@ class Climb:
         found.harmed[runs] = self._harmed(at, sources)
 
     def _harmed(
-        self, at: npt.NDArray[np.int64], sources: Mapping[str, object]
+        self, at: npt.NDArray[np.int64], sources: Mapping[str, Source]
     ) -> Floats:
         """Return how many units were bad up to then that control would have served."""
         staging = self.staging
@@ -206,11 +225,15 @@ class Climb:
             slower = question.slower
             now = staging.times(question.metric, slower=slower)
             well = staging.workload.times(1.0, question.metric, slower=slower)
-            tally = sources[question.metric.name].tally(slower)  # type: ignore[attr-defined]
+            tally = _tally(question, sources)
             bad = tally.candidate[np.arange(len(at)), at]
             unripe = staging.unripe(question.metric, slower=slower)
             total += (bad + unripe) * max(1 - well / now, 0.0)
         return total
+
+
+def _tally(question: Question, sources: Mapping[str, Source]) -> Tally:
+    return sources[question.metric.name].tally(question.slower)
 
 
 def _nothing(runs: int, looks: int, keys: Sequence[str]) -> Passage:

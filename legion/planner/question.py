@@ -8,6 +8,8 @@ import functools
 import attrs
 
 from ..metrics import Kind, Metric
+from ..stages.evidence.rates import STRETCH_S
+from ..stages.plan import Stage
 from ..stats import LogHistogram, Side
 from ..stats.tail import Tail
 
@@ -21,6 +23,8 @@ class Method(enum.StrEnum):
     """Both arms answered the same unit, in shadow."""
     LIMIT = "limit"
     """One arm against an absolute limit."""
+    DETECTOR = "detector"
+    """One arm against a limit, or against what control did, at any time."""
     ROW = "row"
     """So many unhealthy windows, one after the other, and what proves them."""
 
@@ -45,6 +49,9 @@ class Question:
         within_s: The deadline that the plan names, in seconds, or None.
         compared: Which test a limit must pass, too, where there is a control.
         among: Of failures in a row, the questions whose average must carry it.
+        row: How many failures in a row it asks for.
+        horizon_s: How long the budget lasts where everybody has the candidate.
+        before: The last stage that had a control, from which a limit is learned.
     """
 
     stage: str
@@ -61,6 +68,9 @@ class Question:
     within_s: float | None = None
     compared: Method | None = None
     among: tuple[Question, ...] = ()
+    row: int = 0
+    horizon_s: float = 0.0
+    before: Stage | None = None
 
     @property
     def key(self) -> str:
@@ -71,6 +81,21 @@ class Question:
     def time(self) -> bool:
         """Whether a unit is bad by being slow."""
         return self.metric.kind is Kind.TIME
+
+    @property
+    def absolute(self) -> bool:
+        """Whether the plan says the limit, whatever control does."""
+        return self.limit is not None
+
+    @property
+    def learned(self) -> bool:
+        """Whether the limit is what control did before everybody had the candidate."""
+        return self.method is Method.DETECTOR and not self.absolute
+
+    @property
+    def step_s(self) -> float:
+        """Plan time that a detector weighs as a whole, in seconds; 0 for each look."""
+        return min(STRETCH_S, self.horizon_s / 24) if self.learned else 0.0
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import attrs
 from ..criteria import Criterion
 from ..metrics import HARD_FACTS, Kind, Metric
 from ..plugins import Plugins
+from ..stages.evidence.paths import HORIZON_S
 from ..stages.plan import Plan, Rule, Stage, Trigger
 from ..stats import Side
 from .question import Method, Question, rounded
@@ -22,16 +23,20 @@ def harm(plan: Plan) -> tuple[Question, ...]:
     """
     Return every path that can roll back by chance, each with its share of the budget.
 
-    They are the triggers and the critical levels of the stages that have a control, by
-    comparison, by limit and by failures in a row; all weigh the same. Hard facts and
+    They are the triggers and the critical levels of the stages that expose anybody, by
+    comparison, by limit and by failures in a row; all weigh the same. Where everybody
+    has the candidate, they are compared with what control did before. Hard facts and
     counters are none: chance has no part in them.
     """
     criteria = Plugins().criteria
     found: dict[str, Question] = {}
     for stage in plan.stages:
-        if controlled(stage):
+        if stage.traffic or stage.shadow:
             for question in _of_stage(plan, stage, criteria):
-                found.setdefault(question.key, question)
+                alone = (
+                    _alone(plan, question, stage) if stage.traffic == 1 else question
+                )
+                found.setdefault(question.key, alone)
     alpha = plan.false_rollback / max(len(found), 1)
     return tuple(attrs.evolve(each, alpha=alpha) for each in found.values())
 
@@ -87,6 +92,22 @@ def _of_stage(
         question = _critical(plan, criterion, stage)
         if question is not None:
             yield question
+
+
+def _alone(plan: Plan, question: Question, stage: Stage) -> Question:
+    """Return the question as it is asked where nobody has the control."""
+    row = question.method is Method.ROW
+    before = [
+        each for each in plan.stages[: plan.index(stage.name)] if controlled(each)
+    ]
+    return attrs.evolve(
+        question,
+        method=Method.ROW if row else Method.DETECTOR,
+        compared=None,
+        horizon_s=stage.unbroken_for_s or stage.dwell_s or HORIZON_S,
+        before=before[-1] if before else None,
+        among=tuple(_alone(plan, each, stage) for each in question.among),
+    )
 
 
 def _supplied(metric: Metric, stage: Stage) -> bool:
@@ -188,8 +209,9 @@ def _row(
     Return the question of failures in a row.
 
     The row only opens the door, and what carries it through is the average of the
-    criteria's evidence against their alerts. The row itself is left out: without it
-    the average can only be more, so what is told of false rollbacks is the worst.
+    criteria's evidence against their alerts. Where there is a control the row itself is
+    left out: without it the average can only be more, so what is told of false
+    rollbacks is the worst.
     """
     among = (
         _beyond(plan, each, each.alert, stage)
@@ -203,6 +225,7 @@ def _row(
         side=Side.HARM,
         method=Method.ROW,
         within_s=trigger.within_s or None,
+        row=trigger.rule.failures_in_a_row or 0,
         among=tuple(each for each in among if each is not None),
     )
 

@@ -16,6 +16,7 @@ from ..stats import (
     seconds_to_prove_below,
     traffic_to_detect,
 )
+from .detection import expected_limit
 from .question import Method, Question
 from .workload import Workload
 
@@ -87,7 +88,7 @@ class Lens:
             effect, self.question.metric, slower=self.question.slower
         )
         found = [self._detect(ratio, rate, quantile)]
-        if self.question.floor is not None:
+        if self.question.floor is not None and not self.question.learned:
             found.append(self._beyond(rate * ratio, self.question.floor, quantile))
         return None if None in found else max(s for s in found if s is not None)
 
@@ -97,6 +98,8 @@ class Lens:
         question = self.question
         if question.method is Method.LIMIT:
             return self._beyond(rate * ratio, question.limit or 0.5, quantile)
+        if question.method is Method.DETECTOR:
+            return self._risen(rate * ratio, quantile)
         if question.method is Method.PAIRED:
             return self._pairs(ratio, question.ratio, rate, quantile, side=Side.HARM)
         return seconds_to_detect(
@@ -108,6 +111,24 @@ class Lens:
             null=question.ratio,
             quantile=quantile,
         )
+
+    def _risen(self, p: float, quantile: float | None) -> float | None:
+        """Return how long a rise takes to be seen, whenever it comes."""
+        question, interval_s = self.question, self.stage.check_interval_s
+        limit = question.limit or expected_limit(question, self.workload)
+        if limit is None:
+            return None
+        step_s = max(question.step_s, interval_s)
+        # A detector begins each step with its share of the horizon.
+        alpha = question.alpha * step_s / question.horizon_s
+        risen = attrs.evolve(
+            self,
+            question=attrs.evolve(
+                question, alpha=alpha / 2 if question.learned else alpha
+            ),
+        )
+        seconds = risen._beyond(p, limit, quantile)
+        return None if seconds is None else math.ceil(seconds / step_s) * step_s
 
     def _beyond(self, p: float, limit: float, quantile: float | None) -> float | None:
         events = events_to_decide(

@@ -13,6 +13,7 @@ import numpy as np
 from ..metrics import Metric
 from ..stages.plan import Plan, Stage
 from .crowd import Crowd
+from .detection import Detection, learned_limits
 from .fault import Fault
 from .question import Method, Question
 from .scenario import Scenario
@@ -80,7 +81,7 @@ class Staging:
 
     def known(self, question: Question) -> bool:
         """Return whether the rate of a question is known, so that it can be drawn."""
-        absolute = question.time and question.method is Method.LIMIT
+        absolute = question.time and question.absolute
         rate = self.workload.bad_rate(question.metric)
         return rate is not None and not absolute and question.method is not Method.ROW
 
@@ -94,7 +95,10 @@ class Staging:
     def _source(self, questions: Sequence[Question]) -> Source:
         metric = questions[0].metric
         cuts = {each.slower for each in questions}
-        goods = any(each.limit or each.floor for each in questions)
+        goods = any(
+            each.limit or each.floor or each.method is Method.DETECTOR
+            for each in questions
+        )
         flow = attrs.evolve(
             self._flow(metric),
             times={cut: self.times(metric, slower=cut) for cut in sorted(cuts)},
@@ -112,6 +116,17 @@ class Staging:
             crowd=self.crowd,
             dwell_looks=self.dwell_looks,
         )
+
+    def detection(self, question: Question) -> Detection:
+        """Return what detects a rise, with a limit drawn where it is learned."""
+        limits = (
+            learned_limits(
+                question, self.workload, self.scenario, runs=self.runs, rng=self.rng
+            )
+            if question.limit is None
+            else np.full(self.runs, question.limit)
+        )
+        return Detection(question, limits, self.stage.check_interval_s)
 
     def times(self, metric: Metric, *, slower: float = 0.0) -> float:
         """Return how many times as many of the candidate's units are bad."""

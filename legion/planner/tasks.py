@@ -147,10 +147,12 @@ class Tasks:
 
     def tally(self, slower: float) -> Tally:
         """Return what was counted up to each look of the block."""
+        good, kept = self._block.get("good"), self._block[f"candidate {slower}"]
         return Tally(
-            candidate=self._block[f"candidate {slower}"],
+            candidate=kept,
             control=self._block[f"control {slower}"],
-            good=self._block.get("good"),
+            # Those that are bad by a harder cut alone are good by this one.
+            good=None if good is None else good + self._block["candidate"] - kept,
             both=self._block.get(f"both {slower}"),
         )
 

@@ -64,10 +64,12 @@ def tell_harm(lens: Lens) -> Told:
             f"needs proof of one of {among or 'nothing'}; `legion simulate` weighs it"
         )
         return _told(question, says=says)
-    if question.time and question.method is Method.LIMIT:
+    if question.time and question.absolute:
         return _told(question, possible=None, says=_HOW_SLOW)
     if lens.workload.bad_rate(question.metric) is None:
         return _told(question, possible=None, says="nobody told its rate")
+    if question.learned and question.before is None:
+        return _told(question, possible=None, says="no stage before has a control")
     sights = tuple(lens.sight(effect) for effect in _effects(lens))
     told = attrs.evolve(
         _told(question),
@@ -81,7 +83,7 @@ def tell_harm(lens: Lens) -> Told:
 def _effects(lens: Lens) -> tuple[float, ...]:
     """Return the effects to tell of; those on a limit are beyond it."""
     question, rate = lens.question, lens.workload.bad_rate(lens.question.metric)
-    if question.method is Method.LIMIT and question.limit and rate:
+    if question.limit and rate:
         beyond = {min(each * question.limit, 1.0) for each in BEYOND}
         return tuple(sorted(share / rate for share in beyond))
     effects: tuple[float, ...] = TIMES if question.time else SHARES
@@ -91,7 +93,7 @@ def _effects(lens: Lens) -> tuple[float, ...]:
 
 
 def _told(question: Question, *, possible: bool | None = True, says: str = "") -> Told:
-    compares = question.method in {Method.LABEL, Method.PAIRED}
+    compares = question.learned or question.method in {Method.LABEL, Method.PAIRED}
     return Told(
         name=question.name,
         metric=question.metric.name,
@@ -124,7 +126,7 @@ def _sentence(lens: Lens, told: Told) -> str:
 def _effect(lens: Lens, effect: float) -> str:
     """Say an effect: as a share where there is a limit, else against control."""
     question, rate = lens.question, lens.workload.bad_rate(lens.question.metric)
-    if question.method is not Method.LIMIT or rate is None:
+    if not question.absolute or rate is None:
         return spell_effect(effect, time=question.time)
     bad = effect * rate
     return spell_share(1 - bad if question.metric.higher_is_better else bad)

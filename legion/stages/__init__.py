@@ -2,6 +2,7 @@
 
 from .budget import Budget, Spent
 from .engine import StageEngine
+from .estimates import Estimate, Value
 from .evidence import Evidence
 from .exposure import Exposure
 from .persistence import SupersededError, recall
@@ -13,6 +14,7 @@ from .trial import Trial, current_trial
 
 __all__ = [
     "Budget",
+    "Estimate",
     "Evidence",
     "Exposure",
     "Feature",
@@ -27,6 +29,7 @@ __all__ = [
     "SupersededError",
     "Trial",
     "Trigger",
+    "Value",
     "current_trial",
     "recall",
 ]

@@ -48,11 +48,14 @@ class Budget:
         alpha: The plan's ``false_rollback``.
         log_e: Log of the combined e-value, in nats.
         parts: What each path has spent, the greatest first.
+        run_length_s: Where nobody has the control: on average no false alarm in this
+            time, in seconds; else None.
     """
 
     alpha: float
     log_e: float
     parts: tuple[Spent, ...]
+    run_length_s: float | None = None
 
     @classmethod
     def of(cls, state: RolloutState, *, alpha: float) -> Budget:
@@ -74,7 +77,14 @@ class Budget:
             for name in known
         ]
         parts.sort(key=lambda spent: -spent.log_term)
-        return cls(alpha=alpha, log_e=total.log_e(known), parts=tuple(parts))
+        lengths = [f.evidence.get("run_length_s") for f in state.findings.values()]
+        found = [float(each) for each in lengths if isinstance(each, int | float)]
+        return cls(
+            alpha=alpha,
+            log_e=total.log_e(known),
+            parts=tuple(parts),
+            run_length_s=min(found, default=None),
+        )
 
     @property
     def e(self) -> float:

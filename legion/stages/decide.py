@@ -21,6 +21,7 @@ from ..plugins import Plugins
 from ..stats import FREEZE_AT, decides
 from .budget import Budget, excess_of
 from .evidence import TRIGGER, VALIDATE, is_fact, is_of
+from .mismatch import mismatch
 from .plan import Stage
 from .rungs import Rungs
 from .state import RolloutState, Status
@@ -154,7 +155,9 @@ class Ladder(Rungs):
     def _climb(self, report: Report, state: RolloutState, *, dwell: bool) -> Decision:
         stage = self.plan.stage(state.stage)
         missing = self.missing(stage, state, report.at_s)
+        split = mismatch(state.exposed)
         holds = (
+            ("ratio_mismatch", (split,) if split else ()),
             ("missing_evidence", tuple(self._why_missing(missing, state))),
             ("dwell", tuple(_waits(stage, state)) if dwell else ()),
             ("validation", tuple(_unmet(state.findings, stage))),

@@ -30,6 +30,7 @@ from ..telemetry import SystemClock, Telemetry
 from .advance import Advance
 from .budget import Budget
 from .decide import Ladder
+from .estimates import Estimate, estimates
 from .evidence import Edge, Known
 from .exposure import Exposure
 from .given import refuse_unless
@@ -153,6 +154,11 @@ class StageEngine:
     def budget(self) -> Budget:
         """What is spent of the plan's ``false_rollback``, and by what."""
         return self._ladder.budget(self.state)
+
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """What the stage's metrics are in both arms; for people, and never decisive."""
+        return estimates(self.plan, self.state)
 
     @property
     def edges(self) -> tuple[Edge, ...]:

@@ -7,10 +7,35 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from ..canonical import JSON
-from ..model import Count, Finding, Gauge, Level, Observation, Report, Window
+from ..model import (
+    Count,
+    Finding,
+    Gauge,
+    Level,
+    Missing,
+    Observation,
+    Report,
+    Window,
+)
 from .decide import Ladder
-from .evidence import CRITICAL, Edge, Evidence, Known, Past, Watch, edges
-from .plan import Stage
+from .estimates import fared, measured
+from .evidence import (
+    CRITICAL,
+    VALIDATE,
+    BothEvidence,
+    ComparedEvidence,
+    Edge,
+    Evidence,
+    Known,
+    LimitEvidence,
+    Past,
+    Watch,
+    edges,
+    rates,
+    too_short,
+)
+from .mismatch import exposed, mismatch
+from .plan import Stage, Unit
 from .slices import admitted
 from .state import RolloutState, Standing, standing_of
 
@@ -30,6 +55,7 @@ class Learner:
     known: Known
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
     _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
+    _follows: int | None = attrs.field(init=False, default=None)
 
     def forget(self) -> None:
         """Take up the evidence from the state again: somebody else has written it."""
@@ -57,15 +83,31 @@ class Learner:
         seen = self.known.see(attrs.evolve(observation, candidate=window))
         for evidence in self._evidence.values():
             evidence.update(seen)
+        last_s = _later(state.last_s, observation.at_s)
+        observed_s = state.observed_s + self._passed(state, last_s, stage)
         learned = attrs.evolve(
             state,
             turn=state.turn + 1,
-            last_s=_later(state.last_s, observation.at_s),
+            last_s=last_s,
             standings=standings,
             past=_past(state, observation, self._watches()),
             baseline=baseline,
+            rates=(
+                state.rates
+                if observation.control is None
+                else rates(state.rates, observation.control, self._watches())
+            ),
+            candidate=measured(state, observation, self.ladder.plan, stage),
+            fared=fared(state, observation, self.ladder.plan, stage),
+            exposed=self._exposed(state, observation, stage),
             evidence={key: one.to_json() for key, one in self._evidence.items()},
-            findings={key: _named(key, one) for key, one in self._evidence.items()},
+        )
+        learned = attrs.evolve(
+            learned,
+            findings={
+                key: self._finding(key, one, learned, observed_s)
+                for key, one in self._evidence.items()
+            },
         )
         self._holds = (state.entry, state.turn + 1)
         # Where events were lost, what is left may look healthier than it was.
@@ -82,9 +124,24 @@ class Learner:
         slices = admitted(state.slices, baseline)
         if slices == state.slices:
             return state
-        paths = self.ladder.paths(stage, state.weights, slices).evidence()
-        self._evidence = {**paths, **self._evidence}
-        return attrs.evolve(state, slices=slices)
+        state = attrs.evolve(state, slices=slices)
+        self._evidence = {
+            **self.ladder.paths(stage, state).evidence(),
+            **self._evidence,
+        }
+        return state
+
+    def _exposed(
+        self, state: RolloutState, observation: Observation, stage: Stage
+    ) -> Mapping[str, JSON] | None:
+        """Return the test of the split, of units that are surely counted once."""
+        plan = self.ladder.plan
+        if state.turn == 0:
+            self._follows = state.entry
+        # After a restart those who come back would pass for new ones.
+        if plan.unit is not Unit.TASK and self._follows != state.entry:
+            return state.exposed
+        return exposed(state.exposed, observation, plan=plan, stage=stage)
 
     def _timed(
         self,
@@ -112,6 +169,38 @@ class Learner:
             return 0.0
         return min(max(at_s - state.last_s, 0.0), 2 * stage.check_interval_s)
 
+    def _finding(
+        self, key: str, evidence: Evidence, state: RolloutState, observed_s: float
+    ) -> Finding:
+        """Return the finding with its path, which a decision's findings keep."""
+        found = evidence.finding()
+        found = attrs.evolve(found, evidence={**found.evidence, "path": key})
+        split, past = mismatch(state.exposed), state.past
+        if split and isinstance(evidence, ComparedEvidence | BothEvidence):
+            return attrs.evolve(
+                found,
+                met=None,
+                missing=found.missing or Missing.INCONCLUSIVE,
+                reason=f"{found.metric}: {split}",
+            )
+        if found.missing is Missing.NO_DATA:
+            streams = {watch.metric.stream for watch in evidence.watches}
+            known = {s: Past.from_json(past[s]) for s in streams if s in past}
+            why = too_short(evidence.watches, known)
+            if why:
+                return attrs.evolve(
+                    found,
+                    missing=Missing.INCONCLUSIVE,
+                    reason=f"{found.metric}: {why}",
+                )
+        proves = key.startswith(VALIDATE) and found.met is False and observed_s > 0
+        if proves and isinstance(evidence, ComparedEvidence | LimitEvidence):
+            # What came of age so far was exposed for as long as it took to mature.
+            matures_s = self.ladder.plan.matures_s
+            proved_s = max(observed_s - matures_s, observed_s / 2)
+            return evidence.outlook(proved_s).on(found)
+        return found
+
     def edges(self, state: RolloutState) -> tuple[Edge, ...]:
         """Return beyond which times units are bad from now on."""
         if not state.stage:
@@ -126,18 +215,12 @@ class Learner:
     def _load(self, state: RolloutState, stage: Stage) -> None:
         if self._holds == (state.entry, state.turn):
             return
-        paths = self.ladder.paths(stage, state.weights, state.slices)
+        paths = self.ladder.paths(stage, state)
         self._evidence = paths.evidence()
         for key, evidence in self._evidence.items():
             if key in state.evidence:
                 evidence.restore(state.evidence[key])
         self._holds = (state.entry, state.turn)
-
-
-def _named(key: str, evidence: Evidence) -> Finding:
-    """Return the finding with the path it is of, which a decision's findings keep."""
-    found = evidence.finding()
-    return attrs.evolve(found, evidence={**found.evidence, "path": key})
 
 
 def _past(

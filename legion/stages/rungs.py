@@ -130,13 +130,14 @@ class Rungs:
         }
         return self.criteria & (frozenset(self.required(stage)) | HARD_FACTS | own)
 
-    def paths(
-        self,
-        stage: Stage,
-        weights: Mapping[str, float],
-        slices: tuple[str, ...] = (),
-    ) -> Paths:
-        """Return the paths by which *stage* may be left, forward or back."""
+    def paths(self, stage: Stage, state: RolloutState | None = None) -> Paths:
+        """
+        Return the paths by which *stage* may be left, forward or back.
+
+        Args:
+            stage: The stage.
+            state: Where the rollout stands; None before it has begun.
+        """
         harmful = self.harmful(stage)
         return Paths(
             plan=self.plan,
@@ -147,8 +148,9 @@ class Rungs:
                 for name, criterion in self.plugins.criteria.items()
                 if name in harmful
             },
-            weights=weights,
-            slices=slices,
+            weights={} if state is None else state.weights,
+            slices=() if state is None else state.slices,
+            rates={} if state is None else state.rates,
         )
 
     def _limited(self, criterion: Criterion) -> Criterion:
@@ -165,7 +167,7 @@ class Rungs:
         shares = {
             name: share
             for stage in self.plan.stages
-            for name, share in self.paths(stage, {}).parts().items()
+            for name, share in self.paths(stage).parts().items()
         }
         total = math.fsum(shares.values())
         return {name: share / total for name, share in shares.items()}

@@ -10,7 +10,7 @@ from typing import Any, cast
 import attrs
 
 from ..canonical import JSON
-from ..model import Change, Finding, Level, Missing, Verdict, Window, as_json
+from ..model import Arm, Change, Finding, Level, Missing, Verdict, Window, as_json
 
 
 class Status(enum.StrEnum):
@@ -86,6 +86,11 @@ class RolloutState:
         past: By stream, control's newest values, from which edges are drawn.
         baseline: What control did in this stage or, where everybody has the candidate,
             in the last stage that had a control; None before any was seen.
+        candidate: What the candidate did in this stage, of what estimates are made of.
+        fared: By arm and metric, how many units were bad and how many there were.
+        rates: By metric, how its units fared there; see `legion.stages.evidence.Rate`.
+        exposed: Units of this stage by arm, against the planned shares, or None where
+            none are split; see `legion.stages.mismatch`.
         rehearsed_s: Machine time the rehearsed rollback took, or None.
         rehearsal: What came of the last rehearsal, or "".
         rollbacks: Times this rollout went back, rehearsals not counted.
@@ -117,6 +122,10 @@ class RolloutState:
     standings: Mapping[str, Standing] = attrs.field(factory=dict)
     past: Mapping[str, JSON] = attrs.field(factory=dict)
     baseline: Window | None = None
+    candidate: Window | None = None
+    fared: Mapping[str, JSON] = attrs.field(factory=dict)
+    rates: Mapping[str, JSON] = attrs.field(factory=dict)
+    exposed: Mapping[str, JSON] | None = None
     rehearsed_s: float | None = None
     rehearsal: str = ""
     rollbacks: int = 0
@@ -161,11 +170,20 @@ class RolloutState:
             standings={},
             spent=spent,
             baseline=None if control else self.baseline,
+            rates={} if control else self.rates,
+            candidate=None,
+            fared={} if control else self._control_fared,
+            exposed=None,
             unsettled=False,
             in_doubt=None,
             mover="",
             reason=reason,
         )
+
+    @property
+    def _control_fared(self) -> Mapping[str, JSON]:
+        control = Arm.CONTROL.value
+        return {arm: n for arm, n in self.fared.items() if arm == control}
 
     def taught(self, lesson: RolloutState) -> RolloutState:
         """Return this state with what *lesson* has learned in the same stage."""
@@ -202,8 +220,9 @@ class RolloutState:
         raw["off"] = frozenset(raw["off"])
         raw["slices"] = tuple(raw.get("slices", ()))
         raw["in_doubt"] = None if raw["in_doubt"] is None else Change(**raw["in_doubt"])
-        if raw["baseline"] is not None:
-            raw["baseline"] = Window.from_json(raw["baseline"])
+        for arm in ("candidate", "baseline"):
+            if raw.get(arm) is not None:
+                raw[arm] = Window.from_json(raw[arm])
         raw["standings"] = {
             name: Standing(**{**standing, "level": Level[standing["level"].upper()]})
             for name, standing in raw["standings"].items()
@@ -226,6 +245,10 @@ _NOTHING: Mapping[str, Any] = {
     "past": {},
     "baseline": None,
     "slices": (),
+    "candidate": None,
+    "fared": {},
+    "rates": {},
+    "exposed": None,
 }
 _LEARNED = tuple(_NOTHING)
 """The fields that every observation changes; the others change with a move."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .power import (
         bad_events_to_decide,
         events_to_decide,
+        more_to_decide,
         seconds_to_detect,
         seconds_to_prove,
         seconds_to_prove_below,
@@ -81,6 +82,7 @@ __all__ = [
     "log_e_of_counts",
     "log_either",
     "mean_interval",
+    "more_to_decide",
     "quantile_interval",
     "quantile_p_value",
     "randomisation_log_e",
@@ -112,6 +114,7 @@ _FILES = {
     "power": (
         "bad_events_to_decide",
         "events_to_decide",
+        "more_to_decide",
         "seconds_to_detect",
         "seconds_to_prove",
         "seconds_to_prove_below",

@@ -94,13 +94,16 @@ class BernoulliProcess:
         return self.update(other.bad, other.n)
 
     @property
-    def log_e(self) -> float:
-        """The log of the e-value, in nats; 0 says nothing."""
+    def logs(self) -> list[float]:
+        """Log likelihood ratio of each alternative, in nats."""
         bad, good = steps(self.limit, self.side, self.grid)
         well = self.n - self.bad
-        return log_mean_exp(
-            [self.bad * up + well * down for up, down in zip(bad, good, strict=True)]
-        )
+        return [self.bad * up + well * down for up, down in zip(bad, good, strict=True)]
+
+    @property
+    def log_e(self) -> float:
+        """The log of the e-value, in nats; 0 says nothing."""
+        return log_mean_exp(self.logs)
 
     def to_json(self) -> dict[str, JSON]:
         """Return what `from_json` reads back to an equal process."""

@@ -119,14 +119,17 @@ class PairedProcess:
         )
 
     @property
+    def logs(self) -> list[float]:
+        """Log of what each bet has brought, in nats."""
+        return [
+            self.both * both + self.candidate * candidate + self.control * control
+            for both, candidate, control in _bets(self.side, self.ratio, self.grid)
+        ]
+
+    @property
     def log_e(self) -> float:
         """The log of the e-value, in nats; 0 says nothing."""
-        return log_mean_exp(
-            [
-                self.both * both + self.candidate * candidate + self.control * control
-                for both, candidate, control in _bets(self.side, self.ratio, self.grid)
-            ]
-        )
+        return log_mean_exp(self.logs)
 
     def to_json(self) -> dict[str, JSON]:
         """Return what `from_json` reads back to an equal process."""

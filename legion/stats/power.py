@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from .grid import GRID, Side, steps
+from collections.abc import Sequence
+
+from .grid import GRID, Side, log_mean_exp, steps
 from .label import label_share
 from .special import log_normal_cdf, normal_cdf, root
 
@@ -55,6 +57,48 @@ def events_to_decide(
     if quantile is None or variance == 0:
         return mean
     return _first_passage(nats, drift, variance, quantile)
+
+
+def more_to_decide(
+    logs: Sequence[float], gains: Sequence[float], *, alpha: float
+) -> float | None:
+    """
+    Return how much more of the same a mixture needs to reach 1 / alpha.
+
+    Each alternative goes on from where it stands by its mean gain; the time is that
+    after which one half of the walks are there. A walk of nats whose alternatives are
+    near has a variance of twice its drift (Wald, 1945), so with b nats to go the median
+    is that of an inverse Gaussian with drift 1, variance 2 and distance b.
+
+    Args:
+        logs: Log likelihood ratio of each alternative so far, in nats.
+        gains: What each alternative gains on average in one unit of time.
+        alpha: The level.
+
+    Returns:
+        Units of time, 0 where it is decided; None where no alternative gains.
+
+    Raises:
+        ValueError: *alpha* is not inside 0..1, or a gain is missing.
+    """
+    if not 0 < alpha < 1 or len(logs) != len(gains) or not logs:
+        msg = f"planner: got {len(logs)} logs, {len(gains)} gains, alpha={alpha}"
+        raise ValueError(msg)
+
+    def lacks(time: float) -> float:
+        ahead = [log + time * gain for log, gain in zip(logs, gains, strict=True)]
+        return -math.log(alpha) - log_mean_exp(ahead)
+
+    nats = lacks(0.0)
+    if nats <= 0:
+        return 0.0
+    best = max(gains)
+    if best <= 0:
+        return None
+    high = nats / best
+    while lacks(high) >= 0:
+        high *= 2
+    return root(lacks, 0.0, high) * _first_passage(nats, 1.0, 2.0, 0.5) / nats
 
 
 def _first_passage(nats: float, drift: float, variance: float, share: float) -> float:

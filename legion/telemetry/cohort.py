@@ -29,11 +29,13 @@ class Aged:
         units: By arm and metric, how many had an opportunity.
         bad_units: By arm and metric, those of them that were bad.
         pairs: By metric, units that now have come of age in both arms.
+        exposed: By arm, how many units were heard of for the first time.
     """
 
     units: Mapping[Arm, Mapping[str, int]]
     bad_units: Mapping[Arm, Mapping[str, frozenset[int]]]
     pairs: Mapping[str, Pairs]
+    exposed: Mapping[Arm, int]
 
 
 class Cohort:
@@ -83,9 +85,10 @@ class Cohort:
             units={arm: self._numbers(units) for arm, units in self._arms.items()},
             bad_units={arm: self._bad(units) for arm, units in self._arms.items()},
             pairs=self._pairs(),
+            exposed={arm: units.exposed for arm, units in self._arms.items()},
         )
         for units in self._arms.values():
-            units.newly = []
+            units.newly, units.exposed = [], 0
         return found
 
     def _names(self, mask: int, slices: int) -> Iterator[tuple[str, int]]:

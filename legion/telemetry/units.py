@@ -81,6 +81,7 @@ class Units:
         slices: Which slices there are, the same for both arms.
         young: Those that have not counted in everything yet.
         newly: (unit, metrics it came of age in, those of them that were bad, slices).
+        exposed: How many were heard of for the first time.
         left_out: How many were not followed, as too many waited.
     """
 
@@ -88,6 +89,7 @@ class Units:
     slices: Slices = attrs.field(factory=Slices)
     young: dict[int, Member] = attrs.field(init=False, factory=dict)
     newly: list[tuple[int, int, int, int]] = attrs.field(init=False, factory=list)
+    exposed: int = attrs.field(init=False, default=0)
     left_out: int = attrs.field(init=False, default=0)
     _due: dict[float, list[tuple[float, int]]] = attrs.field(init=False)
     _fresh: dict[int, None] = attrs.field(init=False, factory=dict)
@@ -110,7 +112,7 @@ class Units:
         if member is None:
             before = self._memory.get(unit)
             if before is None:
-                member = self.enter(unit, Member(at_s))
+                member = self._first(unit, at_s)
             elif before[0] & self.ages.error:
                 member = self._again(unit, *before)
             else:
@@ -141,7 +143,7 @@ class Units:
         if member is None:
             before = self._memory.get(unit)
             if before is None:
-                member = self.enter(unit, Member(at_s))
+                member = self._first(unit, at_s)
             elif not age_s and not before[0] & bit:
                 member = self._again(unit, *before)
             if member is None:
@@ -159,6 +161,12 @@ class Units:
         member = self.young.get(unit)
         if member is not None:
             member.slices |= self.slices[slice]
+
+    def _first(self, unit: int, at_s: float) -> Member | None:
+        """Follow a unit that nothing is known of."""
+        member = self.enter(unit, Member(at_s))
+        self.exposed += member is not None
+        return member
 
     def _again(self, unit: int, told: int, bad: int) -> Member:
         """Follow a unit again that has counted, and is of age in all that has an age."""

@@ -7,6 +7,7 @@ import argparse
 from ...canonical import JSON
 from ...host import Host
 from ...stats import FREEZE_AT
+from ..estimates import spelled
 from ..main import Commands, command
 from ..output import Output
 from ..standing import headline, percent, rules
@@ -37,6 +38,7 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
     with Host.reopen(arguments.state, readonly=True) as host:
         state, exposure = host.engine.state, host.engine.exposure
         standing, questions = rules(host), host.gate.asks()
+        estimates = host.engine.estimates
         output.line(f"{output.paint(host.plan.name, 'bold')}: {headline(host)}")
         output.line(f"  {state.reason or 'nothing has happened yet'}")
         output.line(
@@ -47,6 +49,8 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
             output.mark(rule.text, ok=rule.ok)
         if state.slices:
             output.line(f"  judged on their own, too: {', '.join(state.slices)}")
+        for estimate in estimates:
+            output.line(f"  {spelled(estimate)}")
         for ask in questions:
             output.line(f"  question {ask.id}: {ask.title}")
         _spent(host, output)
@@ -62,6 +66,7 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
                 "unbroken_s": state.unbroken_s,
                 "slices": list(state.slices),
                 "rules": [rule.to_json() for rule in standing],
+                "estimates": [one.to_json() for one in estimates],
                 "findings": [one.to_json() for one in state.findings.values()],
                 "questions": [ask.id for ask in questions],
                 "budget": _budget(host),
@@ -77,6 +82,9 @@ def _spent(host: Host, output: Output) -> None:
         f"  evidence of harm: E {budget.e:.3g}; frozen from {FREEZE_AT:.3g}, taken back"
         f" from {1 / budget.alpha:.4g} (false_rollback {percent(budget.alpha)})"
     )
+    if budget.run_length_s is not None:
+        days = budget.run_length_s / 86_400
+        output.line(f"    no control: on average no false alarm in {days:,.3g} days")
     for spent in budget.parts[:_SHOWN]:
         output.line(
             f"    {spent.key} in {spent.stage}: E {spent.e:.3g}"
@@ -91,6 +99,7 @@ def _budget(host: Host) -> dict[str, JSON]:
         "e": budget.e,
         "freezes_at": FREEZE_AT,
         "rolls_back_at": 1 / budget.alpha,
+        "run_length_s": budget.run_length_s,
         "spent": [
             {"path": one.key, "stage": one.stage, "weight": one.weight, "e": one.e}
             for one in budget.parts

@@ -2,6 +2,7 @@
 
 from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
+from .detected import DetectorEvidence
 from .fact import ThresholdEvidence
 from .limit import LimitEvidence
 from .paths import (
@@ -15,9 +16,10 @@ from .paths import (
     part,
 )
 from .protocol import Evidence
+from .rates import Rate, rates
 from .sampled import SampledEvidence
 from .units import Known, Seen
-from .watch import Edge, Past, Watch, edges
+from .watch import Edge, Past, Watch, edges, too_short
 
 
 __all__ = [
@@ -26,12 +28,14 @@ __all__ = [
     "VALIDATE",
     "BothEvidence",
     "ComparedEvidence",
+    "DetectorEvidence",
     "Edge",
     "Evidence",
     "Known",
     "LimitEvidence",
     "Past",
     "Paths",
+    "Rate",
     "RowEvidence",
     "SampledEvidence",
     "Seen",
@@ -42,4 +46,6 @@ __all__ = [
     "is_of",
     "is_weighed",
     "part",
+    "rates",
+    "too_short",
 ]

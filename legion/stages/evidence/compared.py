@@ -22,6 +22,7 @@ from ...stats import (
 )
 from ...telemetry import labelled
 from ..plan import Rule
+from .outlook import Outlook, outlook_of_margin
 from .units import Seen, Tally
 from .watch import Watch, watched
 
@@ -168,6 +169,19 @@ class ComparedEvidence:
                 "margin": self.margin,
                 "needed": 1 / self.alpha,
             },
+        )
+
+    def outlook(self, observed_s: float) -> Outlook:
+        """Return when the margin could be proven, after so many seconds of proof."""
+        return outlook_of_margin(
+            self._process,
+            self._floor,
+            self._tally,
+            share=self.share,
+            margin=self.margin,
+            slow=self.metric.kind is Kind.TIME,
+            alpha=self.alpha,
+            observed_s=observed_s,
         )
 
     def _missing(self) -> tuple[Missing | None, str]:

@@ -12,6 +12,7 @@ from ...metrics import Kind, Metric
 from ...model import Finding, Missing
 from ...stats import BernoulliProcess, decides, e_value
 from ..plan import Rule
+from .outlook import Outlook, outlook_of_limit
 from .units import Seen, Tally
 from .watch import Watch
 
@@ -92,15 +93,10 @@ class LimitEvidence:
     def update(self, seen: Seen) -> None:
         """Add the units that came of age, or the events where there are no units."""
         self._at_s = seen.observation.at_s
-        window = seen.observation.candidate
-        self._error = window.errors.get(self.metric.stream, "")
-        tally = Tally.of(seen, self.name)
-        count = window.counts.get(self.metric.stream)
-        # A stream that is recorded by unit is in `units`, with 0 while none is of age.
-        if self.name not in window.units and count is not None and count.of:
-            self._by_event = True
-            bad = count.of - count.n if self.metric.higher_is_better else count.n
-            tally = Tally(candidate_bad=bad, candidate=count.of, at_s=self._at_s)
+        errors = seen.observation.candidate.errors
+        self._error = errors.get(self.metric.stream, "")
+        tally, by_event = Tally.alone(seen, self.name, self.metric)
+        self._by_event |= by_event
         self._tally = self._tally.plus(tally)
         self._process = self._process.update(tally.candidate_bad, tally.candidate)
 
@@ -137,6 +133,10 @@ class LimitEvidence:
                 "needed": 1 / self.alpha,
             },
         )
+
+    def outlook(self, observed_s: float) -> Outlook:
+        """Return when the limit could be proven, after so many seconds of proof."""
+        return outlook_of_limit(self._process, alpha=self.alpha, observed_s=observed_s)
 
     def _value(self) -> float | None:
         share = self._tally.share

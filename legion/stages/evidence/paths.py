@@ -6,18 +6,23 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from ...canonical import JSON
 from ...criteria import Criterion
 from ...criteria.kinds import Ceiling, Floor, Rise
 from ...metrics import HARD_FACTS, Kind, Metric
 from ...model import Level
+from ...stats import Side
 from ..plan import Plan, Rule, Stage
 from ..slices import MOST
 from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
+from .detected import Bound, DetectorEvidence
 from .fact import ThresholdEvidence
-from .limit import LimitEvidence
+from .limit import LEAST, LimitEvidence, bad_share
 from .protocol import Evidence
+from .rates import STRETCH_S, Rate, remembered
 from .sampled import HEALTHY, SampledEvidence
+from .watch import Watch, watched
 
 
 TRIGGER = "trigger: "
@@ -25,6 +30,9 @@ CRITICAL = "critical: "
 VALIDATE = "validate: "
 
 _RISES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+HORIZON_S = 30 * 86_400.0
+"""For how long the budget lasts where nothing says when a stage ends."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +47,7 @@ class Paths:
         criteria: Criteria that can take the stage back, with the limits that hold.
         weights: By part, its share of the budget; see `part`.
         slices: The slices that are judged, in the order of their places.
+        rates: How control fared in the last stage that had one; see `Rate`.
     """
 
     plan: Plan
@@ -47,6 +56,7 @@ class Paths:
     criteria: Mapping[str, Criterion]
     weights: Mapping[str, float] = attrs.field(factory=dict)
     slices: tuple[str, ...] = ()
+    rates: Mapping[str, JSON] = attrs.field(factory=dict)
 
     def evidence(self) -> dict[str, Evidence]:
         """Return the evidence of each path, by its key, all of it blank."""
@@ -73,9 +83,7 @@ class Paths:
         for trigger in self.plan.triggers:
             if trigger.rule.metric in self.required:
                 key = f"{TRIGGER}{trigger.rule}"
-                evidence = self._against(trigger.rule, self._alpha(key))
-                if evidence is not None:
-                    yield key, evidence
+                yield key, self._against(trigger.rule, self._alpha(key))
 
     def _compares(self) -> Iterator[tuple[str, Rule]]:
         """Yield the triggers that hold the candidate against control."""
@@ -93,8 +101,8 @@ class Paths:
                     self.plan.metric(rule.metric),
                     self._margin(rule.metric),
                 )
-                evidence = self._compared(rule, metric, margin, self._alpha(sliced))
-                yield sliced, attrs.evolve(evidence, slice=name)
+                alpha = self._alpha(sliced)
+                yield sliced, self._compared(rule, metric, margin, alpha, slice=name)
 
     def _criticals(self) -> Iterator[tuple[str, Evidence]]:
         if not self.stage.rolls_back_on_critical:
@@ -105,11 +113,7 @@ class Paths:
             key = f"{CRITICAL}{name}"
             alpha = self._alpha(key)
             found = self._beyond(criterion, Level.CRITICAL, alpha)
-            compares = type(criterion) is Rise
-            if found is None and not (compares and self.share == 1):
-                found = self._verdicts(criterion, alpha)
-            if found is not None:
-                yield key, found
+            yield key, found or self._verdicts(criterion, alpha)
 
     def _proofs(self) -> Iterator[tuple[str, Evidence]]:
         for rule in self.stage.validate:
@@ -154,13 +158,11 @@ class Paths:
             )
         return self._plain(rule, metric, trigger=False)
 
-    def _against(self, rule: Rule, alpha: float) -> Evidence | None:
+    def _against(self, rule: Rule, alpha: float) -> Evidence:
         metric = self.plan.metric(rule.metric)
         if rule.failures_in_a_row is not None:
             return self._row(rule, metric, alpha)
         if rule.versus:
-            if self.share == 1:
-                return None  # Nobody has the control; what it did before is no control.
             return self._compared(rule, metric, self._margin(rule.metric), alpha)
         if metric.kind in {Kind.SHARE, Kind.TIME}:
             return self._limit(rule, metric, alpha)
@@ -173,8 +175,16 @@ class Paths:
         return self.plan.margin(metric, self.stage)
 
     def _compared(
-        self, rule: Rule, metric: Metric, margin: float, alpha: float
-    ) -> ComparedEvidence:
+        self,
+        rule: Rule,
+        metric: Metric,
+        margin: float,
+        alpha: float,
+        *,
+        slice: str = "",  # noqa: A002 - what it is
+    ) -> Evidence:
+        if self.share == 1:
+            return self._remembered(rule, metric, margin, alpha)
         return ComparedEvidence(
             rule,
             metric=metric,
@@ -183,12 +193,73 @@ class Paths:
             share=self.share,
             alpha=alpha,
             stale_s=self._stale_s,
+            slice=slice,
         )
 
-    def _limit(self, rule: Rule, metric: Metric, alpha: float) -> Evidence:
+    def _remembered(
+        self, rule: Rule, metric: Metric, margin: float, alpha: float
+    ) -> Evidence:
+        """Return the evidence that all are worse than control was, by the margin."""
+        name, time = watched(metric, Side.HARM, margin), metric.kind is Kind.TIME
+        rate = self.rates.get(remembered(metric))
+        # Half of the path's share is for a bound that is too low.
+        most = None if rate is None else Rate.from_json(rate).limit(alpha=alpha / 2)
+        if most is None:
+            says = "control was not measured while there was one"
+            return self._detector(rule, metric, alpha, name, None, Bound(says=says))
+        # A time has its margin in the edge beyond which a unit is slow.
+        share = max(most if time else (1 + margin) * most, rule.or_below or 0.0)
+        worst = f"control had {most:.2%} at its worst"
+        bound = Bound(
+            share=min(share, 1 - LEAST),
+            says=f"more than {share:.2%}, as {worst}",
+            learned=True,
+            step_s=min(STRETCH_S, self._horizon_s / 24),
+        )
+        watch = Watch(name=name, metric=metric, slower=margin) if time else None
+        return self._detector(rule, metric, alpha, name, watch, bound)
+
+    def _detector(
+        self,
+        rule: Rule,
+        metric: Metric,
+        alpha: float,
+        name: str,
+        watch: Watch | None,
+        bound: Bound,
+    ) -> DetectorEvidence:
+        return DetectorEvidence(
+            rule,
+            metric=metric,
+            name=name,
+            watch=watch,
+            bound=bound,
+            alpha=alpha,
+            interval_s=self.stage.check_interval_s,
+            stale_s=self._stale_s,
+            horizon_s=self._horizon_s,
+            run_length_s=self._horizon_s / self.plan.false_rollback,
+        )
+
+    @property
+    def _horizon_s(self) -> float:
+        return self.stage.unbroken_for_s or self.stage.dwell_s or HORIZON_S
+
+    def _alone(self, rule: Rule, metric: Metric, alpha: float) -> Evidence:
+        """Return the evidence that the candidate is beyond a limit of its own."""
         limit = LimitEvidence(
             rule, metric=metric, trigger=True, alpha=alpha, stale_s=self._stale_s
         )
+        if self.share < 1:
+            return limit
+        share = min(max(bad_share(rule, metric), LEAST), 1 - LEAST)
+        says = str(rule).removeprefix(f"{rule.metric} ")
+        watch = next(iter(limit.watches), None)
+        bound = Bound(share=share, says=says)
+        return self._detector(rule, metric, alpha, limit.name, watch, bound)
+
+    def _limit(self, rule: Rule, metric: Metric, alpha: float) -> Evidence:
+        limit = self._alone(rule, metric, alpha)
         if self.share == 1 or not metric.by_arm:
             return limit
         versus = self._compared(rule, metric, self._margin(rule.metric), alpha)
@@ -216,8 +287,6 @@ class Paths:
         # Not of a subclass: that has a rule of its own, which only its verdicts tell.
         kind, of = type(criterion), str(getattr(criterion, "of", ""))
         if kind is Rise and of in _RISES:
-            if self.share == 1:
-                return None
             metric = _metric(criterion, Kind.TIME, "s")
             rule = _rule(criterion, worse_by=limit)
             return self._compared(rule, metric, limit, alpha)
@@ -236,9 +305,8 @@ class Paths:
         metric = Metric(
             name=name, kind=Kind.SHARE, unit="share", stream=f"{CRITICAL}{name}"
         )
-        rule = Rule(metric=name, unit="share", above=HEALTHY)
-        return LimitEvidence(
-            rule, metric=metric, trigger=True, alpha=alpha, stale_s=self._stale_s
+        return self._alone(
+            Rule(metric=name, unit="share", above=HEALTHY), metric, alpha
         )
 
     def _plain(self, rule: Rule, metric: Metric, *, trigger: bool) -> ThresholdEvidence:

@@ -8,6 +8,7 @@ from typing import cast
 import attrs
 
 from ...canonical import JSON
+from ...metrics import Metric
 from ...model import Arm, Observation, Window
 
 
@@ -110,6 +111,26 @@ class Tally:
             candidate_bad=seen.first[Arm.CANDIDATE].get(name, 0),
             control_bad=seen.first[Arm.CONTROL].get(name, 0),
         )
+
+    @classmethod
+    def alone(cls, seen: Seen, name: str, metric: Metric) -> tuple[Tally, bool]:
+        """
+        Return the candidate's units of *name*, or its events where none are told.
+
+        A share that is supplied by event is judged by its events, which must then be
+        independent of one another.
+
+        Returns:
+            The tally, and whether it is of events.
+        """
+        window = seen.observation.candidate
+        count = window.counts.get(metric.stream)
+        # A stream that is recorded by unit is in `units`, with 0 while none is of age.
+        if name in window.units or count is None or not count.of:
+            return cls.of(seen, name), False
+        bad = count.of - count.n if metric.higher_is_better else count.n
+        at_s = seen.observation.at_s
+        return cls(candidate_bad=bad, candidate=count.of, at_s=at_s), True
 
     def plus(self, later: Tally) -> Tally:
         """Return both together."""

@@ -110,6 +110,15 @@ class Past:
         return cls(steps=tuple(steps), filling=filling)
 
 
+def too_short(watches: Iterable[Watch], past: Mapping[str, Past]) -> str:
+    """Return that control's past is too short for an edge, or "" where it is not."""
+    for watch in watches:
+        known = past.get(watch.metric.stream)
+        if watch.limit is None and known is not None and known.all.count < LEAST:
+            return f"control's past is too short: {known.all.count} of {LEAST} values"
+    return ""
+
+
 def edges(watches: Iterable[Watch], past: Mapping[str, Past]) -> Iterator[Edge]:
     """Yield the edge of each watch, once there is enough of a past."""
     together = {stream: one.all for stream, one in past.items()}
