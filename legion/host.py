@@ -36,9 +36,11 @@ from .plugins import Plugins
 from .registry import Registry
 from .stages import Order, Plan, StageEngine, recall
 from .stages.given import refuse_unless
+from .stages.persistence import NotLeadingError
 from .store import Database, Memory
 from .telemetry import Probe, SystemClock, Telemetry
 from .watchdog import Watchdog
+from .workers import Workers
 
 
 logger = logging.getLogger("legion")
@@ -102,6 +104,8 @@ class Host:
     clock: Clock
     _database: Database = attrs.field(alias="database")
     _memory: Memory = attrs.field(alias="memory")
+    _workers: Workers = attrs.field(alias="workers")
+    _led: int = attrs.field(init=False, default=0)
     _turning: Lock = attrs.field(init=False, factory=Lock)
     _now: object = attrs.field(init=False, default=None)
     _turner: int | None = attrs.field(init=False, default=None)
@@ -109,7 +113,6 @@ class Host:
     _thread: Thread | None = attrs.field(init=False, default=None)
     _last_s: float | None = attrs.field(init=False, default=None)
     _closed: bool = attrs.field(init=False, default=False)
-    _turned: bool = attrs.field(init=False, default=False)
 
     @classmethod
     def open(
@@ -256,15 +259,21 @@ class Host:
             clock=clock,
             splitter=splitter,
         )
+        engine.lead(0)
         memory = Memory(database)
+        workers = Workers(
+            plan=plan,
+            plugins=plugins,
+            telemetry=telemetry,
+            database=database,
+            clock=clock,
+        )
         try:
             for name, part in parts.items():
                 if part is not None:
                     plugins.register(part, name=name)
             plugins.startup()
             watchdog = _watchdog(plan, plugins, memory)
-            if (units := memory.load("telemetry")) is not None:
-                telemetry.restore(units)
         except BaseException:
             _take_out(plugins)
             raise
@@ -280,6 +289,7 @@ class Host:
             clock=clock,
             database=database,
             memory=memory,
+            workers=workers,
         )
 
     def __enter__(self) -> Self:
@@ -308,12 +318,18 @@ class Host:
         """
         Turn the wheel once: observe, judge, decide, act, record.
 
+        Of several hosts on one state directory one leads. The others only observe:
+        what they saw is left to the leader's next turn, and their own decision is to
+        hold, with the code ``not_leader``, on a report without verdicts.
+
         Raises:
             StateError: The state file cannot be used; nothing went forward.
         """
         with self._turn_alone():
             unread = self._poll()
             self.engine.traffic.mirror.drain()
+            if not self._leads():
+                return self._follow()
             turn = self._round(self.engine.decide)
             if unread is not None and turn.decision.move is not Move.ROLL_BACK:
                 raise unread
@@ -334,11 +350,61 @@ class Host:
         """
         Go to the next stage before its time is over, if evidence and gate allow it.
 
-        The answer is a turn whose decision says why, where it holds.
+        The answer is a turn whose decision says why, where it holds. Only the host that
+        leads can do it.
         """
         with self._turn_alone():
             self.engine.poll()
+            if not self._leads():
+                return self._follow()
             return self._round(self.engine.promote)
+
+    def _leads(self) -> bool:
+        """Tell whether this host leads; a new leader goes on from what the last wrote."""
+        started = self._thread is not None
+        if not self._workers.leads(0.0 if started else self.interval_s):
+            return False
+        if self._led != self._workers.token:
+            self.engine.lead(self._workers.token)
+            if (remembered := self._memory.load("watchdog")) is not None:
+                self.watchdog.restore(remembered)
+            self._led = self._workers.token
+        return True
+
+    def _follow(self) -> Turn:
+        """Leave what was seen to the host that leads."""
+        self.engine.follow()
+        observation = self._observe()
+        self._workers.publish(observation)
+        self._watch()
+        return self._led_by_another(observation)
+
+    def _led_by_another(self, observation: Observation) -> Turn:
+        state = self.engine.state
+        report = Report(
+            plan=self.plan.name,
+            stage=state.stage,
+            at_s=observation.at_s,
+            observation=observation.digest,
+        )
+        decision = Decision(
+            move=Move.HOLD,
+            code="not_leader",
+            reason=f"{self._workers.leader} leads; what was seen here is left to it",
+            plan=self.plan.name,
+            stage=state.stage,
+            to=state.stage,
+            at_s=observation.at_s,
+            version=state.version,
+            report=report.digest,
+        )
+        return Turn(observation=observation, report=report, decision=decision)
+
+    def _watch(self) -> None:
+        for edge in self.engine.edges:
+            self.telemetry.watch(
+                edge.name, edge.stream, candidate=edge.candidate, control=edge.control
+            )
 
     @contextlib.contextmanager
     def _turn_alone(self) -> Iterator[None]:
@@ -365,32 +431,42 @@ class Host:
 
     def _round(self, decide: Callable[[Report], Decision]) -> Turn:
         """Observe, judge, decide; then write, unless users must be made safe first."""
-        observation = self._observe()
+        observation = self._workers.gather(self._inherit_and_observe())
         self.watchdog.interval_s = self.interval_s
         report = self.watchdog.judge(observation, self.engine.state.baseline)
         self.engine.learn(observation, report)
-        for edge in self.engine.edges:
-            self.telemetry.watch(
-                edge.name, edge.stream, candidate=edge.candidate, control=edge.control
-            )
+        self._watch()
         decision = decide(report)
         self.engine.latch(decision)
         decision = self.engine.choose(decision, report)
         try:
             self._note(observation, report)
-        except Exception:
+        except Exception as error:
             if decision.move is not Move.ROLL_BACK:
+                if isinstance(error, NotLeadingError):
+                    self._workers.publish()
+                    return self._led_by_another(observation)
                 raise
             logger.warning("going back without a record of why", exc_info=True)
         return self._act(observation, report, decision)
 
     def _note(self, observation: Observation, report: Report) -> None:
-        with self._database.transaction(durable=False):
+        """Write down what was seen, learned and taken from others, all or nothing."""
+
+        def write() -> None:
             self._memory.save("watchdog", self.watchdog.to_json())
-            self._memory.save("telemetry", self.telemetry.to_json())
-            self._turned = True
+            self._workers.write()
             self.journal.append(observation, durable=False)
             self.journal.append(report, durable=False)
+
+        self.engine.keep(write)
+
+    def _inherit_and_observe(self) -> Observation:
+        try:
+            self._workers.inherit()
+        except StateError:
+            logger.warning("units of others are left where they are", exc_info=True)
+        return self._observe()
 
     def _observe(self) -> Observation:
         def sources(arm: Arm) -> tuple[dict[str, Count | float], dict[str, str]]:
@@ -485,18 +561,17 @@ class Host:
                     self.tick()
                 else:
                     self.engine.poll()
+                    self._workers.renew()
                     self.engine.traffic.mirror.drain()
                     self.telemetry.drain()
             except BaseException:
                 # The wheel must not stop for one bad turn; nothing went forward in it.
                 logger.warning("a turn of the wheel failed", exc_info=True)
 
-    def _keep_units(self) -> None:
-        """Write down which units are not of age, once this host has turned the wheel."""
-        if not self._turned:
-            return
+    def _leave(self) -> None:
+        """Let another host lead, and have the units that are not of age."""
         try:
-            self._memory.save("telemetry", self.telemetry.to_json())
+            self._workers.leave()
         except StateError:
             logger.warning("units that are not of age are lost", exc_info=True)
 
@@ -509,7 +584,7 @@ class Host:
             thread.join()
         if not self._closed:
             self._closed = True
-            self._keep_units()
+            self._leave()
             _take_out(self.plugins)
             self.plugins.shutdown()
             self._database.close()

@@ -12,6 +12,7 @@ from ..canonical import JSON
 from ..exceptions import StateCorruptError, StateError
 from ..model import Clock
 from ..store import Database
+from ..store.lease import held_by
 from .exposure import Exposure
 from .plan import Plan
 from .state import RolloutState
@@ -42,6 +43,10 @@ _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 
 class SupersededError(StateError):
     """Another process has written a newer state; nothing was written over it."""
+
+
+class NotLeadingError(SupersededError):
+    """Another process turns the wheel now; what was to go forward was not written."""
 
 
 @attrs.frozen(kw_only=True)
@@ -86,11 +91,16 @@ class StateFile:
         database: The open state file.
         plan: Name of the plan.
         clock: For the date on the latch.
+
+    Attributes:
+        token: Of the lease under which it goes forward, see `legion.store.lease`; None
+            where nobody leads, as an engine is used without a host.
     """
 
     database: Database
     plan: str
     clock: Clock
+    token: int | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.database.ensure(_SCHEMA)
@@ -137,17 +147,27 @@ class StateFile:
         *,
         durable: bool,
         exposure: Exposure | None = None,
+        forward: bool = False,
     ) -> RolloutState:
         """
         Write a move: *state* as the next version. Return it as written.
 
+        Args:
+            state: What it is to be, based on the version it has.
+            durable: Whether it must survive a loss of power.
+            exposure: What is live from now on, where that is another one.
+            forward: Whether only who leads may write it.
+
         Raises:
             SupersededError: Somebody else has moved since *state* was read.
+            NotLeadingError: Somebody else leads.
             StateError: The file cannot be written.
         """
         following = attrs.evolve(state, version=state.version + 1)
         body = canonical.dumps(following.position())
         with self.database.transaction(durable=durable) as connection:
+            if forward:
+                self.refuse_stale()
             if exposure is not None:
                 connection.execute(
                     "INSERT OR IGNORE INTO exposure VALUES (?, ?)",
@@ -191,9 +211,11 @@ class StateFile:
 
         Raises:
             SupersededError: Somebody else has learned or moved on since then.
+            NotLeadingError: Somebody else leads.
             StateError: The file cannot be written.
         """
         with self.database.transaction(durable=False) as connection:
+            self.refuse_stale()
             done = connection.execute(
                 "UPDATE lesson SET turn = ?, body = ?"
                 " WHERE plan = ? AND entry = ? AND turn = ?",
@@ -212,14 +234,37 @@ class StateFile:
                 [(self.plan, metric, unit.to_bytes(8)) for metric, unit in units],
             )
 
+    def refuse_stale(self) -> None:
+        """
+        Raise if this process has the token of an earlier holder of the lease, or none.
+
+        Call it in the transaction that writes what may go forward.
+
+        Raises:
+            NotLeadingError: Somebody else leads.
+        """
+        if self.token is None:
+            return
+        held = held_by(self.database, self.plan)
+        if held is not None and held.token > self.token:
+            who = f"{held.owner} leads" if held.owner else "somebody else has led"
+            msg = (
+                f"{who} rollout {self.plan!r} by now (token {held.token}, ours is"
+                f" {self.token}); nothing was written, read it again"
+            )
+            raise NotLeadingError(str(self.database.path), msg)
+
     def bad_units(self) -> dict[str, set[int]]:
         """Return the units that went bad in this rollout, by metric."""
         rows = self.database.read(
             "SELECT metric, unit FROM bad_unit WHERE plan = ?", (self.plan,)
         )
         units: dict[str, set[int]] = {}
-        for metric, unit in rows:
-            units.setdefault(metric, set()).add(int.from_bytes(unit))
+        try:
+            for metric, unit in rows:
+                units.setdefault(metric, set()).add(int.from_bytes(unit))
+        except TypeError as error:
+            raise self._damaged(self.plan) from error
         return units
 
     def _superseded(self) -> SupersededError:
