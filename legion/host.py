@@ -15,7 +15,7 @@ from typing import Self, cast
 
 import attrs
 
-from .exceptions import LegionError, PluginError, StateError
+from .exceptions import LegionError, PluginError, StateCorruptError, StateError
 from .gate import Policy, SafetyGate
 from .journal import Journal
 from .judges import Judges
@@ -36,6 +36,7 @@ from .plugins import Plugins
 from .registry import Registry
 from .stages import Order, Plan, StageEngine, recall
 from .stages.given import refuse_unless
+from .stages.latch import pull_beside
 from .stages.persistence import NotLeadingError
 from .store import Database, Memory
 from .telemetry import Probe, SystemClock, Telemetry
@@ -180,13 +181,41 @@ class Host:
             StateError: Nothing was ever rolled out there.
         """
         file = Path(state) / _FILE
-        if not file.is_file() or not file.stat().st_size:
+        if not file.is_file():
             raise StateError(str(file), "no such state; write --state DIR of a host")
+        if not file.stat().st_size:
+            msg = "it is empty; put back a copy from before, or write --state DIR"
+            raise StateCorruptError(str(file), msg)
         if readonly:
             return cls._looked_at(Path(state))
         with Database(file) as database:
             plan = recall(database)
         return cls.open(plan, state=state)
+
+    @staticmethod
+    def latch(state: str | os.PathLike[str], *, reason: str) -> Path:
+        """
+        Give everybody the baseline though the state in a directory cannot be used.
+
+        Every host on that directory, running or started later, goes back at its next
+        look, as `StageEngine.rollback` has it do; what the state says is not read. Use
+        that where the state can be read.
+
+        Args:
+            state: The directory.
+            reason: Why.
+
+        Returns:
+            The file that says so. Delete it once the state is whole again, or the next
+            plan in that directory is held back, too.
+
+        Raises:
+            StateError: There is no such state, or the file cannot be written.
+        """
+        file = Path(state) / _FILE
+        if not file.is_file():
+            raise StateError(str(file), "no such state; write --state DIR of a host")
+        return pull_beside(str(file), reason)
 
     @classmethod
     def _looked_at(cls, directory: Path) -> Host:

@@ -9,11 +9,12 @@ import attrs
 
 from .. import canonical
 from ..canonical import JSON
-from ..exceptions import StateCorruptError, StateError
+from ..exceptions import PlanError, StateCorruptError, StateError
 from ..model import Clock
 from ..store import Database
 from ..store.lease import held_by
 from .exposure import Exposure
+from .latch import Latch, found_beside, pull_beside
 from .plan import Plan
 from .state import RolloutState
 
@@ -49,32 +50,23 @@ class NotLeadingError(SupersededError):
     """Another process turns the wheel now; what was to go forward was not written."""
 
 
-@attrs.frozen(kw_only=True)
-class Latch:
-    """
-    A pulled latch: this plan has gone back, for good.
-
-    Attributes:
-        reason: Why.
-        at: When, in seconds since the epoch, wall clock.
-    """
-
-    reason: str
-    at: float
-
-
 def recall(database: Database) -> Plan:
     """
     Return the plan that was rolled out last with this state file.
 
     Raises:
         StateError: None was.
+        StateCorruptError: Its bytes are not what was written.
     """
     database.ensure(_SCHEMA)
     rows = database.read("SELECT body FROM plan ORDER BY at DESC LIMIT 1")
     if not rows:
         raise StateError(str(database.path), "no rollout was ever started here")
-    return Plan.from_dict(_object(rows[0][0]))
+    try:
+        return Plan.from_dict(_object(rows[0][0]))
+    except (PlanError, *_UNREADABLE) as error:
+        msg = "the plan in it is damaged; put a copy of the file from before there"
+        raise StateCorruptError(str(database.path), msg) from error
 
 
 @attrs.define(eq=False)
@@ -302,22 +294,38 @@ class StateFile:
         return StateCorruptError(str(self.database.path), msg)
 
     def pull(self, reason: str) -> Latch:
-        """Set the latch, durably; if it is set already, the first reason stays."""
-        with self.database.transaction(durable=True) as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO latch VALUES (?, ?, ?)",
-                (self.plan, reason, self.clock.wall()),
-            )
-        latch = self.latch()
-        assert latch is not None
-        return latch
+        """
+        Set the latch, durably; if it is set already, the first reason stays.
+
+        In a damaged file it may not stay set, so it is set beside that, too.
+
+        Raises:
+            StateError: The file cannot be written.
+        """
+        at = self.clock.wall()
+        try:
+            with self.database.transaction(durable=True) as connection:
+                connection.execute(
+                    "INSERT OR IGNORE INTO latch VALUES (?, ?, ?)",
+                    (self.plan, reason, at),
+                )
+        except StateCorruptError:
+            pull_beside(self.database.path, reason)
+        return self.latch() or Latch(reason=reason, at=at)
 
     def latch(self) -> Latch | None:
-        """Return the latch if it has been pulled."""
+        """Return the latch if it has been pulled, in the file or beside it."""
+        if (found := found_beside(self.database.path)) is not None:
+            return found
         rows = self.database.read(
-            "SELECT reason, at FROM latch WHERE plan = ?", (self.plan,)
+            "SELECT CAST(reason AS BLOB), at FROM latch WHERE plan = ?", (self.plan,)
         )
-        return Latch(reason=rows[0][0], at=rows[0][1]) if rows else None
+        if not rows:
+            return None
+        # A row whose bytes are damaged is a latch all the same.
+        reason, at = rows[0]
+        said = reason.decode(errors="backslashreplace") if reason else "pulled"
+        return Latch(reason=said, at=float(at) if isinstance(at, float) else 0.0)
 
     def switch_off(self, features: Iterable[str]) -> None:
         """Set features off, durably and for good."""
