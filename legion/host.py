@@ -107,6 +107,7 @@ class Host:
     _memory: Memory = attrs.field(alias="memory")
     _workers: Workers = attrs.field(alias="workers")
     _led: int = attrs.field(init=False, default=0)
+    _set_back_s: float = attrs.field(init=False, default=0.0)
     _turning: Lock = attrs.field(init=False, factory=Lock)
     _now: object = attrs.field(init=False, default=None)
     _turner: int | None = attrs.field(init=False, default=None)
@@ -495,7 +496,21 @@ class Host:
             self._workers.inherit()
         except StateError:
             logger.warning("units of others are left where they are", exc_info=True)
-        return self._observe()
+        return self._going_on(self._observe())
+
+    def _going_on(self, seen: Observation) -> Observation:
+        """
+        Return *seen* in the rollout's time, which goes on where the date was set back.
+
+        Otherwise nothing would grow old, and no time be observed, until it has caught
+        up. Two hosts whose clocks differ by less than two checks are left to differ.
+        """
+        last_s = self.engine.state.last_s
+        if last_s is not None:
+            behind_s = last_s - (seen.at_s + self._set_back_s)
+            if behind_s > 2 * self.interval_s:
+                self._set_back_s += behind_s + max(0.0, seen.candidate.seconds)
+        return seen.moved(self._set_back_s) if self._set_back_s else seen
 
     def _observe(self) -> Observation:
         def sources(arm: Arm) -> tuple[dict[str, Count | float], dict[str, str]]:
@@ -584,9 +599,7 @@ class Host:
     def _turn(self, watch_s: float) -> None:
         while not self._stop.wait(watch_s):
             try:
-                now_s = self.clock.plan()
-                if self._last_s is None or now_s - self._last_s >= self.interval_s:
-                    self._last_s = now_s
+                if self._is_due(self.clock.plan()):
                     self.tick()
                 else:
                     self.engine.poll()
@@ -596,6 +609,13 @@ class Host:
             except BaseException:
                 # The wheel must not stop for one bad turn; nothing went forward in it.
                 logger.warning("a turn of the wheel failed", exc_info=True)
+
+    def _is_due(self, now_s: float) -> bool:
+        """Tell whether to turn; a date that was set back does not put it off."""
+        if self._last_s is not None and 0 <= now_s - self._last_s < self.interval_s:
+            return False
+        self._last_s = now_s
+        return True
 
     def _leave(self) -> None:
         """Let another host lead, and have the units that are not of age."""

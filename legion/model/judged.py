@@ -42,6 +42,15 @@ class Observation(Noun):
         """Return the window of *arm*."""
         return self.candidate if arm is Arm.CANDIDATE else self.control
 
+    def moved(self, by_s: float) -> Observation:
+        """Return the same, seen *by_s* seconds of plan time later."""
+        return attrs.evolve(
+            self,
+            at_s=self.at_s + by_s,
+            candidate=self.candidate.moved(by_s),
+            control=None if self.control is None else self.control.moved(by_s),
+        )
+
     def merge(self, later: Observation) -> Observation:
         """Return what was seen in one place in this stretch of time and a later one."""
         return self._with(

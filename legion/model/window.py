@@ -191,6 +191,15 @@ class Window:
             metric in self.counts or metric in self.histograms or metric in self.gauges
         )
 
+    def moved(self, by_s: float) -> Window:
+        """Return the same, recorded *by_s* seconds of plan time later."""
+        return attrs.evolve(
+            self,
+            opened_s=self.opened_s + by_s,
+            closed_s=self.closed_s + by_s,
+            baseline=None if self.baseline is None else self.baseline.moved(by_s),
+        )
+
     def merge(self, later: Window) -> Window:
         """Return one window over this one and a later one, baselines merged too."""
         baseline = self.baseline or later.baseline
@@ -306,7 +315,9 @@ def _merged(
 def _said(here: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
     """Return what *there* says, after what *here* says of the same where it differs."""
     return {
-        name: f"{here[name]}; {why}" if why not in here.get(name, why) else here.get(name, why)
+        name: f"{here[name]}; {why}"
+        if why not in here.get(name, why)
+        else here.get(name, why)
         for name, why in there.items()
     }
 

@@ -148,9 +148,7 @@ class WorkerFile:
         with self.database.transaction(durable=False) as connection:
             connection.executemany(
                 "INSERT INTO published (plan, worker, body) VALUES (?, ?, ?)",
-                [
-                    (self.plan, worker, canonical.dumps(one.to_json())) for one in seen
-                ],
+                [(self.plan, worker, canonical.dumps(one.to_json())) for one in seen],
             )
 
     def waiting(self) -> list[Published]:
