@@ -432,11 +432,9 @@ def test_units_of_a_killed_worker_are_bad(plan, tmp_path, clock):
 
 
 STARTED = """
-import sys, threading, time
-sys.path.insert(0, sys.argv[1])
+import sys, time
 import legion
-from test_wheel import PLAN
-host = legion.Host.open(legion.Plan.from_dict(PLAN), state=sys.argv[2])
+host = legion.Host.reopen(sys.argv[1])
 units = [f"u{i}" for i in range(400)]
 host.engine.poll()
 with host:
@@ -459,7 +457,7 @@ def test_a_latch_pulled_in_one_process_reaches_all(plan, tmp_path, clock):
         workers = [
             stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", STARTED, TESTS, tmp_path],
+                    [sys.executable, "-c", STARTED, tmp_path],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
