@@ -338,7 +338,6 @@ def test_a_worker_that_saw_another_exposure_is_told_apart(plan, tmp_path, clock)
         other.tick()
         other_seen = other._workers._file.waiting()
         assert len(other_seen) == 1
-        one.engine.deactivate([], reason="nothing")
         with one._database.transaction() as connection:
             connection.execute(
                 "UPDATE published SET body = replace(body, ?, ?)",
