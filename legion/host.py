@@ -15,7 +15,7 @@ from typing import Self, cast
 
 import attrs
 
-from .exceptions import LegionError, PluginError, StateError
+from .exceptions import LegionError, PluginError, StateCorruptError, StateError
 from .gate import Policy, SafetyGate
 from .journal import Journal
 from .judges import Judges
@@ -36,9 +36,12 @@ from .plugins import Plugins
 from .registry import Registry
 from .stages import Order, Plan, StageEngine, recall
 from .stages.given import refuse_unless
+from .stages.latch import pull_beside
+from .stages.persistence import NotLeadingError
 from .store import Database, Memory
 from .telemetry import Probe, SystemClock, Telemetry
 from .watchdog import Watchdog
+from .workers import Workers
 
 
 logger = logging.getLogger("legion")
@@ -102,6 +105,9 @@ class Host:
     clock: Clock
     _database: Database = attrs.field(alias="database")
     _memory: Memory = attrs.field(alias="memory")
+    _workers: Workers = attrs.field(alias="workers")
+    _led: int = attrs.field(init=False, default=0)
+    _set_back_s: float = attrs.field(init=False, default=0.0)
     _turning: Lock = attrs.field(init=False, factory=Lock)
     _now: object = attrs.field(init=False, default=None)
     _turner: int | None = attrs.field(init=False, default=None)
@@ -109,7 +115,6 @@ class Host:
     _thread: Thread | None = attrs.field(init=False, default=None)
     _last_s: float | None = attrs.field(init=False, default=None)
     _closed: bool = attrs.field(init=False, default=False)
-    _turned: bool = attrs.field(init=False, default=False)
 
     @classmethod
     def open(
@@ -177,13 +182,41 @@ class Host:
             StateError: Nothing was ever rolled out there.
         """
         file = Path(state) / _FILE
-        if not file.is_file() or not file.stat().st_size:
+        if not file.is_file():
             raise StateError(str(file), "no such state; write --state DIR of a host")
+        if not file.stat().st_size:
+            msg = "it is empty; put back a copy from before, or write --state DIR"
+            raise StateCorruptError(str(file), msg)
         if readonly:
             return cls._looked_at(Path(state))
         with Database(file) as database:
             plan = recall(database)
         return cls.open(plan, state=state)
+
+    @staticmethod
+    def latch(state: str | os.PathLike[str], *, reason: str) -> Path:
+        """
+        Give everybody the baseline though the state in a directory cannot be used.
+
+        Every host on that directory, running or started later, goes back at its next
+        look, as `StageEngine.rollback` has it do; what the state says is not read. Use
+        that where the state can be read.
+
+        Args:
+            state: The directory.
+            reason: Why.
+
+        Returns:
+            The file that says so. Delete it once the state is whole again, or the next
+            plan in that directory is held back, too.
+
+        Raises:
+            StateError: There is no such state, or the file cannot be written.
+        """
+        file = Path(state) / _FILE
+        if not file.is_file():
+            raise StateError(str(file), "no such state; write --state DIR of a host")
+        return pull_beside(str(file), reason)
 
     @classmethod
     def _looked_at(cls, directory: Path) -> Host:
@@ -256,15 +289,21 @@ class Host:
             clock=clock,
             splitter=splitter,
         )
+        engine.lead(0)
         memory = Memory(database)
+        workers = Workers(
+            plan=plan,
+            plugins=plugins,
+            telemetry=telemetry,
+            database=database,
+            clock=clock,
+        )
         try:
             for name, part in parts.items():
                 if part is not None:
                     plugins.register(part, name=name)
             plugins.startup()
             watchdog = _watchdog(plan, plugins, memory)
-            if (units := memory.load("telemetry")) is not None:
-                telemetry.restore(units)
         except BaseException:
             _take_out(plugins)
             raise
@@ -280,6 +319,7 @@ class Host:
             clock=clock,
             database=database,
             memory=memory,
+            workers=workers,
         )
 
     def __enter__(self) -> Self:
@@ -308,12 +348,18 @@ class Host:
         """
         Turn the wheel once: observe, judge, decide, act, record.
 
+        Of several hosts on one state directory one leads. The others only observe:
+        what they saw is left to the leader's next turn, and their own decision is to
+        hold, with the code ``not_leader``, on a report without verdicts.
+
         Raises:
             StateError: The state file cannot be used; nothing went forward.
         """
         with self._turn_alone():
             unread = self._poll()
             self.engine.traffic.mirror.drain()
+            if not self._leads():
+                return self._follow()
             turn = self._round(self.engine.decide)
             if unread is not None and turn.decision.move is not Move.ROLL_BACK:
                 raise unread
@@ -334,11 +380,61 @@ class Host:
         """
         Go to the next stage before its time is over, if evidence and gate allow it.
 
-        The answer is a turn whose decision says why, where it holds.
+        The answer is a turn whose decision says why, where it holds. Only the host that
+        leads can do it.
         """
         with self._turn_alone():
             self.engine.poll()
+            if not self._leads():
+                return self._follow()
             return self._round(self.engine.promote)
+
+    def _leads(self) -> bool:
+        """Tell whether this host leads; a new leader goes on from what the last wrote."""
+        started = self._thread is not None
+        if not self._workers.leads(0.0 if started else self.interval_s):
+            return False
+        if self._led != self._workers.token:
+            self.engine.lead(self._workers.token)
+            if (remembered := self._memory.load("watchdog")) is not None:
+                self.watchdog.restore(remembered)
+            self._led = self._workers.token
+        return True
+
+    def _follow(self) -> Turn:
+        """Leave what was seen to the host that leads."""
+        self.engine.follow()
+        observation = self._observe()
+        self._workers.publish(observation)
+        self._watch()
+        return self._led_by_another(observation)
+
+    def _led_by_another(self, observation: Observation) -> Turn:
+        state = self.engine.state
+        report = Report(
+            plan=self.plan.name,
+            stage=state.stage,
+            at_s=observation.at_s,
+            observation=observation.digest,
+        )
+        decision = Decision(
+            move=Move.HOLD,
+            code="not_leader",
+            reason=f"{self._workers.leader} leads; what was seen here is left to it",
+            plan=self.plan.name,
+            stage=state.stage,
+            to=state.stage,
+            at_s=observation.at_s,
+            version=state.version,
+            report=report.digest,
+        )
+        return Turn(observation=observation, report=report, decision=decision)
+
+    def _watch(self) -> None:
+        for edge in self.engine.edges:
+            self.telemetry.watch(
+                edge.name, edge.stream, candidate=edge.candidate, control=edge.control
+            )
 
     @contextlib.contextmanager
     def _turn_alone(self) -> Iterator[None]:
@@ -365,32 +461,56 @@ class Host:
 
     def _round(self, decide: Callable[[Report], Decision]) -> Turn:
         """Observe, judge, decide; then write, unless users must be made safe first."""
-        observation = self._observe()
+        observation = self._workers.gather(self._inherit_and_observe())
         self.watchdog.interval_s = self.interval_s
         report = self.watchdog.judge(observation, self.engine.state.baseline)
         self.engine.learn(observation, report)
-        for edge in self.engine.edges:
-            self.telemetry.watch(
-                edge.name, edge.stream, candidate=edge.candidate, control=edge.control
-            )
+        self._watch()
         decision = decide(report)
         self.engine.latch(decision)
         decision = self.engine.choose(decision, report)
         try:
             self._note(observation, report)
-        except Exception:
+        except Exception as error:
             if decision.move is not Move.ROLL_BACK:
+                if isinstance(error, NotLeadingError):
+                    self._workers.publish()
+                    return self._led_by_another(observation)
                 raise
             logger.warning("going back without a record of why", exc_info=True)
         return self._act(observation, report, decision)
 
     def _note(self, observation: Observation, report: Report) -> None:
-        with self._database.transaction(durable=False):
+        """Write down what was seen, learned and taken from others, all or nothing."""
+
+        def write() -> None:
             self._memory.save("watchdog", self.watchdog.to_json())
-            self._memory.save("telemetry", self.telemetry.to_json())
-            self._turned = True
+            self._workers.write()
             self.journal.append(observation, durable=False)
             self.journal.append(report, durable=False)
+
+        self.engine.keep(write)
+
+    def _inherit_and_observe(self) -> Observation:
+        try:
+            self._workers.inherit()
+        except StateError:
+            logger.warning("units of others are left where they are", exc_info=True)
+        return self._going_on(self._observe())
+
+    def _going_on(self, seen: Observation) -> Observation:
+        """
+        Return *seen* in the rollout's time, which goes on where the date was set back.
+
+        Otherwise nothing would grow old, and no time be observed, until it has caught
+        up. Two hosts whose clocks differ by less than two checks are left to differ.
+        """
+        last_s = self.engine.state.last_s
+        if last_s is not None:
+            behind_s = last_s - (seen.at_s + self._set_back_s)
+            if behind_s > 2 * self.interval_s:
+                self._set_back_s += behind_s + max(0.0, seen.candidate.seconds)
+        return seen.moved(self._set_back_s) if self._set_back_s else seen
 
     def _observe(self) -> Observation:
         def sources(arm: Arm) -> tuple[dict[str, Count | float], dict[str, str]]:
@@ -479,24 +599,28 @@ class Host:
     def _turn(self, watch_s: float) -> None:
         while not self._stop.wait(watch_s):
             try:
-                now_s = self.clock.plan()
-                if self._last_s is None or now_s - self._last_s >= self.interval_s:
-                    self._last_s = now_s
+                if self._is_due(self.clock.plan()):
                     self.tick()
                 else:
                     self.engine.poll()
+                    self._workers.renew()
                     self.engine.traffic.mirror.drain()
                     self.telemetry.drain()
             except BaseException:
                 # The wheel must not stop for one bad turn; nothing went forward in it.
                 logger.warning("a turn of the wheel failed", exc_info=True)
 
-    def _keep_units(self) -> None:
-        """Write down which units are not of age, once this host has turned the wheel."""
-        if not self._turned:
-            return
+    def _is_due(self, now_s: float) -> bool:
+        """Tell whether to turn; a date that was set back does not put it off."""
+        if self._last_s is not None and 0 <= now_s - self._last_s < self.interval_s:
+            return False
+        self._last_s = now_s
+        return True
+
+    def _leave(self) -> None:
+        """Let another host lead, and have the units that are not of age."""
         try:
-            self._memory.save("telemetry", self.telemetry.to_json())
+            self._workers.leave()
         except StateError:
             logger.warning("units that are not of age are lost", exc_info=True)
 
@@ -509,7 +633,7 @@ class Host:
             thread.join()
         if not self._closed:
             self._closed = True
-            self._keep_units()
+            self._leave()
             _take_out(self.plugins)
             self.plugins.shutdown()
             self._database.close()

@@ -460,11 +460,15 @@ def test_a_state_that_is_none_is_refused_and_not_made(tmp_path, words):
 
 
 @pytest.mark.parametrize("words", WITH_STATE, ids=lambda words: words[0])
-def test_a_damaged_state_file_is_refused(state, words):
+def test_a_damaged_state_file_is_refused_except_for_going_back(state, words):
     """With exit code 3, and as a document where one was asked for."""
     (state / "legion.db").write_bytes(b"not a database" * 100)
     said = legion_says(*words, "--json", "--state", state)
 
+    if words[0] == "rollback":
+        assert (said.code, said.document["code"]) == (1, "latched")
+        assert (state / "legion.db.latch").read_text() == "drill\n"
+        return
     assert "no state file" in refusal(said, code=3)
     assert set(said.document) == {"error", "message"}
     assert said.document["error"] == "StateCorruptError"

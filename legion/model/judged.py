@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import cast
 
 import attrs
@@ -41,6 +41,73 @@ class Observation(Noun):
     def window(self, arm: Arm) -> Window | None:
         """Return the window of *arm*."""
         return self.candidate if arm is Arm.CANDIDATE else self.control
+
+    def moved(self, by_s: float) -> Observation:
+        """Return the same, seen *by_s* seconds of plan time later."""
+        return attrs.evolve(
+            self,
+            at_s=self.at_s + by_s,
+            candidate=self.candidate.moved(by_s),
+            control=None if self.control is None else self.control.moved(by_s),
+        )
+
+    def merge(self, later: Observation) -> Observation:
+        """Return what was seen in one place in this stretch of time and a later one."""
+        return self._with(
+            later,
+            at_s=later.at_s,
+            candidate=attrs.evolve(self.candidate, baseline=None).merge(
+                attrs.evolve(later.candidate, baseline=None)
+            ),
+            control=(
+                later.control or self.control
+                if self.control is None or later.control is None
+                else self.control.merge(later.control)
+            ),
+        )
+
+    def beside(self, other: Observation, *, falls: Container[str] = ()) -> Observation:
+        """
+        Return this observation with what was seen at the same time in another place.
+
+        Args:
+            other: What was seen there, under the same exposure.
+            falls: Gauges of which the lower one is the worse.
+        """
+        return self._with(
+            other,
+            at_s=self.at_s,
+            candidate=self.candidate.beside(other.candidate, falls=falls),
+            control=(
+                self.control or other.control
+                if self.control is None or other.control is None
+                else self.control.beside(other.control, falls=falls)
+            ),
+        )
+
+    def _with(
+        self,
+        other: Observation,
+        *,
+        at_s: float,
+        candidate: Window,
+        control: Window | None,
+    ) -> Observation:
+        compares = self.candidate.baseline or other.candidate.baseline
+        return attrs.evolve(
+            self,
+            at_s=at_s,
+            candidate=attrs.evolve(
+                candidate, baseline=None if compares is None else control
+            ),
+            control=control,
+            pairs={
+                metric: self.pairs.get(metric, Pairs()).merge(
+                    other.pairs.get(metric, Pairs())
+                )
+                for metric in {**self.pairs, **other.pairs}
+            },
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, JSON]) -> Observation:

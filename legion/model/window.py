@@ -6,7 +6,7 @@ import array
 import base64
 import sys
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -66,6 +66,12 @@ class Gauge:
             high=max(self.high, later.high),
             n=self.n + later.n,
         )
+
+    def beside(self, other: Gauge, *, lower_is_worse: bool) -> Gauge:
+        """Combine with samples of another place; the newest of the worse one holds."""
+        worse = min if lower_is_worse else max
+        last = worse(self.last, other.last)
+        return attrs.evolve(self.merge(other), last=last)
 
 
 @attrs.frozen(kw_only=True)
@@ -188,6 +194,15 @@ class Window:
             metric in self.counts or metric in self.histograms or metric in self.gauges
         )
 
+    def moved(self, by_s: float) -> Window:
+        """Return the same, recorded *by_s* seconds of plan time later."""
+        return attrs.evolve(
+            self,
+            opened_s=self.opened_s + by_s,
+            closed_s=self.closed_s + by_s,
+            baseline=None if self.baseline is None else self.baseline.moved(by_s),
+        )
+
     def merge(self, later: Window) -> Window:
         """Return one window over this one and a later one, baselines merged too."""
         baseline = self.baseline or later.baseline
@@ -218,6 +233,35 @@ class Window:
                 else None
             ),
             baseline=baseline,
+        )
+
+    def beside(self, other: Window, *, falls: Container[str] = ()) -> Window:
+        """
+        Return this window with what was recorded at the same time in another place.
+
+        It stays as long as it is: what others saw adds evidence to it, not time.
+
+        Args:
+            other: The window of the other place; its baseline is left out.
+            falls: Gauges of which the lower one is the worse.
+        """
+        both = attrs.evolve(self, baseline=None).merge(
+            attrs.evolve(other, baseline=None)
+        )
+        shared = self.gauges.keys() & other.gauges.keys()
+        gauges = {
+            metric: self.gauges[metric].beside(
+                other.gauges[metric], lower_is_worse=metric in falls
+            )
+            for metric in shared
+        }
+        return attrs.evolve(
+            both,
+            opened_s=self.opened_s,
+            closed_s=self.closed_s,
+            gauges={**both.gauges, **gauges},
+            errors={**self.errors, **_said(self.errors, other.errors)},
+            baseline=self.baseline,
         )
 
     def to_json(self) -> dict[str, JSON]:
@@ -276,6 +320,16 @@ def _merged(
     for metric, value in right.items():
         merged[metric] = merged[metric].merge(value) if metric in merged else value
     return merged
+
+
+def _said(here: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
+    """Return what *there* says, after what *here* says of the same where it differs."""
+    return {
+        name: f"{here[name]}; {why}"
+        if why not in here.get(name, why)
+        else here.get(name, why)
+        for name, why in there.items()
+    }
 
 
 def _packed(units: frozenset[int]) -> str:

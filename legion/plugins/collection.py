@@ -140,8 +140,10 @@ def _supplied(entry: Entry) -> tuple[Criterion, ...]:
             said = str(error.__cause__)
             raise CriterionError(entry.name, said, hook=seat.hook) from error
         raise
+    known = {id(criterion) for criterion in entry.criteria}
     for criterion in criteria:
-        refuse_wrong_shape(criterion, by=entry.name)
+        if id(criterion) not in known:  # It is immutable, and everybody is asked often.
+            refuse_wrong_shape(criterion, by=entry.name)
     names = [criterion.name for criterion in criteria]
     for name in names:
         if names.count(name) > 1:

@@ -67,7 +67,7 @@ class Advance:
             self.pointer.record(outcome, durable=True)
             return outcome
         outcome = attrs.evolve(outcome, took_s=self.clock.machine() - began_s)
-        return self._done(exposure, outcome, decision.reason)
+        return self._done(exposure, outcome, decision.reason, forward=True)
 
     def refusal(
         self, decision: Decision, change: Change, ruling: Ruling | None
@@ -115,7 +115,7 @@ class Advance:
             mover=f"{this_process()}@{self.clock.wall():.0f}",
             routed=self.pointer.state.routed or self.world.routed,
         )
-        self.pointer.save(state, decision, ruling, change, durable=True)
+        self.pointer.save(state, decision, ruling, change, durable=True, forward=True)
 
     def not_done(
         self, decision: Decision, change: Change, code: str, reason: str
@@ -144,7 +144,9 @@ class Advance:
             decision=decision.digest,
         )
 
-    def _done(self, exposure: Exposure, outcome: Outcome, reason: str) -> Outcome:
+    def _done(
+        self, exposure: Exposure, outcome: Outcome, reason: str, *, forward: bool
+    ) -> Outcome:
         state = self.pointer.state
         outcome = attrs.evolve(
             outcome, applied=True, verified=True, digest_live=exposure.digest
@@ -168,7 +170,9 @@ class Advance:
             routed=state.routed or self.world.routed,
             weights=state.weights or self.ladder.weights(),
         )
-        self.pointer.save(moved, outcome, durable=True, exposure=exposure)
+        self.pointer.save(
+            moved, outcome, durable=True, exposure=exposure, forward=forward
+        )
         return outcome
 
     def settle(self) -> None:
@@ -196,7 +200,8 @@ class Advance:
         elsewhere = self.world.differences(self.pointer.pointed)
         wanted = change.kind != REHEARSAL and state.status is not Status.PAUSED
         if arrived and elsewhere and wanted:
-            self._done(after, attrs.evolve(outcome, code="settled"), decision.reason)
+            outcome = attrs.evolve(outcome, code="settled")
+            self._done(after, outcome, decision.reason, forward=False)
         else:
             self._undo(change, outcome)
 

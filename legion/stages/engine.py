@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from threading import RLock
 
 import attrs
@@ -36,7 +36,7 @@ from .exposure import Exposure
 from .given import refuse_unless
 from .learn import Learner
 from .mirror import Mirror
-from .persistence import StateFile, SupersededError
+from .persistence import NotLeadingError, StateFile, SupersededError
 from .plan import Plan, Unit
 from .pointer import Pointer
 from .rehearsal import Rehearsal
@@ -125,6 +125,7 @@ class StageEngine:
             *parts, advance=self._advance, retreat=self._retreat
         )
         self._unkept: list[tuple[Observation, Report]] = []
+        self._outdated = False  # Whether others may have learned of bad units.
         # Handed out as they are: the hot path pays for no second call.
         self.assign = self.traffic.assign
         self.assign_many = self.traffic.assign_many
@@ -183,19 +184,70 @@ class StageEngine:
             self._take(observation, report)
 
     def _take(self, observation: Observation, report: Report) -> None:
+        if self._outdated:
+            self._know_again()
         self._pointer.state = self._learner.learn(self.state, observation, report)
 
-    def _keep(self) -> None:
-        """Write down what was learned, on top of what others have learned."""
-        for _ in range(_TRIES):
-            try:
-                self._pointer.teach(self._learner.known.new)
-            except SupersededError:
-                self._adopt()
-            else:
-                self._unkept.clear()
-                self._learner.known.new.clear()
-                return
+    def _know_again(self) -> None:
+        try:
+            self._learner.known.restore(self._pointer.units())
+            self._outdated = False
+        except StateError:
+            # Going back must not wait for it; what was known here still is.
+            logger.warning("bad units of others cannot be read", exc_info=True)
+
+    def lead(self, token: int) -> None:
+        """
+        Go forward under *token* of the lease, and never once there is a newer one.
+
+        Args:
+            token: See `legion.store.lease`; 0 goes nowhere once somebody leads.
+        """
+        with self._lock:
+            self._pointer.lead(token)
+
+    def follow(self) -> None:
+        """
+        Go on from what another process wrote, without what was not written here.
+
+        Raises:
+            StateError: The state file cannot be read.
+        """
+        with self._lock:
+            if self._unkept:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._unkept.clear()
+        self._outdated = True
+        self._learner.forget()
+        self._pointer.reload()
+
+    def keep(self, also: Callable[[], object] | None = None) -> None:
+        """
+        Write down what was learned, on top of what others have learned.
+
+        Args:
+            also: Writes more in the same transaction; it may be called again.
+
+        Raises:
+            NotLeadingError: Another process leads: what is not written is forgotten
+                here, and what that one wrote is adopted.
+            StateError: It could not be written.
+        """
+        with self._lock:
+            for _ in range(_TRIES):
+                try:
+                    self._pointer.teach(self._learner.known.new, also)
+                except NotLeadingError:
+                    self._forget()
+                    raise
+                except SupersededError:
+                    self._adopt()
+                else:
+                    self._unkept.clear()
+                    self._learner.known.new.clear()
+                    return
         msg = "other processes keep writing; run one that turns the wheel"
         raise StateError(self.plan.name, msg)
 
@@ -205,6 +257,7 @@ class StageEngine:
         if not self._pointer.refresh():
             return
         self._learner.forget()
+        self._outdated = True
         if self.state.entry != entry:
             self._unkept.clear()
         for observation, report in self._unkept:
@@ -251,7 +304,7 @@ class StageEngine:
         if decision.move is Move.ROLL_BACK:
             return self._back(decision)
         with self._lock:
-            self._keep()
+            self.keep()
             if decision.move is Move.ADVANCE and decision.change is not None:
                 return self._forward(decision, decision.change, ruling)
             self._mark(decision)
@@ -266,8 +319,8 @@ class StageEngine:
         try:
             with self._moving():
                 outcome = self._advance.forward(decision, change, ruling)
-        except SupersededError:
-            return self._overtaken(decision, change)
+        except SupersededError as error:
+            return self._overtaken(decision, change, error)
         self._unkept.clear()
         if outcome.applied is None:
             # It may be in doubt because somebody went back while it was under way.
@@ -278,10 +331,12 @@ class StageEngine:
                 logger.warning("what others did cannot be read", exc_info=True)
         return outcome
 
-    def _overtaken(self, decision: Decision, change: Change) -> Outcome:
+    def _overtaken(
+        self, decision: Decision, change: Change, error: SupersededError
+    ) -> Outcome:
         """Follow another process that moved the rollout while this one was at it."""
         self.poll()
-        stale = self._advance.stale(decision) or ("superseded", "another process moved")
+        stale = self._advance.stale(decision) or ("superseded", str(error))
         return self._advance.not_done(decision, change, *stale)
 
     @contextlib.contextmanager
@@ -333,10 +388,10 @@ class StageEngine:
             self._unkept.clear()
             try:
                 return self._retreat.back(decision)
-            except SupersededError:
-                pass
+            except SupersededError as error:
+                overtaken = error
         with self._lock:
-            return self._overtaken(decision, change)
+            return self._overtaken(decision, change, overtaken)
 
     def _not_lower(self, decision: Decision) -> tuple[str, str] | None:
         """Return why a retreat to a stage is none, or is not about this state."""
@@ -366,7 +421,7 @@ class StageEngine:
             self._pointer.record(decision, durable=False)
             return
         moved = attrs.evolve(state, status=status, reason=decision.reason)
-        self._pointer.save(moved, decision, durable=True)
+        self._pointer.save(moved, decision, durable=True, forward=True)
 
     def pause(self, reason: str) -> Decision:
         """Stop the ladder until `resume`; going back stays possible."""
@@ -413,9 +468,9 @@ class StageEngine:
         try:
             with self._moving():
                 return self._rehearsal.run(change, ruling)
-        except SupersededError:
+        except SupersededError as error:
             with self._lock:
-                return self._overtaken(self._rehearsal.decision(change), change)
+                return self._overtaken(self._rehearsal.decision(change), change, error)
 
     def poll(self) -> None:
         """

@@ -9,10 +9,12 @@ import attrs
 
 from .. import canonical
 from ..canonical import JSON
-from ..exceptions import StateCorruptError, StateError
+from ..exceptions import PlanError, StateCorruptError, StateError
 from ..model import Clock
 from ..store import Database
+from ..store.lease import held_by
 from .exposure import Exposure
+from .latch import Latch, found_beside, pull_beside
 from .plan import Plan
 from .state import RolloutState
 
@@ -44,18 +46,8 @@ class SupersededError(StateError):
     """Another process has written a newer state; nothing was written over it."""
 
 
-@attrs.frozen(kw_only=True)
-class Latch:
-    """
-    A pulled latch: this plan has gone back, for good.
-
-    Attributes:
-        reason: Why.
-        at: When, in seconds since the epoch, wall clock.
-    """
-
-    reason: str
-    at: float
+class NotLeadingError(SupersededError):
+    """Another process turns the wheel now; what was to go forward was not written."""
 
 
 def recall(database: Database) -> Plan:
@@ -64,12 +56,17 @@ def recall(database: Database) -> Plan:
 
     Raises:
         StateError: None was.
+        StateCorruptError: Its bytes are not what was written.
     """
     database.ensure(_SCHEMA)
     rows = database.read("SELECT body FROM plan ORDER BY at DESC LIMIT 1")
     if not rows:
         raise StateError(str(database.path), "no rollout was ever started here")
-    return Plan.from_dict(_object(rows[0][0]))
+    try:
+        return Plan.from_dict(_object(rows[0][0]))
+    except (PlanError, *_UNREADABLE) as error:
+        msg = "the plan in it is damaged; put a copy of the file from before there"
+        raise StateCorruptError(str(database.path), msg) from error
 
 
 @attrs.define(eq=False)
@@ -86,11 +83,16 @@ class StateFile:
         database: The open state file.
         plan: Name of the plan.
         clock: For the date on the latch.
+
+    Attributes:
+        token: Of the lease under which it goes forward, see `legion.store.lease`; None
+            where nobody leads, as an engine is used without a host.
     """
 
     database: Database
     plan: str
     clock: Clock
+    token: int | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.database.ensure(_SCHEMA)
@@ -137,17 +139,27 @@ class StateFile:
         *,
         durable: bool,
         exposure: Exposure | None = None,
+        forward: bool = False,
     ) -> RolloutState:
         """
         Write a move: *state* as the next version. Return it as written.
 
+        Args:
+            state: What it is to be, based on the version it has.
+            durable: Whether it must survive a loss of power.
+            exposure: What is live from now on, where that is another one.
+            forward: Whether only who leads may write it.
+
         Raises:
             SupersededError: Somebody else has moved since *state* was read.
+            NotLeadingError: Somebody else leads.
             StateError: The file cannot be written.
         """
         following = attrs.evolve(state, version=state.version + 1)
         body = canonical.dumps(following.position())
         with self.database.transaction(durable=durable) as connection:
+            if forward:
+                self.refuse_stale()
             if exposure is not None:
                 connection.execute(
                     "INSERT OR IGNORE INTO exposure VALUES (?, ?)",
@@ -191,9 +203,11 @@ class StateFile:
 
         Raises:
             SupersededError: Somebody else has learned or moved on since then.
+            NotLeadingError: Somebody else leads.
             StateError: The file cannot be written.
         """
         with self.database.transaction(durable=False) as connection:
+            self.refuse_stale()
             done = connection.execute(
                 "UPDATE lesson SET turn = ?, body = ?"
                 " WHERE plan = ? AND entry = ? AND turn = ?",
@@ -212,14 +226,37 @@ class StateFile:
                 [(self.plan, metric, unit.to_bytes(8)) for metric, unit in units],
             )
 
+    def refuse_stale(self) -> None:
+        """
+        Raise if this process has the token of an earlier holder of the lease, or none.
+
+        Call it in the transaction that writes what may go forward.
+
+        Raises:
+            NotLeadingError: Somebody else leads.
+        """
+        if self.token is None:
+            return
+        held = held_by(self.database, self.plan)
+        if held is not None and held.token > self.token:
+            who = f"{held.owner} leads" if held.owner else "somebody else has led"
+            msg = (
+                f"{who} rollout {self.plan!r} by now (token {held.token}, ours is"
+                f" {self.token}); nothing was written, read it again"
+            )
+            raise NotLeadingError(str(self.database.path), msg)
+
     def bad_units(self) -> dict[str, set[int]]:
         """Return the units that went bad in this rollout, by metric."""
         rows = self.database.read(
             "SELECT metric, unit FROM bad_unit WHERE plan = ?", (self.plan,)
         )
         units: dict[str, set[int]] = {}
-        for metric, unit in rows:
-            units.setdefault(metric, set()).add(int.from_bytes(unit))
+        try:
+            for metric, unit in rows:
+                units.setdefault(metric, set()).add(int.from_bytes(unit))
+        except TypeError as error:
+            raise self._damaged(self.plan) from error
         return units
 
     def _superseded(self) -> SupersededError:
@@ -257,22 +294,38 @@ class StateFile:
         return StateCorruptError(str(self.database.path), msg)
 
     def pull(self, reason: str) -> Latch:
-        """Set the latch, durably; if it is set already, the first reason stays."""
-        with self.database.transaction(durable=True) as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO latch VALUES (?, ?, ?)",
-                (self.plan, reason, self.clock.wall()),
-            )
-        latch = self.latch()
-        assert latch is not None
-        return latch
+        """
+        Set the latch, durably; if it is set already, the first reason stays.
+
+        In a damaged file it may not stay set, so it is set beside that, too.
+
+        Raises:
+            StateError: The file cannot be written.
+        """
+        at = self.clock.wall()
+        try:
+            with self.database.transaction(durable=True) as connection:
+                connection.execute(
+                    "INSERT OR IGNORE INTO latch VALUES (?, ?, ?)",
+                    (self.plan, reason, at),
+                )
+        except StateCorruptError:
+            pull_beside(self.database.path, reason)
+        return self.latch() or Latch(reason=reason, at=at)
 
     def latch(self) -> Latch | None:
-        """Return the latch if it has been pulled."""
+        """Return the latch if it has been pulled, in the file or beside it."""
+        if (found := found_beside(self.database.path)) is not None:
+            return found
         rows = self.database.read(
-            "SELECT reason, at FROM latch WHERE plan = ?", (self.plan,)
+            "SELECT CAST(reason AS BLOB), at FROM latch WHERE plan = ?", (self.plan,)
         )
-        return Latch(reason=rows[0][0], at=rows[0][1]) if rows else None
+        if not rows:
+            return None
+        # A row whose bytes are damaged is a latch all the same.
+        reason, at = rows[0]
+        said = reason.decode(errors="backslashreplace") if reason else "pulled"
+        return Latch(reason=said, at=float(at) if isinstance(at, float) else 0.0)
 
     def switch_off(self, features: Iterable[str]) -> None:
         """Set features off, durably and for good."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
 
 import attrs
@@ -88,16 +88,26 @@ class Pointer:
         *nouns: Noun,
         durable: bool,
         exposure: Exposure | None = None,
+        forward: bool = False,
     ) -> None:
         """
         Write a move and the records of *nouns* in one transaction, then show it.
 
+        Args:
+            state: What it is to be.
+            nouns: What is recorded of it.
+            durable: Whether it must survive a loss of power.
+            exposure: What is live from now on, where that is another one.
+            forward: Whether only who leads may write it.
+
         Raises:
-            SupersededError: Another process has moved since.
+            SupersededError: Another process has moved since, or leads.
             StateError: The file cannot be written; what is shown stays as it is.
         """
         with self._file.database.transaction(durable=durable):
-            written = self._file.save(state, durable=durable, exposure=exposure)
+            written = self._file.save(
+                state, durable=durable, exposure=exposure, forward=forward
+            )
             self.record(*nouns, durable=durable)
         if written.entry in {0, written.version}:
             self._turn = written.turn
@@ -111,17 +121,45 @@ class Pointer:
             for noun in nouns:
                 self._journal.append(noun, durable=durable)
 
-    def teach(self, units: Iterable[tuple[str, int]]) -> None:
+    def teach(
+        self,
+        units: Iterable[tuple[str, int]],
+        also: Callable[[], object] | None = None,
+    ) -> None:
         """
         Write what was learned since the last time, and *units* that went bad.
 
+        Args:
+            units: (metric, unit), not known to be bad before.
+            also: Writes more in the same transaction.
+
         Raises:
-            SupersededError: Another process has learned or moved since.
+            SupersededError: Another process has learned or moved since, or leads.
             StateError: The file cannot be written.
         """
-        if self.state.turn != self._turn:
-            self._file.teach(self.state, units, after=self._turn)
-            self._turn = self.state.turn
+        turn = self.state.turn
+        if turn == self._turn and also is None:
+            return
+        with self._file.database.transaction(durable=False):
+            self._file.refuse_stale()
+            if turn != self._turn:
+                self._file.teach(self.state, units, after=self._turn)
+            if also is not None:
+                also()
+        self._turn = turn
+
+    def lead(self, token: int) -> None:
+        """Go forward under *token*, and never once there is a newer one."""
+        self._file.token = token
+
+    def units(self) -> dict[str, set[int]]:
+        """
+        Return the units that went bad in this rollout, by metric.
+
+        Raises:
+            StateError: The file cannot be read.
+        """
+        return self._file.bad_units()
 
     def show(self, exposure: Exposure) -> None:
         """Let requests see *exposure*, unless the latch is pulled."""
@@ -187,6 +225,16 @@ class Pointer:
             self.show(self._exposure_of(state))
         self.state, self._turn = state, state.turn
         return True
+
+    def reload(self) -> None:
+        """
+        Take up what the file says, in place of what was learned here since.
+
+        Raises:
+            StateError: The file cannot be read; the next `refresh` does it.
+        """
+        self._turn = -1
+        self.refresh()
 
     def _exposure_of(self, state: RolloutState) -> Exposure:
         now = self._ladder.exposure(state.stage).without(state.off)

@@ -105,5 +105,5 @@ class Rehearsal:
             rehearsed_s=took_s if met else None,
             rehearsal=outcome.reason,
         )
-        self.pointer.save(state, outcome, durable=True)
+        self.pointer.save(state, outcome, durable=True, forward=True)
         return outcome

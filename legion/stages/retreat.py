@@ -107,9 +107,12 @@ class Retreat:
             self.pointer.save(moved, *nouns, durable=True, exposure=exposure)
             self._unwritten = None
         except (LegionError, ValueError) as error:
-            if decision.to and isinstance(error, SupersededError):
-                raise
-            logger.warning("going back is not written down", exc_info=True)
+            if isinstance(error, SupersededError):
+                if decision.to:
+                    raise
+                logger.debug("another process was faster; it is looked at again")
+            else:
+                logger.warning("going back is not written down", exc_info=True)
             self._unwritten = decision
 
     @property

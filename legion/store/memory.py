@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import attrs
 
 from .. import canonical
 from ..canonical import JSON
 from .database import Database
 
+
+logger = logging.getLogger("legion")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, body BLOB NOT NULL);
@@ -31,9 +35,13 @@ class Memory:
         self.database.ensure(_SCHEMA)
 
     def load(self, name: str) -> JSON:
-        """Return the value under *name*, or None."""
+        """Return the value under *name*; None, and logged, where it is damaged."""
         rows = self.database.read("SELECT body FROM memory WHERE name = ?", (name,))
-        return canonical.loads(rows[0][0]) if rows else None
+        try:
+            return canonical.loads(rows[0][0]) if rows else None
+        except (ValueError, TypeError):
+            logger.warning("memory of %s cannot be read", name, exc_info=True)
+            return None
 
     def save(self, name: str, value: JSON) -> None:
         """

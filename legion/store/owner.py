@@ -7,11 +7,22 @@ import os
 import socket
 
 
+_SLACK_S = 2.0
+"""Two looks at one start differ by what the kernel rounds off; a new process by more."""
+
+
 @functools.cache
 def _born(pid: int) -> float:
     import psutil
 
-    return float(psutil.Process(pid).create_time())
+    return _since_boot_s(psutil.Process(pid).create_time())
+
+
+def _since_boot_s(created_s: float) -> float:
+    """Return a start in seconds after the machine's: a date moves when it is set."""
+    import psutil
+
+    return float(created_s - psutil.boot_time())
 
 
 def this_process() -> str:
@@ -34,7 +45,7 @@ def is_alive(name: str) -> bool | None:
         return None
     try:
         there = psutil.Process(int(pid))
-        same = abs(there.create_time() - float(born)) < 1
+        same = abs(_since_boot_s(there.create_time()) - float(born)) < _SLACK_S
         # A zombie has died; it only waits for a parent that may never look.
         return same and there.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

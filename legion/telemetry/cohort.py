@@ -145,9 +145,11 @@ class Cohort:
                 " unfinished, or bad and not of age"
             )
             self._unsaved[arm] = 0
-        if arm is Arm.CANDIDATE and self._slices.left_out:
-            said.append(self._slices.said())
         return said
+
+    def unsliced(self) -> str:
+        """Return how often a unit was in no slice of its own since last asked, or ""."""
+        return self._slices.said()
 
     def to_json(self, now_s: float, wall_s: float) -> JSON:
         """

@@ -47,6 +47,7 @@ class Closed:
         stale: Events of other exposures.
         unmirrored: Mirrored runs that were dropped.
         faults: Why some units are missing.
+        unsliced: Why some are in no slice of their own, or "".
     """
 
     tallies: Mapping[Arm, Tallies]
@@ -54,6 +55,7 @@ class Closed:
     stale: Mapping[Arm, int]
     unmirrored: Mapping[Arm, int]
     faults: Mapping[Arm, list[str]]
+    unsliced: str
 
 
 class Fold(dict[str, Exposed]):
@@ -218,6 +220,7 @@ class Fold(dict[str, Exposed]):
             stale=stale,
             unmirrored=unmirrored,
             faults=faults,
+            unsliced=here.cohort.unsliced(),
         )
 
     def _move_on(self, exposure: str) -> None:

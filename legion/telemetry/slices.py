@@ -48,8 +48,10 @@ class Slices(dict[str, int]):
         return mask
 
     def said(self) -> str:
-        """Say how much was left out, and forget it."""
+        """Say how much was left out, or "", and forget it."""
         left_out, self.left_out = self.left_out, 0
+        if not left_out:
+            return ""
         return f"{left_out} in slices that are not told apart: there are over {MOST}"
 
 

@@ -275,7 +275,7 @@ class Telemetry:
                 logger.warning("telemetry of %s: %s", NAMES[arm], lost)
             said = [part for part in (lost, refused) if part]
             blanks[arm] = Window(
-                opened_s=opened_s,
+                opened_s=min(opened_s, closed_s),  # The clock may have been set back.
                 closed_s=closed_s,
                 errors={SELF: "; ".join(said)} if said else {},
                 dropped=self._loss.of(arm),

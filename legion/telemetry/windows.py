@@ -36,6 +36,8 @@ def recorded(blank: Window, closed: Closed, arm: Arm) -> Window:
             errors[stream] = error
     if faults := closed.faults[arm]:
         errors["units"] = "; ".join(faults)
+    if closed.unsliced:
+        errors["slices"] = closed.unsliced
     unmirrored = closed.unmirrored[arm]
     if unmirrored:
         errors["mirror"] = f"{unmirrored} mirrored runs were dropped: too many waited"

@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 
-from ...exceptions import LegionError, SnapshotNotFoundError
+from ...exceptions import LegionError, SnapshotNotFoundError, StateCorruptError
 from ...host import Host
 from ...model import Change, Outcome
 from ..main import Commands, RefusedError, command
@@ -34,7 +34,11 @@ def add_rollback(commands: Commands) -> None:
 
 def rollback(arguments: argparse.Namespace, output: Output) -> int:
     """Pull the latch and run the rollback procedure."""
-    with Host.reopen(arguments.state) as host:
+    try:
+        host = Host.reopen(arguments.state)
+    except StateCorruptError as error:
+        return _latch(arguments, output, error)
+    with host:
         if arguments.version != host.plan.baseline:
             msg = (
                 f"rollback: got version {arguments.version}; {host.plan.name} can only"
@@ -44,6 +48,26 @@ def rollback(arguments: argparse.Namespace, output: Output) -> int:
         if not arguments.immediate:
             _ask(f"Take everybody back to {host.plan.baseline}?")
         outcome = host.engine.rollback(arguments.reason)
+    return _say(output, outcome)
+
+
+def _latch(
+    arguments: argparse.Namespace, output: Output, error: StateCorruptError
+) -> int:
+    """Give everybody the baseline though the state cannot be read."""
+    if not arguments.immediate:
+        _ask("The state cannot be read. Take everybody back all the same?")
+    file = Host.latch(arguments.state, reason=arguments.reason)
+    outcome = Outcome(
+        target="rollout:",
+        applied=True,
+        verified=False,
+        code="latched",
+        reason=(
+            f"every host on this state goes back because of {file}, which is to be"
+            f" deleted once the state is whole again: {error}"
+        ),
+    )
     return _say(output, outcome)
 
 

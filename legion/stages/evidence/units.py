@@ -45,6 +45,10 @@ class Known:
     sticky: bool = attrs.field(default=True, kw_only=True)
     new: list[tuple[str, int]] = attrs.field(factory=list)
 
+    def restore(self, units: dict[str, set[int]]) -> None:
+        """Take up what is written down, in place of all that was known."""
+        self.units, self.new = units, []
+
     def see(self, observation: Observation) -> Seen:
         """Take the bad units of *observation* for known from now on."""
         windows = {
