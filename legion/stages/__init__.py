@@ -2,7 +2,7 @@
 
 from .budget import Budget, Spent
 from .engine import StageEngine
-from .evidence import Evidence
+from .evidence import Evidence, visited
 from .exposure import Exposure
 from .persistence import SupersededError, recall
 from .plan import Feature, Plan, Rule, Stage, Trigger
@@ -29,4 +29,5 @@ __all__ = [
     "Trigger",
     "current_trial",
     "recall",
+    "visited",
 ]

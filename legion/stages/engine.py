@@ -30,7 +30,7 @@ from ..telemetry import SystemClock, Telemetry
 from .advance import Advance
 from .budget import Budget
 from .decide import Ladder
-from .evidence import Edge, Known
+from .evidence import Edge, Known, visited
 from .exposure import Exposure
 from .given import refuse_unless
 from .learn import Learner
@@ -91,7 +91,8 @@ class StageEngine:
         self.plan = plan
         self.plugins = plugins if plugins is not None else Plugins()
         self.clock = clock or SystemClock()
-        self.telemetry = telemetry or Telemetry(self.clock)
+        visits = visited(plan)
+        self.telemetry = telemetry or Telemetry(self.clock, visits=visits)
         self._owned = None if isinstance(state, Database) else Database(state)
         database = state if isinstance(state, Database) else self._owned
         assert database is not None
@@ -106,9 +107,8 @@ class StageEngine:
             clock=self.clock,
         )
         file = StateFile(database, plan.name, self.clock)
-        self._learner = Learner(
-            self._ladder, Known(file.bad_units(), sticky=plan.unit is not Unit.TASK)
-        )
+        known = Known(sticky=plan.unit is not Unit.TASK, visits=visits)
+        self._learner = Learner(self._ladder, known, file.units)
         self._pointer = Pointer.open(
             self._ladder,
             file,
@@ -181,12 +181,12 @@ class StageEngine:
         """Write down what was learned, on top of what others have learned."""
         for _ in range(_TRIES):
             try:
-                self._pointer.teach(self._learner.known.new)
+                self._pointer.teach(self._learner.known)
             except SupersededError:
                 self._adopt()
             else:
                 self._unkept.clear()
-                self._learner.known.new.clear()
+                self._learner.known.forget_new()
                 return
         msg = "other processes keep writing; run one that turns the wheel"
         raise StateError(self.plan.name, msg)

@@ -9,9 +9,10 @@ import attrs
 from ..canonical import JSON
 from ..model import Count, Finding, Gauge, Level, Observation, Report, Window
 from .decide import Ladder
-from .evidence import CRITICAL, Edge, Evidence, Known, Past, Watch, edges
+from .evidence import CRITICAL, Edge, Evidence, Known, Past, Stay, Watch, edges
 from .plan import Stage
 from .state import RolloutState, Standing, standing_of
+from .unit_rows import UnitRows
 
 
 @attrs.define(eq=False)
@@ -21,24 +22,39 @@ class Learner:
 
     Attributes:
         ladder: The plan and what it requires.
-        known: Units that went bad in this rollout, where units come back; a task's are
-            told once by telemetry.
+        known: Units that came and went bad in this rollout, where units come back; a
+            task's are told once by telemetry.
+        rows: Where those are written down.
     """
 
     ladder: Ladder
     known: Known
+    rows: UnitRows
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
     _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
 
+    def __attrs_post_init__(self) -> None:
+        self.rows.load(self.known)
+
     def forget(self) -> None:
-        """Take up the evidence from the state again: somebody else has written it."""
+        """
+        Take up evidence and units from the file again: somebody else has written them.
+
+        Raises:
+            StateError: The file cannot be read.
+        """
         self._holds = None
+        if self.known.sticky:
+            self.rows.load(self.known)
 
     def learn(
         self, state: RolloutState, observation: Observation, report: Report
     ) -> RolloutState:
         """Return the state after *observation* and the report on it."""
+        at = Stay(state.entry, self.ladder.exposure(state.stage).share)
         if not state.stage:
+            if self.known.sticky:
+                self.known.visitors.see(observation, at)
             last_s = _later(state.last_s, observation.at_s)
             return attrs.evolve(state, last_s=last_s, turn=state.turn + 1)
         stage = self.ladder.plan.stage(state.stage)
@@ -51,7 +67,7 @@ class Learner:
         )
         if observation.control is None:
             window = attrs.evolve(window, baseline=state.baseline)
-        seen = self.known.see(attrs.evolve(observation, candidate=window))
+        seen = self.known.see(attrs.evolve(observation, candidate=window), at)
         for evidence in self._evidence.values():
             evidence.update(seen)
         learned = attrs.evolve(
@@ -146,7 +162,7 @@ def _later(last_s: float | None, at_s: float) -> float:
 def _baseline(state: RolloutState, observation: Observation) -> Window | None:
     if observation.control is None:
         return state.baseline
-    control = attrs.evolve(observation.control, bad_units={}, baseline=None)
+    control = attrs.evolve(observation.control, bad_units={}, visits={}, baseline=None)
     return control if state.baseline is None else state.baseline.merge(control)
 
 

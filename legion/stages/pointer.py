@@ -12,6 +12,7 @@ import attrs
 from ..exceptions import StateError
 from ..model import Log, Noun
 from .decide import Ladder
+from .evidence import Known
 from .exposure import Exposure
 from .persistence import StateFile, SupersededError
 from .state import RolloutState, Status
@@ -111,16 +112,16 @@ class Pointer:
             for noun in nouns:
                 self._journal.append(noun, durable=durable)
 
-    def teach(self, units: Iterable[tuple[str, int]]) -> None:
+    def teach(self, known: Known) -> None:
         """
-        Write what was learned since the last time, and *units* that went bad.
+        Write what was learned since the last time, and what is new of *known*.
 
         Raises:
             SupersededError: Another process has learned or moved since.
             StateError: The file cannot be written.
         """
         if self.state.turn != self._turn:
-            self._file.teach(self.state, units, after=self._turn)
+            self._file.teach(self.state, known, after=self._turn)
             self._turn = self.state.turn
 
     def show(self, exposure: Exposure) -> None:

@@ -2,12 +2,24 @@
 
 from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
+from .exact import ExactEvidence
 from .fact import ThresholdEvidence
 from .limit import LimitEvidence
-from .paths import CRITICAL, TRIGGER, VALIDATE, Paths, is_fact, is_weighed, part
+from .paths import (
+    CRITICAL,
+    TRIGGER,
+    VALIDATE,
+    Paths,
+    is_fact,
+    is_weighed,
+    looked_at_s,
+    part,
+    visited,
+)
 from .protocol import Evidence
 from .sampled import SampledEvidence
 from .units import Known, Seen
+from .visitors import Drawn, Stay, Visitor, Visitors
 from .watch import Edge, Past, Watch, edges
 
 
@@ -17,8 +29,10 @@ __all__ = [
     "VALIDATE",
     "BothEvidence",
     "ComparedEvidence",
+    "Drawn",
     "Edge",
     "Evidence",
+    "ExactEvidence",
     "Known",
     "LimitEvidence",
     "Past",
@@ -26,10 +40,15 @@ __all__ = [
     "RowEvidence",
     "SampledEvidence",
     "Seen",
+    "Stay",
     "ThresholdEvidence",
+    "Visitor",
+    "Visitors",
     "Watch",
     "edges",
     "is_fact",
     "is_weighed",
+    "looked_at_s",
     "part",
+    "visited",
 ]

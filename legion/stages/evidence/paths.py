@@ -10,9 +10,10 @@ from ...criteria import Criterion
 from ...criteria.kinds import Ceiling, Floor, Rise
 from ...metrics import HARD_FACTS, Kind, Metric
 from ...model import Level
-from ..plan import Plan, Rule, Stage
+from ..plan import Plan, Rule, Stage, Unit
 from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
+from .exact import DAY_S
 from .fact import ThresholdEvidence
 from .limit import LimitEvidence
 from .protocol import Evidence
@@ -99,6 +100,10 @@ class Paths:
         )
 
     @property
+    def _sticky(self) -> bool:
+        return self.plan.unit is not Unit.TASK
+
+    @property
     def _stale_s(self) -> float:
         return 3 * max(self.stage.check_interval_s, self.plan.matures_s)
 
@@ -123,6 +128,7 @@ class Paths:
                 trigger=False,
                 alpha=self.plan.false_promotion,
                 stale_s=self._stale_s,
+                clustered=self._sticky,
             )
         return self._plain(rule, metric, trigger=False)
 
@@ -155,11 +161,20 @@ class Paths:
             share=self.share,
             alpha=alpha,
             stale_s=self._stale_s,
+            visits_s=(
+                looked_at_s(self.stage) if metric.stream in visited(self.plan) else None
+            ),
         )
 
     def _limit(self, rule: Rule, metric: Metric, alpha: float) -> Evidence:
         limit = LimitEvidence(
-            rule, metric=metric, trigger=True, alpha=alpha, stale_s=self._stale_s
+            rule,
+            metric=metric,
+            trigger=True,
+            alpha=alpha,
+            stale_s=self._stale_s,
+            # What the watchdog says is said of windows and of no unit.
+            clustered=self._sticky and metric.source != "watchdog",
         )
         compares = metric.source in {"run", "shadow"} and metric.name != "disagreement"
         if self.share == 1 or not compares:
@@ -224,6 +239,32 @@ class Paths:
             min_events=criterion.min_events if criterion is not None else 1,
             detected_at=_detected_at(criterion),
         )
+
+
+def looked_at_s(stage: Stage) -> float:
+    """Return over which plan time the exact test spreads its looks, in seconds."""
+    return stage.dwell_s or stage.unbroken_for_s or DAY_S
+
+
+def visited(plan: Plan) -> frozenset[str]:
+    """
+    Return the streams of which each visit of a unit is to be counted.
+
+    They are the shares whose harm is judged against control: those that the triggers
+    name, and the error rate, of which criteria ask. None where each unit comes once.
+    Times are not among them: their edges differ between the arms and move.
+    """
+    if plan.unit is Unit.TASK:
+        return frozenset()
+    named = (plan.metric(trigger.rule.metric) for trigger in plan.triggers)
+    return frozenset(
+        {"error_rate"}
+        | {
+            metric.stream
+            for metric in named
+            if metric.kind is Kind.SHARE and metric.source in {"run", "host", "cache"}
+        }
+    )
 
 
 def is_fact(criterion: Criterion) -> bool:

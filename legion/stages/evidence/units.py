@@ -8,7 +8,13 @@ from typing import cast
 import attrs
 
 from ...canonical import JSON
-from ...model import Arm, Observation, Window
+from ...model import Arm, Observation, Visits, Window
+from .visitors import Stay, Visitors
+
+
+def by_visit(stream: str) -> str:
+    """Return under which name a unit's first bad visit of the rollout is counted."""
+    return f"{stream} by visit"
 
 
 @attrs.frozen(kw_only=True)
@@ -18,34 +24,44 @@ class Seen:
 
     Attributes:
         observation: The observation.
-        first: By arm and metric, how many units went bad that never had.
+        first: By arm and metric, how many units went bad that never had; where units
+            come back, by `by_visit` also those whose first bad visit came after they
+            had counted.
+        at: In which stay the observation was made.
+        visitors: What is known of every unit that came.
     """
 
     observation: Observation
     first: Mapping[Arm, Mapping[str, int]]
+    at: Stay
+    visitors: Visitors = attrs.field(factory=Visitors)
 
 
 @attrs.define(eq=False)
 class Known:
     """
-    Units that went bad in this rollout, by metric.
+    Units that came and went bad in this rollout, by metric.
 
     A unit counts once: further failures of one unit share its arm, and a test that took
     each for a draw of its own would be fooled. A task is told once by telemetry, its
     retries with it; users and sessions come back for days, and are remembered here.
 
     Attributes:
-        units: By metric, the 64-bit hashes.
+        units: By metric, the 64-bit hashes of those that went bad.
+        visitors: All that came, where their visits are counted.
         sticky: Whether units come back.
+        visits: Metrics of which a unit's first bad visit counts, whenever it comes.
         new: Those that are not written down yet.
     """
 
     units: dict[str, set[int]] = attrs.field(factory=dict)
+    visitors: Visitors = attrs.field(factory=Visitors)
     sticky: bool = attrs.field(default=True, kw_only=True)
+    visits: frozenset[str] = attrs.field(default=frozenset(), kw_only=True)
     new: list[tuple[str, int]] = attrs.field(factory=list)
 
-    def see(self, observation: Observation) -> Seen:
-        """Take the bad units of *observation* for known from now on."""
+    def see(self, observation: Observation, at: Stay) -> Seen:
+        """Take the units of *observation* for known from now on."""
         windows = {
             Arm.CANDIDATE: observation.candidate,
             Arm.CONTROL: observation.control or Window(),
@@ -55,18 +71,46 @@ class Known:
                 arm: {name: len(bad) for name, bad in window.bad_units.items()}
                 for arm, window in windows.items()
             }
-            return Seen(observation=observation, first=counted)
-        first: dict[Arm, dict[str, int]] = {arm: {} for arm in Arm}
-        fresh: dict[str, set[int]] = {}
-        for arm, window in windows.items():
-            for name, bad in window.bad_units.items():
-                came = bad - self.units.get(name, set())
-                first[arm][name] = len(came)
-                fresh.setdefault(name, set()).update(came)
-        for name, units in fresh.items():
-            self.units.setdefault(name, set()).update(units)
-            self.new += [(name, unit) for unit in units]
-        return Seen(observation=observation, first=first)
+            return Seen(observation=observation, first=counted, at=at)
+        self.visitors.see(observation, at)
+        came = {arm: self._came(arm, window, at) for arm, window in windows.items()}
+        for units in came.values():
+            for name, fresh in units.items():
+                self.units.setdefault(name, set()).update(fresh)
+                self.new += [(name, unit) for unit in fresh]
+        return Seen(
+            observation=observation,
+            first={
+                arm: {name: len(fresh) for name, fresh in units.items()}
+                for arm, units in came.items()
+            },
+            at=at,
+            visitors=self.visitors,
+        )
+
+    def forget_new(self) -> None:
+        """Take all of them for written down."""
+        self.new.clear()
+        self.visitors.new.clear()
+
+    def _came(self, arm: Arm, window: Window, at: Stay) -> dict[str, set[int]]:
+        """Return the units of *arm* that are bad for the first time, by metric."""
+        bad = dict(window.bad_units)
+        for name in self.visits:
+            visits = window.visits.get(name, Visits())
+            found = visits.bad | window.bad_units.get(name, frozenset())
+            if arm is Arm.CANDIDATE:
+                found = frozenset(u for u in found if self._is_shown(name, u, at))
+            if found:
+                bad[by_visit(name)] = found
+        return {
+            name: set(units - self.units.get(name, set()))
+            for name, units in bad.items()
+        }
+
+    def _is_shown(self, name: str, unit: int, at: Stay) -> bool:
+        """Tell whether users see what the candidate does with *unit*."""
+        return at.share > 0 and not self.visitors.is_controls(name, unit, at)
 
 
 @attrs.frozen(kw_only=True)
@@ -103,12 +147,20 @@ class Tally:
         )
 
     @classmethod
-    def once(cls, seen: Seen, name: str) -> Tally:
-        """Return the same, with each unit's first bad event of the rollout alone."""
+    def once(cls, seen: Seen, name: str, *, bad: str | None = None) -> Tally:
+        """
+        Return the same, with each unit's first bad event of the rollout alone.
+
+        Args:
+            seen: What was seen.
+            name: Under which name the units are counted.
+            bad: Under which name their first bad events are, if under another.
+        """
+        bad = name if bad is None else bad
         return attrs.evolve(
             cls.of(seen, name),
-            candidate_bad=seen.first[Arm.CANDIDATE].get(name, 0),
-            control_bad=seen.first[Arm.CONTROL].get(name, 0),
+            candidate_bad=seen.first[Arm.CANDIDATE].get(bad, 0),
+            control_bad=seen.first[Arm.CONTROL].get(bad, 0),
         )
 
     def plus(self, later: Tally) -> Tally:
