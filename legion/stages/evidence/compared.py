@@ -115,7 +115,9 @@ class ComparedEvidence:
         tally = Tally.of(seen, self.name)
         bad = self.name if self._exact is None else by_visit(self.name)
         once = Tally.once(seen, self.name, bad=bad)
-        self._tally = self._tally.plus(tally if self._exact is None else once)
+        self._tally = self._tally.plus(tally if self._exact is None else once).heard(
+            seen, self.metric.stream
+        )
         if self._exact is not None:
             self._exact.update(seen)
         if self._floor is not None:

@@ -105,7 +105,7 @@ class LimitEvidence:
             self._by_event = True
             bad = count.of - count.n if self.metric.higher_is_better else count.n
             tally = Tally(candidate_bad=bad, candidate=count.of, at_s=self._at_s)
-        self._tally = self._tally.plus(tally)
+        self._tally = self._tally.plus(tally).heard(seen, self.metric.stream)
         if self._by_event and self.clustered:
             return
         self._process = self._process.update(tally.candidate_bad, tally.candidate)

@@ -242,8 +242,14 @@ class Paths:
 
 
 def looked_at_s(stage: Stage) -> float:
-    """Return over which plan time the exact test spreads its looks, in seconds."""
-    return stage.dwell_s or stage.unbroken_for_s or DAY_S
+    """
+    Return over which plan time the exact test spreads its looks, in seconds.
+
+    From the first check of the stage on, so that the last look is taken by the time at
+    which the stage may be left.
+    """
+    long_s = stage.dwell_s or stage.unbroken_for_s or DAY_S
+    return max(long_s - stage.check_interval_s, long_s / 2)
 
 
 def visited(plan: Plan) -> frozenset[str]:

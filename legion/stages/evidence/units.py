@@ -28,12 +28,14 @@ class Seen:
             come back, by `by_visit` also those whose first bad visit came after they
             had counted.
         at: In which stay the observation was made.
+        sticky: Whether units come back, so that one may be heard of and not count.
         visitors: What is known of every unit that came.
     """
 
     observation: Observation
     first: Mapping[Arm, Mapping[str, int]]
     at: Stay
+    sticky: bool = False
     visitors: Visitors = attrs.field(factory=Visitors)
 
 
@@ -85,6 +87,7 @@ class Known:
                 for arm, units in came.items()
             },
             at=at,
+            sticky=True,
             visitors=self.visitors,
         )
 
@@ -123,7 +126,8 @@ class Tally:
         candidate: Of the candidate, all.
         control_bad: Of control, bad.
         control: Of control, all.
-        at_s: When one came of age last, in seconds of plan time; None for never.
+        at_s: When one came of age last, in seconds of plan time; None for never. Where
+            units come back, when one was heard of last after that.
     """
 
     candidate_bad: int = 0
@@ -172,6 +176,13 @@ class Tally:
             control=self.control + later.control,
             at_s=self.at_s if later.at_s is None else later.at_s,
         )
+
+    def heard(self, seen: Seen, stream: str) -> Tally:
+        """Return the same, up to date where units that have counted were heard of."""
+        heard = seen.sticky and seen.observation.candidate.measures(stream)
+        if self.at_s is None or not heard:
+            return self
+        return attrs.evolve(self, at_s=seen.observation.at_s)
 
     @property
     def share(self) -> float | None:
