@@ -152,7 +152,7 @@ class Climb:
 
     def _log_e(self, question: Question, sources: Mapping[str, object]) -> Floats:
         source = sources[question.metric.name]
-        tally = source.tally(question.slower)  # type: ignore[attr-defined]
+        tally = source.tally(question)  # type: ignore[attr-defined]
         return log_e(question, tally, rho=self.staging.rho)
 
     def _proven(
@@ -206,7 +206,7 @@ class Climb:
             slower = question.slower
             now = staging.times(question.metric, slower=slower)
             well = staging.workload.times(1.0, question.metric, slower=slower)
-            tally = sources[question.metric.name].tally(slower)  # type: ignore[attr-defined]
+            tally = sources[question.metric.name].tally(question)  # type: ignore[attr-defined]
             bad = tally.candidate[np.arange(len(at)), at]
             unripe = staging.unripe(question.metric, slower=slower)
             total += (bad + unripe) * max(1 - well / now, 0.0)

@@ -2,7 +2,7 @@
 
 from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
-from .exact import ExactEvidence
+from .exact import ExactEvidence, log_e_of_look
 from .fact import ThresholdEvidence
 from .limit import LimitEvidence
 from .paths import (
@@ -48,6 +48,7 @@ __all__ = [
     "edges",
     "is_fact",
     "is_weighed",
+    "log_e_of_look",
     "looked_at_s",
     "part",
     "visited",

@@ -80,29 +80,12 @@ class ExactEvidence:
             drawn = seen.visitors.drawn(self.stream, seen.at)
             self.units = 0 if drawn is None else len(drawn.units)
             self.left_out = seen.visitors.left_out.get(self.stream, 0)
-            log_e = 0.0 if drawn is None else self._log_e(drawn)
+            log_e = (
+                0.0
+                if drawn is None
+                else log_e_of_look(drawn, stream=self.stream, margin=self.margin)
+            )
             self._process = self._process.update(log_e, looks=due)
-
-    def _log_e(self, drawn: Drawn) -> float:
-        """Return what this look says alone; 0 where nothing went badly yet."""
-        mine = drawn.candidate
-        bad = drawn.bad.copy()
-        keep = 1 / (1 + self.margin)
-        bad[mine] = thinned(bad[mine], drawn.units[mine], keep=keep, salt=self.stream)
-        bad_past, n_past = int(drawn.bad_before.sum()), int(drawn.n_before.sum())
-        if not bad_past:
-            bad_past, n_past = int(bad.sum()), int(drawn.n.sum())
-        if not bad_past:
-            return 0.0
-        return randomisation_log_e(
-            bad,
-            drawn.n,
-            mine,
-            rho=drawn.rho,
-            rate=bad_past / n_past,
-            bad_before=drawn.bad_before,
-            n_before=drawn.n_before,
-        )
 
     def to_json(self) -> JSON:
         """Return the looks that were taken."""
@@ -122,3 +105,32 @@ class ExactEvidence:
         self._began_s = None if began_s is None else float(cast("float", began_s))
         self.units = int(cast("int", raw["units"]))
         self.left_out = int(cast("int", raw["left_out"]))
+
+
+def log_e_of_look(drawn: Drawn, *, stream: str, margin: float) -> float:
+    """
+    Return what one look says alone, in nats; 0 where nothing went badly yet.
+
+    Args:
+        drawn: The units of the stage.
+        stream: What is counted of each visit.
+        margin: By which share the candidate may be worse; its bad visits are thinned.
+    """
+    mine = drawn.candidate
+    bad = drawn.bad.copy()
+    keep = 1 / (1 + margin)
+    bad[mine] = thinned(bad[mine], drawn.units[mine], keep=keep, salt=stream)
+    bad_past, n_past = int(drawn.bad_before.sum()), int(drawn.n_before.sum())
+    if not bad_past:
+        bad_past, n_past = int(bad.sum()), int(drawn.n.sum())
+    if not bad_past:
+        return 0.0
+    return randomisation_log_e(
+        bad,
+        drawn.n,
+        mine,
+        rho=drawn.rho,
+        rate=bad_past / n_past,
+        bad_before=drawn.bad_before,
+        n_before=drawn.n_before,
+    )
