@@ -174,14 +174,17 @@ class Visitors:
         """
         import numpy as np
 
-        found = [
-            (unit, one)
-            for unit, one in self.metrics.get(metric, {}).items()
+        known = self.metrics.get(metric, {})
+        found = (
+            unit
+            for unit, one in known.items()
             if one.at == at and one.n and one.kept < at.share
-        ]
-        if not found:
+        )
+        # In one order in every process, or sums would differ in their last digits.
+        units = sorted(found)
+        if not units:
             return None
-        units, them = zip(*found, strict=True)
+        them = [known[unit] for unit in units]
         kept = np.array([one.kept for one in them])
         return Drawn(
             units=np.array(units, dtype=np.uint64),
