@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 
@@ -236,7 +237,7 @@ def crowd(rng, people, ratio, *, adds=0.0, past=True, visits=100, steps=10):
         return {int(u): (int(y), int(k)) for u, y, k in told if k}
 
     if past:
-        yield BEFORE, looked(control=came(1, rates, mine | True))
+        yield BEFORE, looked(control=came(1, rates, np.full(people, fill_value=True)))
     yield HERE, looked(at_s=1.0)
     times = [0.0, *(512 ** (-(steps - 1 - j) / (steps - 1)) for j in range(steps))]
     for begun, over in zip(times[:-1], times[1:], strict=True):
@@ -508,15 +509,13 @@ def asked(engine, user, control, candidate, rng):
         if rng.random() < rate:
             raise OSError
 
-    try:
+    with contextlib.suppress(OSError):
         engine.run_sync(
             f"user-{user}",
             control=lambda: answer(control),
             candidate=lambda: answer(candidate),
             mirror=lambda: answer(control),
         )
-    except OSError:
-        pass
 
 
 def test_a_host_takes_back_what_multiplies_users_own_errors():
