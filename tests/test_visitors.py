@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 
@@ -171,7 +172,7 @@ def test_more_units_than_fit_are_said_and_the_others_stay(monkeypatch):
     monkeypatch.setattr(visitors, "MOST", 2)
     them, harm = known(), compared(visits_s=1.0)
     for at_s in (1.0, 2.0):
-        many = {unit: (0, 1) for unit in range(5)}
+        many = dict.fromkeys(range(5), (0, 1))
         harm.update(them.see(looked({9: (1, 1)}, many, at_s=at_s), HERE))
 
     assert len(them.visitors.metrics["error_rate"]) == 2
@@ -240,7 +241,7 @@ def crowd(rng, people, ratio, *, adds=0.0, past=True, visits=100, steps=10):
         yield BEFORE, looked(control=came(1, rates, np.full(people, fill_value=True)))
     yield HERE, looked(at_s=1.0)
     times = [0.0, *(512 ** (-(steps - 1 - j) / (steps - 1)) for j in range(steps))]
-    for begun, over in zip(times[:-1], times[1:], strict=True):
+    for begun, over in itertools.pairwise(times):
         here = came(over - begun, worse, mine)
         other = came(over - begun, rates, ~mine)
         yield HERE, looked(here, other, at_s=2.0 + over * DAY)
@@ -527,3 +528,16 @@ def test_a_host_takes_back_what_multiplies_users_own_errors():
     assert decision.code == "trigger:error_rate"
     assert "held against their own past" in decision.reason
     assert well.status == "complete"
+
+
+def test_a_file_of_an_earlier_version_can_be_looked_at(tmp_path):
+    """It has no visitors, and looking writes nothing."""
+    clock = ManualClock(1e9)
+    engine(tmp_path / "old.db", clock).close()
+    with (
+        Database(tmp_path / "old.db") as database,
+        database.transaction(durable=True) as connection,
+    ):
+        connection.execute("DROP TABLE visitor")
+    with Database(tmp_path / "old.db", readonly=True) as database:
+        assert StageEngine(plan(), state=database, clock=clock).state.stage == ""

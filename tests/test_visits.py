@@ -197,3 +197,15 @@ def test_an_observation_tells_visits_once():
     assert seen.candidate.visits["error_rate"].units == {5: (0, 1)}
     assert seen.candidate.baseline.visits == {}
     assert Observation.from_json(json.loads(json.dumps(seen.to_json()))) == seen
+
+
+def test_visits_that_are_not_saved_are_said(monkeypatch):
+    """What a restart would lose is named in the window."""
+    monkeypatch.setattr("legion.telemetry.cohort.SAVED", 2)
+    one = cohort(default_s=HOUR)
+    for unit in range(5):
+        one.arm(CANDIDATE).began(unit, float(unit))
+    saved = one.to_json(10.0, 10.0)
+
+    assert sum("visit" in entry for entry in saved) == 2
+    assert "3 visits were not saved" in "; ".join(one.faults(CANDIDATE))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+
 from collections.abc import Iterable, Mapping
 
 import attrs
 
 from ..canonical import JSON
+from ..exceptions import StateError
 from ..model import Count, Finding, Gauge, Level, Observation, Report, Window
 from .decide import Ladder
 from .evidence import CRITICAL, Edge, Evidence, Known, Past, Stay, Watch, edges
 from .plan import Stage
 from .state import RolloutState, Standing, standing_of
 from .unit_rows import UnitRows
+
+
+logger = logging.getLogger("legion")
 
 
 @attrs.define(eq=False)
@@ -32,25 +38,21 @@ class Learner:
     rows: UnitRows
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
     _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
+    _outdated: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self.rows.load(self.known)
 
     def forget(self) -> None:
-        """
-        Take up evidence and units from the file again: somebody else has written them.
-
-        Raises:
-            StateError: The file cannot be read.
-        """
+        """Take up evidence and units again: somebody else has written them."""
         self._holds = None
-        if self.known.sticky:
-            self.rows.load(self.known)
+        self._outdated = self.known.sticky
 
     def learn(
         self, state: RolloutState, observation: Observation, report: Report
     ) -> RolloutState:
         """Return the state after *observation* and the report on it."""
+        self._read_units()
         at = Stay(state.entry, self.ladder.exposure(state.stage).share)
         if not state.stage:
             if self.known.sticky:
@@ -85,6 +87,16 @@ class Learner:
         windows = (observation.candidate, observation.control or Window())
         lost = any(window.dropped for window in windows)
         return self._timed(state, learned, report, stage, lost=lost)
+
+    def _read_units(self) -> None:
+        """Read what others wrote of the units; going back does not wait for that."""
+        if not self._outdated:
+            return
+        try:
+            self.rows.load(self.known)
+            self._outdated = False
+        except StateError:
+            logger.warning("the units cannot be read again", exc_info=True)
 
     def _timed(
         self,

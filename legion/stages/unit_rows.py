@@ -42,9 +42,18 @@ class UnitRows:
         self.database.ensure(_SCHEMA)
 
     def load(self, known: Known) -> None:
-        """Have *known* hold what is written down, and nothing else."""
-        known.units, known.new = self._bad(), []
-        known.visitors = Visitors(self._visitors())
+        """
+        Have *known* hold what is written down, and nothing else.
+
+        Of a file that is only looked at nothing is read, as nothing is learned from it.
+
+        Raises:
+            StateError: The file cannot be read; *known* is as it was.
+        """
+        if self.database.readonly:
+            return
+        units, visitors = self._bad(), Visitors(self._visitors())
+        known.units, known.new, known.visitors = units, [], visitors
 
     def _bad(self) -> dict[str, set[int]]:
         rows = self.database.read(
