@@ -62,8 +62,8 @@ class Telemetry:
 
     A unit counts once, when it is old enough; see `Cohort`. Of the metrics in *visits*
     each of its visits counts too, so that users who come back can be held against what
-    they did before: see `Window.visits`. That costs a third more of the folding, and
-    nothing of the recording.
+    they did before: see `Window.visits`. That about doubles what it costs to fold a
+    trial, some 4 us, and costs nothing when it is recorded.
 
     Args:
         clock: Plan time for the windows, machine time for the age of units.
