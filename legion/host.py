@@ -34,7 +34,7 @@ from .model import (
 )
 from .plugins import Plugins
 from .registry import Registry
-from .stages import Order, Plan, StageEngine, recall
+from .stages import Order, Plan, StageEngine, recall, visited
 from .stages.given import refuse_unless
 from .stages.latch import pull_beside
 from .stages.persistence import NotLeadingError
@@ -156,9 +156,7 @@ class Host:
                 found,
                 database=database,
                 registry=Registry(directory / "registry", clock=clock),
-                telemetry=Telemetry(
-                    clock, metrics=found.metrics, default_s=found.matures_s
-                ),
+                telemetry=_telemetry(found, clock),
                 plugins=plugins,
                 policy=policy,
                 clock=clock,
@@ -228,9 +226,7 @@ class Host:
                 plan,
                 database=database,
                 registry=Registry(directory / "registry", clock=clock),
-                telemetry=Telemetry(
-                    clock, metrics=plan.metrics, default_s=plan.matures_s
-                ),
+                telemetry=_telemetry(plan, clock),
                 clock=clock,
                 probe=False,
             )
@@ -637,6 +633,16 @@ class Host:
             _take_out(self.plugins)
             self.plugins.shutdown()
             self._database.close()
+
+
+def _telemetry(plan: Plan, clock: Clock) -> Telemetry:
+    """Return what counts the units as *plan* compares them."""
+    return Telemetry(
+        clock,
+        metrics=plan.metrics,
+        default_s=plan.matures_s,
+        visits=visited(plan),
+    )
 
 
 def _watchdog(plan: Plan, plugins: Plugins, memory: Memory) -> Watchdog:

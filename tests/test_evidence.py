@@ -25,6 +25,7 @@ from legion.stages.evidence import (
     Past,
     RowEvidence,
     Seen,
+    Stay,
     ThresholdEvidence,
     Watch,
     edges,
@@ -34,6 +35,7 @@ from legion.stats import LogHistogram, Side
 
 ERRORS = find("error_rate")
 P95 = find("latency_p95")
+HERE = Stay(1, 0.05)
 
 
 def units(n, of=0, *, first=0):
@@ -58,7 +60,7 @@ def observed(candidate, control=(0, 0), *, name="error_rate", at_s=60.0, pairs=N
 
 
 def seen(*arguments, sticky=False, **keywords):
-    return Known(sticky=sticky).see(observed(*arguments, **keywords))
+    return Known(sticky=sticky).see(observed(*arguments, **keywords), HERE)
 
 
 def compared(*, trigger=True, margin=0.25, share=0.05, metric=ERRORS, **test):
@@ -144,13 +146,13 @@ def test_a_user_is_bad_once_in_a_rollout():
     """The same users failing again are no new draws, in this process and the next."""
     known = Known(sticky=True)
     again = observed((20, 100), (0, 1_900))
-    first, second = known.see(again), known.see(again)
+    first, second = known.see(again, HERE), known.see(again, HERE)
 
     assert first.first[Arm.CANDIDATE] == {"error_rate": 20}
     assert second.first[Arm.CANDIDATE] == {"error_rate": 0}
     assert len(known.new) == 20
     assert Known({"error_rate": {u for _, u in known.new}}, sticky=True).see(
-        again
+        again, HERE
     ).first[Arm.CANDIDATE] == {"error_rate": 0}
 
 
@@ -160,6 +162,7 @@ def test_what_is_counted_by_event_cannot_compare_arms():
     window = Window(counts={"error_rate": Count(50, 100)})
     one.update(
         Seen(
+            at=HERE,
             observation=Observation(at_s=60.0, candidate=window, control=window),
             first={arm: {} for arm in Arm},
         )
@@ -216,6 +219,7 @@ def test_a_higher_share_may_be_the_better_one():
     window = Window(counts={"cache_hit_rate": Count(950, 1_000)})
     proof.update(
         Seen(
+            at=HERE,
             observation=Observation(at_s=60.0, candidate=window),
             first={arm: {} for arm in Arm},
         )
@@ -300,7 +304,7 @@ def rowed(streak, *, bad):
     window = attrs.evolve(
         shown.candidate, gauges={"health_check": Gauge.of(float(streak))}
     )
-    one.update(Known(sticky=False).see(attrs.evolve(shown, candidate=window)))
+    one.update(Known(sticky=False).see(attrs.evolve(shown, candidate=window), HERE))
     return one
 
 

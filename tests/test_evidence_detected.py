@@ -26,7 +26,7 @@ from legion.planner.question import Method, Question
 from legion.planner.rate import Rate as Share
 from legion.planner.weigh import Tally
 from legion.stages import Status
-from legion.stages.evidence import DetectorEvidence, Known, Rate, rates
+from legion.stages.evidence import DetectorEvidence, Known, Rate, Stay, rates
 from legion.stages.evidence.detected import Bound
 from legion.stages.evidence.watch import Watch
 from legion.stages.plan import Rule
@@ -86,7 +86,8 @@ def seen(bad, n, at_s, *, recorded=True):
         units={"error_rate": n} if recorded else {},
         bad_units={"error_rate": frozenset(range(bad))},
     )
-    return Known(sticky=False).see(Observation(at_s=at_s, candidate=window))
+    observation = Observation(at_s=at_s, candidate=window)
+    return Known(sticky=False).see(observation, Stay(0, 1.0))
 
 
 @pytest.mark.parametrize("learned", [False, True])

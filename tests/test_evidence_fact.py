@@ -9,7 +9,7 @@ import pytest
 from legion.metrics import METRICS
 from legion.model import Count, Gauge, Missing, Observation, Window
 from legion.stages import Rule
-from legion.stages.evidence import Known, ThresholdEvidence
+from legion.stages.evidence import Known, Stay, ThresholdEvidence
 from legion.stats import LogHistogram
 
 
@@ -39,7 +39,11 @@ def see(one, at_s, *, control=None, **kept):
     """Show one minute that ends at *at_s*."""
     other = None if control is None else window(at_s, **control)
     seen = window(at_s, baseline=other, **kept)
-    one.update(Known().see(Observation(at_s=at_s, candidate=seen, control=other)))
+    one.update(
+        Known().see(
+            Observation(at_s=at_s, candidate=seen, control=other), Stay(1, 0.05)
+        )
+    )
     return one.finding()
 
 
@@ -179,7 +183,7 @@ def test_why_it_cannot_be_measured_is_said():
     """The source's own error is the reason."""
     one = evidence(ABOVE)
     broken = Window(opened_s=0.0, closed_s=60.0, errors={"error_rate": "disk on fire"})
-    one.update(Known().see(Observation(at_s=60.0, candidate=broken)))
+    one.update(Known().see(Observation(at_s=60.0, candidate=broken), Stay(1, 0.05)))
     finding = one.finding()
 
     assert finding.missing is Missing.ERROR

@@ -16,6 +16,8 @@ import pytest
 
 from planner_plans import canary, plan_of
 
+import legion
+
 from legion.planner import (
     Bursts,
     Fault,
@@ -232,6 +234,21 @@ def _alone(question, candidate, control, both, good):
     floor = getattr(BernoulliProcess, start)(question.floor)
     other = floor.update(candidate, candidate + good).log_e
     return (log_both if question.side is Side.HARM else log_either)(label, other)
+
+
+def test_users_own_errors_are_seen_against_their_past():
+    """Times five after a shadow of two days: as the engine, nearly always."""
+    shadow = {"name": "shadow", "traffic": "0%", "mirror": "3%", "dwell": "48h"}
+    plan = plan_of(unit="user", dwell="48h", check_interval="10m")
+    document = plan.to_dict()
+    document["stages"] = [shadow, *document["stages"]]
+    plan = legion.Plan.from_dict(document)
+    options = {"traffic_per_s": 1.2, "runs": 32}
+
+    assert run(plan, **options).rolled_back.n == 0
+    since = plan.stages[1].name
+    found = run(plan, faults=["m0=x5"], since=since, **options)
+    assert found.rolled_back.share > 0.75
 
 
 @pytest.mark.parametrize("scenario", [None, STICKY], ids=["tasks", "sticky"])

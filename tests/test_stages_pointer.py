@@ -20,6 +20,7 @@ from legion import canonical
 from legion.exceptions import StateCorruptError, StateError
 from legion.model import Finding, Level, Missing, Move, Window
 from legion.stages import RolloutState, Status, SupersededError
+from legion.stages.evidence import Known
 from legion.stages.persistence import StateFile, recall
 from legion.stages.state import Standing
 from legion.store import Database
@@ -229,11 +230,11 @@ def test_a_lesson_is_only_saved_over_the_one_it_came_from(path):
         file = StateFile(database, "rig", ManualClock())
         state = file.save(RolloutState(plan="rig", plan_digest="x"), durable=True)
         one = attrs.evolve(state, turn=1)
-        file.teach(one, [], after=0)
+        file.teach(one, Known(), after=0)
         with pytest.raises(SupersededError):
-            file.teach(one, [], after=0)
+            file.teach(one, Known(), after=0)
         with pytest.raises(SupersededError):
-            file.teach(attrs.evolve(one, entry=9, turn=2), [], after=1)
+            file.teach(attrs.evolve(one, entry=9, turn=2), Known(), after=1)
 
         assert file.load().turn == 1
 

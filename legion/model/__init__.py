@@ -16,6 +16,7 @@ from .noun import Noun, as_json
 from .pairs import Pairs
 from .protocols import Clock, Log, Snapshots
 from .scales import Arm, Level, Missing, Move, Permission
+from .visits import Visits
 from .window import Count, Gauge, Window
 
 
@@ -44,6 +45,7 @@ __all__ = [
     "Snapshots",
     "Step",
     "Verdict",
+    "Visits",
     "Window",
     "as_json",
 ]

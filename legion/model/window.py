@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import array
-import base64
-import sys
-
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -13,6 +9,8 @@ import attrs
 
 from ..canonical import JSON
 from ..stats import LogHistogram
+from .hashes import packed, unpacked
+from .visits import Visits
 
 
 @attrs.frozen
@@ -90,6 +88,8 @@ class Window:
         units: By metric, how many units came of age in this window after at least
             one opportunity of it; 0 for a share that was recorded and none did.
         bad_units: By metric, 64-bit hashes of those of them that went bad.
+        visits: By metric, how often each unit came and fared badly; only where units
+            come back and somebody asked for it.
         errors: By metric or source, why it could not be measured.
         dropped: Events of this arm that were lost because the buffer was full; what is
             left may look healthier than it was.
@@ -107,6 +107,7 @@ class Window:
     gauges: Mapping[str, Gauge] = attrs.field(factory=dict)
     units: Mapping[str, int] = attrs.field(factory=dict)
     bad_units: Mapping[str, frozenset[int]] = attrs.field(factory=dict)
+    visits: Mapping[str, Visits] = attrs.field(factory=dict)
     errors: Mapping[str, str] = attrs.field(factory=dict)
     dropped: int = 0
     stale: int = 0
@@ -223,6 +224,7 @@ class Window:
                 | later.bad_units.get(metric, frozenset())
                 for metric in {**self.bad_units, **later.bad_units}
             },
+            visits=_merged(self.visits, later.visits),
             errors={**self.errors, **later.errors},
             dropped=self.dropped + later.dropped,
             stale=self.stale + later.stale,
@@ -273,7 +275,8 @@ class Window:
             "histograms": {k: h.to_json() for k, h in self.histograms.items()},
             "gauges": {k: [g.last, g.low, g.high, g.n] for k, g in self.gauges.items()},
             "units": dict(self.units),
-            "bad_units": {k: _packed(units) for k, units in self.bad_units.items()},
+            "bad_units": {k: packed(units) for k, units in self.bad_units.items()},
+            "visits": {k: visits.to_json() for k, visits in self.visits.items()},
             "errors": dict(self.errors),
             "dropped": self.dropped,
             "stale": self.stale,
@@ -298,7 +301,8 @@ class Window:
                 for k, (last, low, high, n) in raw["gauges"].items()
             },
             units={k: int(n) for k, n in raw.get("units", {}).items()},
-            bad_units={k: _unpacked(units) for k, units in raw["bad_units"].items()},
+            bad_units={k: unpacked(units) for k, units in raw["bad_units"].items()},
+            visits={k: Visits.from_json(v) for k, v in raw.get("visits", {}).items()},
             errors=dict(raw["errors"]),
             dropped=int(raw["dropped"]),
             stale=int(raw.get("stale", 0)),
@@ -310,7 +314,7 @@ class Window:
         )
 
 
-_Mergeable = TypeVar("_Mergeable", Count, Gauge, LogHistogram)
+_Mergeable = TypeVar("_Mergeable", Count, Gauge, LogHistogram, Visits)
 
 
 def _merged(
@@ -330,18 +334,3 @@ def _said(here: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
         else here.get(name, why)
         for name, why in there.items()
     }
-
-
-def _packed(units: frozenset[int]) -> str:
-    """Write 64-bit hashes as base64 of sorted big-endian words: there may be many."""
-    return base64.b64encode(_swapped(array.array("Q", sorted(units)))).decode()
-
-
-def _unpacked(text: str) -> frozenset[int]:
-    return frozenset(_swapped(array.array("Q", base64.b64decode(text))))
-
-
-def _swapped(words: array.array[int]) -> array.array[int]:
-    if sys.byteorder == "little":
-        words.byteswap()
-    return words

@@ -40,8 +40,11 @@ class Crowd:
     rng: np.random.Generator
     activity: Floats = attrs.field(init=False)
     place: Floats = attrs.field(init=False)
+    _metrics: dict[str, Metric] = attrs.field(init=False, factory=dict)
     _rates: dict[str, Floats] = attrs.field(init=False, factory=dict)
-    _history: dict[str, tuple[Floats, Floats]] = attrs.field(init=False, factory=dict)
+    _past: dict[str, tuple[Floats, Floats, Floats]] = attrs.field(
+        init=False, factory=dict
+    )
 
     def __attrs_post_init__(self) -> None:
         shape = (self.runs, self.people)
@@ -54,9 +57,11 @@ class Crowd:
         fewer = Crowd.__new__(Crowd)
         fewer.runs, fewer.people, fewer.rng = len(runs), self.people, self.rng
         fewer.activity, fewer.place = self.activity[runs], self.place[runs]
+        fewer._metrics = self._metrics
         fewer._rates = {name: each[runs] for name, each in self._rates.items()}
-        fewer._history = {
-            name: (bad[runs], n[runs]) for name, (bad, n) in self._history.items()
+        fewer._past = {
+            name: (bad[runs], n[runs], kept[runs])
+            for name, (bad, n, kept) in self._past.items()
         }
         return fewer
 
@@ -76,11 +81,51 @@ class Crowd:
         uneven = _UNEVEN_TIMES if metric.kind is Kind.TIME else _UNEVEN
         shape = self.activity.shape
         rates = self.rng.beta(uneven, uneven * (1 / rate - 1), shape)
-        mean = self.activity * before
-        bad = self.rng.poisson(mean * rates).astype(np.float64)
-        good = self.rng.poisson(mean * (1 - rates)).astype(np.float64)
+        bad, n = self._visits(self.activity * before, rates)
+        self._metrics[metric.name] = metric
         self._rates[metric.name] = rates
-        self._history[metric.name] = (bad, bad + good)
+        self._past[metric.name] = (bad, n, np.zeros_like(bad))
+
+    def _visits(self, mean: Floats, rates: Floats) -> tuple[Floats, Floats]:
+        bad = self.rng.poisson(mean * rates).astype(np.float64)
+        return bad, bad + self.rng.poisson(mean * (1 - rates))
+
+    def live(
+        self,
+        metric: Metric,
+        runs: npt.NDArray[np.int64],
+        *,
+        rho: float,
+        times: float,
+        visits: Floats,
+    ) -> None:
+        """
+        Let a stage go by, so that it is the past of the next one.
+
+        What each user did in it is drawn anew and not what the stage was judged by.
+
+        Args:
+            metric: By which metric.
+            runs: Of which runs.
+            rho: The share of users that had the candidate.
+            times: How many times as often these fared badly.
+            visits: How many visits of all users there were on average, shape (runs,).
+        """
+        arms = self.arms(rho)[runs]
+        rates = self._rates[metric.name][runs]
+        rates = np.where(arms, np.minimum(rates * times, 1.0), rates)
+        bad, n = self._visits(self.activity[runs] * visits[:, None], rates)
+        bad_before, n_before, kept = self._past[metric.name]
+        kept[runs] = np.where(
+            n > 0, np.maximum(kept[runs], np.where(arms, 1.0, rho)), kept[runs]
+        )
+        bad_before[runs] += bad
+        n_before[runs] += n
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics by which it was drawn how the users fare."""
+        return tuple(self._metrics.values())
 
     def knows(self, metric: Metric) -> bool:
         """Return whether it was drawn how the users fare by *metric*."""
@@ -90,6 +135,12 @@ class Crowd:
         """Return how often each user fares badly without the candidate."""
         return self._rates[metric.name]
 
-    def history(self, metric: Metric) -> tuple[Floats, Floats]:
-        """Return the bad events and the events of each before the ramp."""
-        return self._history[metric.name]
+    def past(self, metric: Metric) -> tuple[Floats, Floats, Floats]:
+        """
+        Return what each user did in the rollout so far.
+
+        Returns:
+            Bad visits, visits, and the largest share of candidates under which each
+            still had control; 1 for those who have had the candidate.
+        """
+        return self._past[metric.name]

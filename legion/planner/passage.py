@@ -15,7 +15,7 @@ from .detection import Detection
 from .question import Method, Question
 from .staging import Staging
 from .tasks import Source
-from .weigh import Tally, log_e
+from .weigh import log_e
 
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Climb:
     ) -> npt.NDArray[np.bool_]:
         """Decide at each look of the block; return which runs stay in the stage."""
         self._detected = {
-            key: each.log_e(_tally(each.question, sources))
+            key: each.log_e(sources[each.question.metric.name].tally(each.question))
             for key, each in self._detections.items()
         }
         parts = self._parts(first, last, sources)
@@ -172,7 +172,8 @@ class Climb:
     def _log_e(self, question: Question, sources: Mapping[str, Source]) -> Floats:
         if question.method is Method.DETECTOR:
             return self._detected[question.key]
-        return log_e(question, _tally(question, sources), rho=self.staging.rho)
+        tally = sources[question.metric.name].tally(question)
+        return log_e(question, tally, rho=self.staging.rho)
 
     def _proven(
         self, first: int, last: int, sources: Mapping[str, Source]
@@ -225,15 +226,11 @@ class Climb:
             slower = question.slower
             now = staging.times(question.metric, slower=slower)
             well = staging.workload.times(1.0, question.metric, slower=slower)
-            tally = _tally(question, sources)
+            tally = sources[question.metric.name].tally(question)
             bad = tally.candidate[np.arange(len(at)), at]
             unripe = staging.unripe(question.metric, slower=slower)
             total += (bad + unripe) * max(1 - well / now, 0.0)
         return total
-
-
-def _tally(question: Question, sources: Mapping[str, Source]) -> Tally:
-    return sources[question.metric.name].tally(question.slower)
 
 
 def _nothing(runs: int, looks: int, keys: Sequence[str]) -> Passage:

@@ -144,6 +144,8 @@ class Rollouts:
             self._note(fate, passage, alive, index, at_s)
             for key, value in passage.last.items():
                 before[key][alive] = value
+            if crowd is not None:
+                self._go_by(crowd, stage, staging, alive, passage)
             alive = alive[passage.on]
             if not len(alive):
                 break
@@ -164,6 +166,27 @@ class Rollouts:
             if rate is not None:
                 before = self.workload.traffic_per_s * shadow_s
                 crowd.meet(metric, rate, before=before)
+
+    @staticmethod
+    def _go_by(
+        crowd: Crowd,
+        stage: Stage,
+        staging: Staging,
+        alive: npt.NDArray[np.int64],
+        passage: Passage,
+    ) -> None:
+        """Let what users did in a stage be the past of the next one."""
+        if not 0 < stage.traffic < 1:
+            return  # A shadow's past is drawn already, and at the end nobody compares.
+        spent_s = np.asarray((passage.left + 1) * stage.check_interval_s, np.float64)
+        for metric in crowd.metrics:
+            crowd.live(
+                metric,
+                alive,
+                rho=stage.traffic,
+                times=staging.times(metric),
+                visits=staging.workload.traffic_per_s * spent_s,
+            )
 
     def _staging(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..metrics import Metric
 from ..stages.plan import Plan, Stage
+from ..stats import Side
 from .crowd import Crowd
 from .detection import Detection, learned_limits
 from .fault import Fault
@@ -115,6 +116,7 @@ class Staging:
             rate=self._rate(metric),
             crowd=self.crowd,
             dwell_looks=self.dwell_looks,
+            ratios=frozenset(self._against_the_past(questions)),
         )
 
     def detection(self, question: Question) -> Detection:
@@ -127,6 +129,13 @@ class Staging:
             else np.full(self.runs, question.limit)
         )
         return Detection(question, limits, self.stage.check_interval_s)
+
+    def _against_the_past(self, questions: Sequence[Question]) -> Iterator[float]:
+        """Yield the ratios at which harm is held against what users did before."""
+        for each in questions:
+            compared = Method.LABEL in {each.method, each.compared}
+            if each.side is Side.HARM and compared and not each.time:
+                yield each.ratio
 
     def times(self, metric: Metric, *, slower: float = 0.0) -> float:
         """Return how many times as many of the candidate's units are bad."""

@@ -1,4 +1,4 @@
-"""Counts of users who come back: each one's first bad event."""
+"""Counts of users who come back: once each, by first bad visit, and by the exact test."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import attrs
 import numpy as np
 
 from ..metrics import Metric
-from ..stats import geometric_looks
+from ..stages.evidence import Drawn, log_e_of_look
+from ..stats import RandomisationProcess, Side, geometric_looks
 from .crowd import Crowd
+from .question import Question
 from .tasks import Flow
 from .weigh import Tally
 
@@ -20,6 +22,7 @@ from .weigh import Tally
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Counts = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
 
 
@@ -28,15 +31,19 @@ class Sticky:
     """
     Counts of users who come back, in a stage that exposes some of them.
 
-    Poisson events of each user in ten stretches of the stage; the first bad one of each
-    lies where the least of so many uniform times does.
+    Poisson visits of each user in the stretches between the exact test's looks; the
+    first bad one lies where the least of so many uniform times does. Harm in a share is
+    the mean of two e-values, as the engine has it. Proof, limits and times count each
+    user once, by the first visit.
 
     Args:
         flow: What comes; `Flow.times` may hold several cuts, drawn one by one.
         metric: What is counted.
-        rate: The share of bad units before the stage.
+        rate: The share of bad visits before the stage.
         crowd: Who comes.
-        dwell_looks: How many looks the dwell has; the stretches divide it.
+        dwell_looks: How many looks the dwell has.
+        ratios: The nulls of harm that are held against the users' past; none where the
+            metric is a time.
     """
 
     flow: Flow
@@ -44,88 +51,154 @@ class Sticky:
     rate: float
     crowd: Crowd
     dwell_looks: int
-    _counts: dict[str, npt.NDArray[np.int64]] = attrs.field(init=False, factory=dict)
+    ratios: frozenset[float]
+    _load: Floats = attrs.field(init=False)
+    _arms: npt.NDArray[np.bool_] = attrs.field(init=False)
+    _counts: dict[str, Counts] = attrs.field(init=False, factory=dict)
+    _exact: dict[float, Floats] = attrs.field(init=False, factory=dict)
     _span: slice = attrs.field(init=False, default=slice(0, 0))
 
     def __attrs_post_init__(self) -> None:
-        rates = self.crowd.rates(self.metric)
+        # How many visits all users made up to each look, on average.
+        both = self.flow.candidate + self.flow.control
+        self._load = np.concatenate([[0.0], np.cumsum(both)])
+        self._arms = self.crowd.arms(self.flow.rho)
+        runs = range(self.crowd.runs)
         for slower, times in self.flow.times.items():
-            parts = [self._run(run, rates[run], times) for run in range(len(rates))]
-            first = np.array(parts)
-            self._counts[f"candidate {slower}"] = np.cumsum(first[:, 0], axis=1)
-            self._counts[f"control {slower}"] = np.cumsum(first[:, 1], axis=1)
-        if self.flow.goods:
-            self._goods(rates, max(self.flow.times.values()))
+            once = np.array([self._once(run, times) for run in runs])
+            for row, name in enumerate(("candidate", "control", "good")):
+                self._counts[f"{name} {slower}"] = np.cumsum(once[:, row], axis=1)
+        if self.ratios:
+            self._visits(max(self.flow.times.values()))
 
-    def _edges(self) -> list[int]:
-        """Return the looks at which the stretches end."""
-        looks = len(self.flow.candidate)
-        planned = [math.ceil(each) for each in geometric_looks(self.dwell_looks)]
-        return sorted({min(each, looks) for each in planned} | {looks})
+    @property
+    def _looks(self) -> int:
+        return len(self.flow.candidate)
 
-    def _run(self, run: int, rates: Floats, times: float) -> npt.NDArray[np.int64]:
-        """Return the first bad events of both arms at each look, shape (2, looks)."""
-        rng, looks = self.crowd.rng, len(self.flow.candidate)
-        load = np.concatenate(
-            [[0.0], np.cumsum(self.flow.candidate + self.flow.control)]
+    def _worse(self, run: int, times: float) -> Floats:
+        """Return how often each user fares badly in this stage."""
+        rates = self.crowd.rates(self.metric)[run]
+        return np.asarray(
+            np.where(self._arms[run], np.minimum(rates * times, 1.0), rates)
         )
-        arms = self.crowd.arms(self.flow.rho)[run]
-        activity = self.crowd.activity[run]
-        worse = np.where(arms, np.minimum(rates * times, 1.0), rates)
-        bad = np.zeros_like(rates)
-        at = np.full(rates.shape, looks)
+
+    def _once(self, run: int, times: float) -> Counts:
+        """Return users by their first visit: bad ones of both arms, good ones of one."""
+        rng, load, arms = self.crowd.rng, self._load, self._arms[run]
+        activity = np.maximum(self.crowd.activity[run], 1e-300)
+        at = np.searchsorted(load, rng.exponential(1 / activity)) - 1
+        swing = self._swing(run, 0, self._looks)
+        bad = rng.random(len(at)) < self._worse(run, times) * swing
+        return np.array(
+            [self._at(at, who) for who in (arms & bad, ~arms & bad, arms & ~bad)]
+        )
+
+    def _at(self, at: Counts, who: npt.NDArray[np.bool_]) -> Counts:
+        """Return how many of *who* are counted at each look."""
+        looks = self._looks
+        return np.bincount(at[who & (at < looks)], minlength=looks)
+
+    def _visits(self, times: float) -> None:
+        """Count the first bad visits of both arms, and look at all visits."""
+        found = [
+            self._run(run, self._worse(run, times)) for run in range(self.crowd.runs)
+        ]
+        first = np.array([part[0] for part in found])
+        self._counts["first candidate"] = np.cumsum(first[:, 0], axis=1)
+        self._counts["first control"] = np.cumsum(first[:, 1], axis=1)
+        for ratio in self.ratios:
+            self._exact[ratio] = np.array([part[1][ratio] for part in found])
+
+    def _run(self, run: int, worse: Floats) -> tuple[Counts, dict[float, Floats]]:
+        rng, load, arms = self.crowd.rng, self._load, self._arms[run]
+        activity, looks = self.crowd.activity[run], self._looks
+        bad, n = np.zeros_like(worse), np.zeros_like(worse)
+        was_bad = self.crowd.past(self.metric)[0][run] > 0
+        at = np.full(worse.shape, looks)
+        taken: list[tuple[int, Drawn]] = []
         for first, last in itertools.pairwise([0, *self._edges()]):
             amount = activity * (load[last] - load[first])
-            new = rng.poisson(amount * worse * self._swing(run, first, last))
-            fresh = np.flatnonzero((new > 0) & (bad == 0))
+            chance = np.minimum(worse * self._swing(run, first, last), 1.0)
+            new = rng.poisson(amount * chance)
+            fresh = np.flatnonzero((new > 0) & (bad == 0) & ~was_bad)
             share = 1 - rng.random(len(fresh)) ** (1 / new[fresh])
             when = load[first] + share * (load[last] - load[first])
             at[fresh] = np.clip(np.searchsorted(load, when) - 1, 0, looks - 1)
             bad += new
-        counted = [
-            np.bincount(at[mine & (at < looks)], minlength=looks)
-            for mine in (arms, ~arms)
-        ]
-        return np.array(counted)
+            n += new + rng.poisson(amount * (1 - chance))
+            taken.append((last, self._drawn(run, bad, n)))
+        exact = {ratio: self._over_looks(taken, ratio - 1) for ratio in self.ratios}
+        return np.array([self._at(at, arms), self._at(at, ~arms)]), exact
+
+    @property
+    def _planned(self) -> tuple[float, ...]:
+        """The looks of the exact test, counted from the stage's first look."""
+        return geometric_looks(max(self.dwell_looks - 1, self.dwell_looks / 2))
+
+    def _edges(self) -> list[int]:
+        """Return how many looks have passed when the exact test looks, and the last."""
+        planned = [math.ceil(each) + 1 for each in self._planned]
+        return sorted({min(each, self._looks) for each in planned} | {self._looks})
 
     def _swing(self, run: int, first: int, last: int) -> float:
-        """Return how many times as many units are bad in these looks."""
+        """Return how many times as many visits are bad in these looks."""
         bad = self.flow.bad[run if len(self.flow.bad) > 1 else 0, first:last]
         return float(bad.mean()) / self.rate if len(bad) else 1.0
 
-    def _goods(self, rates: Floats, times: float) -> None:
-        """Count the candidate's good and bad events, for limits."""
-        flow, arms = self.flow, self.crowd.arms(self.flow.rho)
-        share = self.crowd.activity * arms
-        total = np.maximum(share.sum(axis=1), 1e-12)
-        worse = np.minimum(rates * times, 1.0)
-        bad = (share * worse).sum(axis=1)[:, None] / self.rate
-        load = flow.candidate + flow.control
-        mean_bad = np.minimum(flow.bad * bad, total[:, None]) * load
-        mean_all = total[:, None] * load
-        draw = self.crowd.rng.poisson
-        self._counts["bad"] = np.cumsum(draw(mean_bad), axis=1)
-        self._counts["good"] = np.cumsum(
-            draw(np.maximum(mean_all - mean_bad, 0)), axis=1
+    def _drawn(self, run: int, bad: Floats, n: Floats) -> Drawn:
+        """Return what the engine knows of the users that may be compared."""
+        before, n_before, kept = (each[run] for each in self.crowd.past(self.metric))
+        open_ = (n > 0) & (kept < self.flow.rho)
+        kept = kept[open_]
+        return Drawn(
+            units=(self.crowd.place[run][open_] * 2.0**63).astype(np.uint64),
+            candidate=self._arms[run][open_],
+            bad=bad[open_].astype(np.int64),
+            n=n[open_].astype(np.int64),
+            bad_before=before[open_].astype(np.int64),
+            n_before=n_before[open_].astype(np.int64),
+            rho=(self.flow.rho - kept) / (1 - kept),
         )
+
+    def _over_looks(self, taken: list[tuple[int, Drawn]], margin: float) -> Floats:
+        """Return the exact test's log e-value at each look of the stage."""
+        process = RandomisationProcess.of(self._planned)
+        found = np.full(self._looks, process.log_e)
+        for last, drawn in taken:
+            due = process.due(last - 1)
+            if due:
+                log_e = (
+                    log_e_of_look(drawn, stream=self.metric.stream, margin=margin)
+                    if len(drawn.units)
+                    else 0.0
+                )
+                process = process.update(log_e, looks=due)
+                found[last - 1 :] = process.log_e
+        return found
 
     def advance(self, first: int, last: int) -> None:
         """Count the looks from *first* up to *last*."""
         self._span = slice(first, last)
 
-    def tally(self, slower: float) -> Tally:
+    def tally(self, question: Question) -> Tally:
         """Return what was counted up to each look of the block."""
-        return Tally(
-            candidate=self._counts[f"candidate {slower}"][:, self._span],
-            control=self._counts[f"control {slower}"][:, self._span],
-            good=self._part("good"),
-            events=self._part("bad"),
+        slower = question.slower
+        candidate, control, good = (
+            self._counts[f"{name} {slower}"][:, self._span]
+            for name in ("candidate", "control", "good")
         )
-
-    def _part(self, name: str) -> npt.NDArray[np.int64] | None:
-        found = self._counts.get(name)
-        return None if found is None else found[:, self._span]
+        if question.side is Side.PROOF or not self.ratios:
+            return Tally(candidate=candidate, control=control, good=good)
+        exact = self._exact.get(question.ratio)
+        return Tally(
+            candidate=self._counts["first candidate"][:, self._span],
+            control=self._counts["first control"][:, self._span],
+            good=good,
+            events=candidate,
+            exact=None if exact is None else exact[:, self._span],
+        )
 
     def keep(self, runs: npt.NDArray[np.bool_]) -> None:
         """Go on with these runs only."""
         self._counts = {name: each[runs] for name, each in self._counts.items()}
+        self._exact = {ratio: each[runs] for ratio, each in self._exact.items()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import numpy as np
 
+from .question import Question
 from .weigh import Tally
 
 
@@ -55,7 +56,7 @@ class Source(Protocol):
         """Count the looks from *first* up to *last*."""
         ...
 
-    def tally(self, slower: float) -> Tally:
+    def tally(self, question: Question) -> Tally:
         """Return what was counted up to each look of the block."""
         ...
 
@@ -145,8 +146,9 @@ class Tasks:
         shape = (self.runs, mean.shape[-1])
         return self.rng.poisson(np.broadcast_to(mean, shape))
 
-    def tally(self, slower: float) -> Tally:
+    def tally(self, question: Question) -> Tally:
         """Return what was counted up to each look of the block."""
+        slower = question.slower
         good, kept = self._block.get("good"), self._block[f"candidate {slower}"]
         return Tally(
             candidate=kept,

@@ -28,7 +28,9 @@ class Tally:
         control: Bad units of control; in shadow, pairs where it alone is bad.
         good: Good units of the candidate, where a limit asks for them.
         both: Pairs in which both are bad.
-        events: Bad events of the candidate, where a unit may have several.
+        events: Bad units of the candidate by their first visit, where *candidate* are
+            those by any visit.
+        exact: The exact test's log e-value, where units come back.
     """
 
     candidate: npt.NDArray[np.int64]
@@ -36,6 +38,7 @@ class Tally:
     good: npt.NDArray[np.int64] | None = None
     both: npt.NDArray[np.int64] | None = None
     events: npt.NDArray[np.int64] | None = None
+    exact: npt.NDArray[np.float64] | None = None
 
 
 def log_e(question: Question, tally: Tally, *, rho: float) -> npt.NDArray[np.float64]:
@@ -62,6 +65,8 @@ def log_e(question: Question, tally: Tally, *, rho: float) -> npt.NDArray[np.flo
         found = log_e_of_counts(
             tally.candidate, tally.control, limit=limit, side=question.side
         )
+        if tally.exact is not None:
+            found = np.logaddexp(found, tally.exact) - math.log(2)
     if question.floor is None:
         return found
     floor = _beyond(tally, question.floor, question.side)

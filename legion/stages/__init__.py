@@ -3,7 +3,7 @@
 from .budget import Budget, Spent
 from .engine import StageEngine
 from .estimates import Estimate, Value
-from .evidence import Evidence
+from .evidence import Evidence, visited
 from .exposure import Exposure
 from .persistence import SupersededError, recall
 from .plan import Feature, Plan, Rule, Stage, Trigger
@@ -32,4 +32,5 @@ __all__ = [
     "Value",
     "current_trial",
     "recall",
+    "visited",
 ]

@@ -31,7 +31,7 @@ from .advance import Advance
 from .budget import Budget
 from .decide import Ladder
 from .estimates import Estimate, estimates
-from .evidence import Edge, Known
+from .evidence import Edge, Known, visited
 from .exposure import Exposure
 from .given import refuse_unless
 from .learn import Learner
@@ -92,7 +92,8 @@ class StageEngine:
         self.plan = plan
         self.plugins = plugins if plugins is not None else Plugins()
         self.clock = clock or SystemClock()
-        self.telemetry = telemetry or Telemetry(self.clock)
+        visits = visited(plan)
+        self.telemetry = telemetry or Telemetry(self.clock, visits=visits)
         self._owned = None if isinstance(state, Database) else Database(state)
         database = state if isinstance(state, Database) else self._owned
         assert database is not None
@@ -108,9 +109,8 @@ class StageEngine:
             slices=plan.slices,
         )
         file = StateFile(database, plan.name, self.clock)
-        self._learner = Learner(
-            self._ladder, Known(file.bad_units(), sticky=plan.unit is not Unit.TASK)
-        )
+        known = Known(sticky=plan.unit is not Unit.TASK, visits=visits)
+        self._learner = Learner(self._ladder, known, file.units)
         self._pointer = Pointer.open(
             self._ladder,
             file,
@@ -125,7 +125,6 @@ class StageEngine:
             *parts, advance=self._advance, retreat=self._retreat
         )
         self._unkept: list[tuple[Observation, Report]] = []
-        self._outdated = False  # Whether others may have learned of bad units.
         # Handed out as they are: the hot path pays for no second call.
         self.assign = self.traffic.assign
         self.assign_many = self.traffic.assign_many
@@ -184,17 +183,7 @@ class StageEngine:
             self._take(observation, report)
 
     def _take(self, observation: Observation, report: Report) -> None:
-        if self._outdated:
-            self._know_again()
         self._pointer.state = self._learner.learn(self.state, observation, report)
-
-    def _know_again(self) -> None:
-        try:
-            self._learner.known.restore(self._pointer.units())
-            self._outdated = False
-        except StateError:
-            # Going back must not wait for it; what was known here still is.
-            logger.warning("bad units of others cannot be read", exc_info=True)
 
     def lead(self, token: int) -> None:
         """
@@ -219,7 +208,6 @@ class StageEngine:
 
     def _forget(self) -> None:
         self._unkept.clear()
-        self._outdated = True
         self._learner.forget()
         self._pointer.reload()
 
@@ -238,7 +226,7 @@ class StageEngine:
         with self._lock:
             for _ in range(_TRIES):
                 try:
-                    self._pointer.teach(self._learner.known.new, also)
+                    self._pointer.teach(self._learner.known, also)
                 except NotLeadingError:
                     self._forget()
                     raise
@@ -246,7 +234,7 @@ class StageEngine:
                     self._adopt()
                 else:
                     self._unkept.clear()
-                    self._learner.known.new.clear()
+                    self._learner.known.forget_new()
                     return
         msg = "other processes keep writing; run one that turns the wheel"
         raise StateError(self.plan.name, msg)
@@ -257,7 +245,6 @@ class StageEngine:
         if not self._pointer.refresh():
             return
         self._learner.forget()
-        self._outdated = True
         if self.state.entry != entry:
             self._unkept.clear()
         for observation, report in self._unkept:

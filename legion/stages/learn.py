@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from collections.abc import Iterable, Mapping
 
 import attrs
 
 from ..canonical import JSON
+from ..exceptions import StateError
 from ..model import (
     Count,
     Finding,
@@ -29,6 +32,7 @@ from .evidence import (
     Known,
     LimitEvidence,
     Past,
+    Stay,
     Watch,
     edges,
     rates,
@@ -38,6 +42,10 @@ from .mismatch import exposed, mismatch
 from .plan import Stage, Unit
 from .slices import admitted
 from .state import RolloutState, Standing, standing_of
+from .unit_rows import UnitRows
+
+
+logger = logging.getLogger("legion")
 
 
 @attrs.define(eq=False)
@@ -47,25 +55,36 @@ class Learner:
 
     Attributes:
         ladder: The plan and what it requires.
-        known: Units that went bad in this rollout, where units come back; a task's are
-            told once by telemetry.
+        known: Units that came and went bad in this rollout, where units come back; a
+            task's are told once by telemetry.
+        rows: Where those are written down.
     """
 
     ladder: Ladder
     known: Known
+    rows: UnitRows
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
     _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
     _follows: int | None = attrs.field(init=False, default=None)
+    _outdated: bool = attrs.field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rows.load(self.known)
 
     def forget(self) -> None:
-        """Take up the evidence from the state again: somebody else has written it."""
+        """Take up evidence and units again: somebody else has written them."""
         self._holds = None
+        self._outdated = self.known.sticky
 
     def learn(
         self, state: RolloutState, observation: Observation, report: Report
     ) -> RolloutState:
         """Return the state after *observation* and the report on it."""
+        self._read_units()
+        at = Stay(state.entry, self.ladder.exposure(state.stage).share)
         if not state.stage:
+            if self.known.sticky:
+                self.known.visitors.see(observation, at)
             last_s = _later(state.last_s, observation.at_s)
             return attrs.evolve(state, last_s=last_s, turn=state.turn + 1)
         stage = self.ladder.plan.stage(state.stage)
@@ -80,7 +99,7 @@ class Learner:
         )
         if observation.control is None:
             window = attrs.evolve(window, baseline=state.baseline)
-        seen = self.known.see(attrs.evolve(observation, candidate=window))
+        seen = self.known.see(attrs.evolve(observation, candidate=window), at)
         for evidence in self._evidence.values():
             evidence.update(seen)
         last_s = _later(state.last_s, observation.at_s)
@@ -142,6 +161,16 @@ class Learner:
         if plan.unit is not Unit.TASK and self._follows != state.entry:
             return state.exposed
         return exposed(state.exposed, observation, plan=plan, stage=stage)
+
+    def _read_units(self) -> None:
+        """Read what others wrote of the units; going back does not wait for that."""
+        if not self._outdated:
+            return
+        try:
+            self.rows.load(self.known)
+            self._outdated = False
+        except StateError:
+            logger.warning("the units cannot be read again", exc_info=True)
 
     def _timed(
         self,
@@ -246,7 +275,7 @@ def _later(last_s: float | None, at_s: float) -> float:
 def _baseline(state: RolloutState, observation: Observation) -> Window | None:
     if observation.control is None:
         return state.baseline
-    control = attrs.evolve(observation.control, bad_units={}, baseline=None)
+    control = attrs.evolve(observation.control, bad_units={}, visits={}, baseline=None)
     return control if state.baseline is None else state.baseline.merge(control)
 
 

@@ -13,10 +13,12 @@ from ..exceptions import PlanError, StateCorruptError, StateError
 from ..model import Clock
 from ..store import Database
 from ..store.lease import held_by
+from .evidence import Known
 from .exposure import Exposure
 from .latch import Latch, found_beside, pull_beside
 from .plan import Plan
 from .state import RolloutState
+from .unit_rows import UnitRows
 
 
 _SCHEMA = """
@@ -31,9 +33,6 @@ CREATE TABLE IF NOT EXISTS plan (
     digest TEXT PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS latch (
     plan TEXT PRIMARY KEY, reason TEXT NOT NULL, at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS bad_unit (
-    plan TEXT NOT NULL, metric TEXT NOT NULL, unit BLOB NOT NULL,
-    PRIMARY KEY (plan, metric, unit)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS off (
     plan TEXT NOT NULL, feature TEXT NOT NULL, PRIMARY KEY (plan, feature));
 """
@@ -87,15 +86,18 @@ class StateFile:
     Attributes:
         token: Of the lease under which it goes forward, see `legion.store.lease`; None
             where nobody leads, as an engine is used without a host.
+        units: Its units.
     """
 
     database: Database
     plan: str
     clock: Clock
     token: int | None = attrs.field(init=False, default=None)
+    units: UnitRows = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.database.ensure(_SCHEMA)
+        self.units = UnitRows(self.database, self.plan)
 
     def remember(self, plan: Plan) -> None:
         """Keep the plan itself, so that `recall` needs no file of it."""
@@ -190,15 +192,13 @@ class StateFile:
                 )
         return following
 
-    def teach(
-        self, state: RolloutState, units: Iterable[tuple[str, int]], *, after: int
-    ) -> None:
+    def teach(self, state: RolloutState, known: Known, *, after: int) -> None:
         """
         Write what *state* has learned in its stage since turn *after*.
 
         Args:
             state: What was learned.
-            units: (metric, unit) of units that went bad and were not known to be.
+            known: Its units, of which those that are new are written.
             after: The turn it is based on.
 
         Raises:
@@ -221,10 +221,7 @@ class StateFile:
             )
             if done.rowcount != 1:
                 raise self._superseded()
-            connection.executemany(
-                "INSERT OR IGNORE INTO bad_unit VALUES (?, ?, ?)",
-                [(self.plan, metric, unit.to_bytes(8)) for metric, unit in units],
-            )
+            self.units.save(known)
 
     def refuse_stale(self) -> None:
         """
@@ -245,19 +242,6 @@ class StateFile:
                 f" {self.token}); nothing was written, read it again"
             )
             raise NotLeadingError(str(self.database.path), msg)
-
-    def bad_units(self) -> dict[str, set[int]]:
-        """Return the units that went bad in this rollout, by metric."""
-        rows = self.database.read(
-            "SELECT metric, unit FROM bad_unit WHERE plan = ?", (self.plan,)
-        )
-        units: dict[str, set[int]] = {}
-        try:
-            for metric, unit in rows:
-                units.setdefault(metric, set()).add(int.from_bytes(unit))
-        except TypeError as error:
-            raise self._damaged(self.plan) from error
-        return units
 
     def _superseded(self) -> SupersededError:
         msg = (

@@ -12,6 +12,7 @@ import attrs
 from ..exceptions import StateError
 from ..model import Log, Noun
 from .decide import Ladder
+from .evidence import Known
 from .exposure import Exposure
 from .persistence import StateFile, SupersededError
 from .state import RolloutState, Status
@@ -121,16 +122,12 @@ class Pointer:
             for noun in nouns:
                 self._journal.append(noun, durable=durable)
 
-    def teach(
-        self,
-        units: Iterable[tuple[str, int]],
-        also: Callable[[], object] | None = None,
-    ) -> None:
+    def teach(self, known: Known, also: Callable[[], object] | None = None) -> None:
         """
-        Write what was learned since the last time, and *units* that went bad.
+        Write what was learned since the last time, and what is new of *known*.
 
         Args:
-            units: (metric, unit), not known to be bad before.
+            known: Whose units that are new are written, too.
             also: Writes more in the same transaction.
 
         Raises:
@@ -143,7 +140,7 @@ class Pointer:
         with self._file.database.transaction(durable=False):
             self._file.refuse_stale()
             if turn != self._turn:
-                self._file.teach(self.state, units, after=self._turn)
+                self._file.teach(self.state, known, after=self._turn)
             if also is not None:
                 also()
         self._turn = turn
@@ -151,15 +148,6 @@ class Pointer:
     def lead(self, token: int) -> None:
         """Go forward under *token*, and never once there is a newer one."""
         self._file.token = token
-
-    def units(self) -> dict[str, set[int]]:
-        """
-        Return the units that went bad in this rollout, by metric.
-
-        Raises:
-            StateError: The file cannot be read.
-        """
-        return self._file.bad_units()
 
     def show(self, exposure: Exposure) -> None:
         """Let requests see *exposure*, unless the latch is pulled."""

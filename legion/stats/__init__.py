@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from .ratio_mismatch import RatioMismatch
     from .tail import Tail
+    from .thinning import thinned
 
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "seconds_to_detect",
     "seconds_to_prove",
     "seconds_to_prove_below",
+    "thinned",
     "traffic_to_detect",
 ]
 
@@ -128,6 +130,7 @@ _FILES = {
     ),
     "ratio_mismatch": ("RatioMismatch",),
     "tail": ("Tail",),
+    "thinning": ("thinned",),
 }
 _FILE_OF = {name: file for file, names in _FILES.items() for name in names}
 

@@ -29,7 +29,7 @@ def randomisation_log_e(
     n: npt.ArrayLike,
     candidate: npt.ArrayLike,
     *,
-    rho: float,
+    rho: npt.ArrayLike,
     rate: float,
     bad_before: npt.ArrayLike = 0,
     n_before: npt.ArrayLike = 0,
@@ -55,7 +55,8 @@ def randomisation_log_e(
         bad: y, shape (units,): bad events of each unit that was exposed, in either arm.
         n: Events of each.
         candidate: Whether each is of the candidate's arm.
-        rho: The share of units that got the candidate, above 0 and below 1.
+        rho: How likely each unit was to get the candidate, shape (units,) or one number
+            for all: their share, above 0 and below 1.
         rate: The share of events that are bad, from before the stage or of both arms
             together, above 0; it must not depend on who is in which arm.
         bad_before: b, shape (units,) or 0: bad events before the stage.
@@ -75,8 +76,12 @@ def randomisation_log_e(
     if arms.shape != y.shape:
         msg = f"randomisation: got {arms.shape} arms for {y.shape} units"
         raise ValueError(msg)
-    if not (0 < rho < 1 and 0 < rate < math.inf):
-        msg = f"randomisation: got rho={rho}, rate={rate}; write both above 0, rho < 1"
+    chance = np.asarray(rho, dtype=np.float64)
+    fits = chance.shape in {(), y.shape} and np.all((chance > 0) & (chance < 1))
+    if not (fits and 0 < rate < math.inf):
+        msg = (
+            f"randomisation: got rho={rho!r}, rate={rate}; write both above 0, rho < 1"
+        )
         raise ValueError(msg)
     shape = _PRIOR + history_bad + y
     base = _PRIOR / rate + history
@@ -85,7 +90,7 @@ def randomisation_log_e(
         raw = y * math.log(g) - shape * np.log((base + g * events) / (base + events))
         w = np.clip(raw, -_LARGEST_WEIGHT, _LARGEST_WEIGHT)
         # log(rho e^w + 1 - rho); the weight is clipped, so nothing overflows.
-        logs.append(float(np.sum(w[arms]) - np.sum(np.log1p(rho * np.expm1(w)))))
+        logs.append(float(np.sum(w[arms]) - np.sum(np.log1p(chance * np.expm1(w)))))
     return float(np.logaddexp.reduce(logs)) - math.log(len(EFFECTS))
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import attrs
 
 from ..canonical import JSON
-from ..model import Arm, Pairs
+from ..model import Arm, Pairs, Visits
 from .ages import Ages
 from .event import NAMES
 from .slices import Slices
 from .units import MOST, Member, Units
+from .visiting import Followed, Visit, visiting
 
 
 SAVED = 10_000
-"""How many units `Cohort.to_json` writes down."""
+"""How many units `Cohort.to_json` writes down, and how many visits."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,12 +31,14 @@ class Aged:
         bad_units: By arm and metric, those of them that were bad.
         pairs: By metric, units that now have come of age in both arms.
         exposed: By arm, how many units were heard of for the first time.
+        visits: By arm and metric, how often each unit came and fared badly.
     """
 
     units: Mapping[Arm, Mapping[str, int]]
     bad_units: Mapping[Arm, Mapping[str, frozenset[int]]]
     pairs: Mapping[str, Pairs]
     exposed: Mapping[Arm, int]
+    visits: Mapping[Arm, Mapping[str, Visits]]
 
 
 class Cohort:
@@ -60,22 +63,31 @@ class Cohort:
     Args:
         matures: Age in seconds of machine time, by metric.
         default_s: Age of all other metrics.
+        visits: Metrics of which every visit of a unit counts, beside the unit.
 
     Raises:
         ValueError: An age is not a finite number from 0.
     """
 
     def __init__(
-        self, *, matures: Mapping[str, float] | None = None, default_s: float = 0.0
+        self,
+        *,
+        matures: Mapping[str, float] | None = None,
+        default_s: float = 0.0,
+        visits: Iterable[str] = (),
     ) -> None:
         self._ages = Ages(matures or {}, default_s)
         self._slices = Slices()
         self._arms = {arm: Units(self._ages, self._slices) for arm in Arm}
+        names = frozenset(visits)
+        self._visits = {arm: visiting(names, self._ages) for arm in Arm}
         self._unsaved = dict.fromkeys(Arm, 0)
+        self._unsaved_visits = dict.fromkeys(Arm, 0)
 
-    def arm(self, arm: Arm) -> Units:
+    def arm(self, arm: Arm) -> Units | Followed:
         """Return the units of *arm*, to note in what happens to them."""
-        return self._arms[arm]
+        units, visits = self._arms[arm], self._visits[arm]
+        return Followed(units, visits) if visits else units
 
     def close(self, now_s: float) -> Aged:
         """Return who came of age up to *now_s*, in machine time, and count them out."""
@@ -86,6 +98,7 @@ class Cohort:
             bad_units={arm: self._bad(units) for arm, units in self._arms.items()},
             pairs=self._pairs(),
             exposed={arm: units.exposed for arm, units in self._arms.items()},
+            visits={arm: dict(self._came(arm, now_s)) for arm in Arm},
         )
         for units in self._arms.values():
             units.newly, units.exposed = [], 0
@@ -113,6 +126,11 @@ class Cohort:
                 for name, _ in self._names(bad, slices):
                     found.setdefault(name, set()).add(unit)
         return {name: frozenset(bad) for name, bad in found.items()}
+
+    def _came(self, arm: Arm, now_s: float) -> Iterator[tuple[str, Visits]]:
+        for name, one in self._visits[arm].items():
+            if came := one.take(now_s):
+                yield name, Visits(came)
 
     def _pairs(self) -> dict[str, Pairs]:
         """Return the pairs of which the later half came of age just now."""
@@ -145,6 +163,13 @@ class Cohort:
                 " unfinished, or bad and not of age"
             )
             self._unsaved[arm] = 0
+        for name, one in self._visits[arm].items():
+            if one.left_out:
+                said.append(f"{one.left_out} visits were not followed in {name}")
+                one.left_out = 0
+        if self._unsaved_visits[arm]:
+            said.append(f"{self._unsaved_visits[arm]} visits were not saved")
+            self._unsaved_visits[arm] = 0
         return said
 
     def unsliced(self) -> str:
@@ -154,6 +179,8 @@ class Cohort:
     def to_json(self, now_s: float, wall_s: float) -> JSON:
         """
         Return what `restore` takes up again: units unfinished, or bad and not counted.
+
+        Visits likewise, where they are counted.
 
         Args:
             now_s: Machine time.
@@ -170,7 +197,7 @@ class Cohort:
         )
         for _, arm, _, _ in waiting[SAVED:]:
             self._unsaved[arm] += 1
-        return [
+        units: list[JSON] = [
             {
                 "arm": NAMES[arm],
                 "unit": f"{unit:016x}",
@@ -184,6 +211,32 @@ class Cohort:
             }
             for exposed_s, arm, unit, member in waiting[:SAVED]
         ]
+        return [*units, *self._waiting_visits(now_s, wall_s)]
+
+    def _waiting_visits(self, now_s: float, wall_s: float) -> list[JSON]:
+        waiting = sorted(
+            (
+                (visit.began_s, arm, name, visit)
+                for arm, visits in self._visits.items()
+                for name, one in visits.items()
+                for visit in one.waiting()
+            ),
+            key=lambda found: found[:3],
+        )
+        for _, arm, _, _ in waiting[SAVED:]:
+            self._unsaved_visits[arm] += 1
+        return [
+            {
+                "arm": NAMES[arm],
+                "visit": name,
+                "unit": f"{visit.unit:016x}",
+                "began_s": max(0.0, wall_s - (now_s - began_s)),
+                "open": visit.open,
+                "bad": visit.bad,
+                "n": visit.n,
+            }
+            for began_s, arm, name, visit in waiting[:SAVED]
+        ]
 
     def restore(self, value: JSON, now_s: float, wall_s: float) -> None:
         """
@@ -193,6 +246,9 @@ class Cohort:
         error rate unless they come back before; at age 0 they are bad now.
         """
         for raw in cast("list[Any]", value):
+            if "visit" in raw:
+                self._resume_visit(raw, now_s, wall_s)
+                continue
             exposed_s = now_s - max(0.0, wall_s - float(raw["exposed_s"]))
             member = Member(
                 exposed_s,
@@ -203,6 +259,21 @@ class Cohort:
                 slices=self._slices.mask(raw.get("slices", ())),
             )
             self._arms[Arm(raw["arm"])].resume(int(raw["unit"], 16), member)
+
+    def _resume_visit(self, raw: Any, now_s: float, wall_s: float) -> None:
+        one = self._visits[Arm(raw["arm"])].get(raw["visit"])
+        if one is None:
+            return  # Nobody asks any more.
+        began_s = now_s - max(0.0, wall_s - float(raw["began_s"]))
+        one.resume(
+            Visit(
+                int(raw["unit"], 16),
+                began_s,
+                open=bool(raw["open"]),
+                bad=int(raw["bad"]),
+                n=int(raw["n"]),
+            )
+        )
 
 
 def _pairs_of(fared: Counter[tuple[bool, bool]]) -> Pairs:

@@ -70,6 +70,7 @@ class Fold(dict[str, Exposed]):
         known: Metrics by the names and aliases under which they may come.
         matures: Age at which units count, in seconds of machine time, by metric.
         default_s: Age of all other metrics.
+        visits: Metrics of which every visit of a unit counts, beside the unit.
 
     Attributes:
         refused: What was no event, since `take_refused`.
@@ -85,11 +86,13 @@ class Fold(dict[str, Exposed]):
         *,
         matures: Mapping[str, float] | None = None,
         default_s: float = 0.0,
+        visits: Iterable[str] = (),
     ) -> None:
         super().__init__()
         self._known = known
         self._matures = {self._label(name): s for name, s in (matures or {}).items()}
         self._default_s = default_s
+        self._visits = frozenset(map(self._label, visits))
         self._limits: dict[str, tuple[str, dict[Arm, float]]] = {}
         self._past: deque[str] = deque(maxlen=_MOST)
         self._lapsed = dict.fromkeys(Arm, 0)
@@ -109,7 +112,9 @@ class Fold(dict[str, Exposed]):
         return found
 
     def _exposed(self, exposure: str) -> Exposed:
-        cohort = Cohort(matures=self._matures, default_s=self._default_s)
+        cohort = Cohort(
+            matures=self._matures, default_s=self._default_s, visits=self._visits
+        )
         sides = {
             name: Side(
                 Tallies(self._known, self._watched(arm)),

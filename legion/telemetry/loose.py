@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from .units import KEPT, Units
+from .visiting import Followed
 
 
 # No metrics: their names would not pass for any.
@@ -52,7 +53,7 @@ class Loose:
         else:
             self.left_out += 1
 
-    def hand_on(self, units: Units) -> int:
+    def hand_on(self, units: Units | Followed) -> int:
         """Give all that was kept to *units*; return how much was not kept."""
         notes, self._notes = self._notes, []
         for unit, what, at_s, value in notes:

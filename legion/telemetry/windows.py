@@ -51,6 +51,7 @@ def recorded(blank: Window, closed: Closed, arm: Arm) -> Window:
             **closed.aged.units[arm],
         },
         bad_units=closed.aged.bad_units[arm],
+        visits=closed.aged.visits[arm],
         errors=errors,
         stale=closed.stale[arm],
         exposed=closed.aged.exposed[arm],

@@ -74,7 +74,9 @@ def _lean(
     errors = window.errors if judged else {}
     if not isinstance(criterion, Measured):
         units = window.bad_units if judged else {}
-        return attrs.evolve(window, bad_units=units, errors=errors, baseline=baseline)
+        return attrs.evolve(
+            window, bad_units=units, visits={}, errors=errors, baseline=baseline
+        )
     stream = criterion.stream
     return Window(
         opened_s=window.opened_s,

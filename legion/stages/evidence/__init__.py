@@ -3,6 +3,7 @@
 from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
 from .detected import DetectorEvidence
+from .exact import ExactEvidence, log_e_of_look
 from .fact import ThresholdEvidence
 from .limit import LimitEvidence
 from .paths import (
@@ -13,12 +14,15 @@ from .paths import (
     is_fact,
     is_of,
     is_weighed,
+    looked_at_s,
     part,
+    visited,
 )
 from .protocol import Evidence
 from .rates import Rate, rates
 from .sampled import SampledEvidence
 from .units import Known, Seen
+from .visitors import Drawn, Stay, Visitor, Visitors
 from .watch import Edge, Past, Watch, edges, too_short
 
 
@@ -29,8 +33,10 @@ __all__ = [
     "BothEvidence",
     "ComparedEvidence",
     "DetectorEvidence",
+    "Drawn",
     "Edge",
     "Evidence",
+    "ExactEvidence",
     "Known",
     "LimitEvidence",
     "Past",
@@ -39,13 +45,19 @@ __all__ = [
     "RowEvidence",
     "SampledEvidence",
     "Seen",
+    "Stay",
     "ThresholdEvidence",
+    "Visitor",
+    "Visitors",
     "Watch",
     "edges",
     "is_fact",
     "is_of",
     "is_weighed",
+    "log_e_of_look",
+    "looked_at_s",
     "part",
     "rates",
     "too_short",
+    "visited",
 ]

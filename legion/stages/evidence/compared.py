@@ -22,8 +22,9 @@ from ...stats import (
 )
 from ...telemetry import labelled
 from ..plan import Rule
+from .exact import ExactEvidence
 from .outlook import Outlook, outlook_of_margin
-from .units import Seen, Tally
+from .units import Seen, Tally, by_visit
 from .watch import Watch, watched
 
 
@@ -39,6 +40,13 @@ class ComparedEvidence:
     Where the candidate only mirrors, the latency is that without the time in marked
     tools, of which some do not run then; where none is marked it is the same.
 
+    Where units come back, harm in a share is the mean of two e-values. One is that of
+    the arms of each unit's first bad visit of the rollout, whenever it comes: it sees
+    faults that reach new units. The other is exact, `ExactEvidence`: it sees faults that
+    multiply the errors of units who had some. Proof is left to units as they were when
+    they came of age: given time, whoever can fail has failed once in either arm, and a
+    candidate that fails twice as often would pass for no worse.
+
     Args:
         rule: The rule; it compares with the baseline.
         metric: What it speaks of.
@@ -48,6 +56,8 @@ class ComparedEvidence:
         alpha: The level at which its own evidence decides.
         stale_s: Plan time after which the newest unit is too old.
         slice: Of which units alone it speaks, or "" for all of them.
+        visits_s: Plan time over which the exact test looks, where units come back;
+            None where each comes once.
     """
 
     rule: Rule
@@ -58,9 +68,11 @@ class ComparedEvidence:
     alpha: float = attrs.field(kw_only=True)
     stale_s: float = attrs.field(kw_only=True)
     slice: str = attrs.field(kw_only=True, default="")
+    visits_s: float | None = attrs.field(default=None, kw_only=True)
     fact: bool = attrs.field(init=False, default=False)
     _process: LabelProcess | PairedProcess = attrs.field(init=False)
     _floor: BernoulliProcess | None = attrs.field(init=False)
+    _exact: ExactEvidence | None = attrs.field(init=False, default=None)
     _tally: Tally = attrs.field(init=False, factory=Tally)
     _at_s: float = attrs.field(init=False, default=0.0)
     _error: str = attrs.field(init=False, default="")
@@ -80,6 +92,11 @@ class ComparedEvidence:
             self._floor = BernoulliProcess.harm(floor)
         else:
             self._floor = BernoulliProcess.proof(floor)
+        shared = self.metric.kind is Kind.SHARE and 0 < self.share < 1
+        if self.visits_s is not None and self.trigger and shared:
+            self._exact = ExactEvidence(
+                self.metric.stream, margin=self.margin, over_s=self.visits_s
+            )
 
     @property
     def name(self) -> str:
@@ -110,7 +127,13 @@ class ComparedEvidence:
         self._error = observation.candidate.errors.get(self.metric.stream, "")
         self._counted |= self.metric.stream in observation.candidate.counts
         tally = Tally.of(seen, self.name)
-        self._tally = self._tally.plus(tally)
+        bad = self.name if self._exact is None else by_visit(self.name)
+        once = Tally.once(seen, self.name, bad=bad)
+        self._tally = self._tally.plus(tally if self._exact is None else once).heard(
+            seen, self.metric.stream
+        )
+        if self._exact is not None:
+            self._exact.update(seen)
         if self._floor is not None:
             self._floor = self._floor.update(tally.candidate_bad, tally.candidate)
         if isinstance(self._process, PairedProcess):
@@ -122,7 +145,6 @@ class ComparedEvidence:
                 control=pairs.control,
             )
         elif 0 < self.share < 1:
-            once = Tally.once(seen, self.name)
             self._process = self._process.update(
                 once.candidate_bad, once.control_bad, rho=self.share
             )
@@ -132,9 +154,10 @@ class ComparedEvidence:
         """Evidence that the candidate is worse by more than the margin."""
         if not self.trigger:
             return 0.0
-        if self._floor is None:
-            return self._process.log_e
-        return log_both(self._process.log_e, self._floor.log_e)
+        log_e = self._process.log_e
+        if self._exact is not None:
+            log_e = log_either(log_e, self._exact.log_e)
+        return log_e if self._floor is None else log_both(log_e, self._floor.log_e)
 
     @property
     def log_good(self) -> float:
@@ -168,6 +191,7 @@ class ComparedEvidence:
                 "control_bad_units": self._tally.control_bad,
                 "margin": self.margin,
                 "needed": 1 / self.alpha,
+                **self._by_visit(),
             },
         )
 
@@ -183,6 +207,18 @@ class ComparedEvidence:
             alpha=self.alpha,
             observed_s=observed_s,
         )
+
+    def _by_visit(self) -> dict[str, JSON]:
+        """Return what both tests of units that come back say, each for itself."""
+        if self._exact is None:
+            return {}
+        return {
+            "first_bad": e_value(self._process.log_e),
+            "exact": e_value(self._exact.log_e),
+            "exact_looks": self._exact.looks,
+            "exact_units": self._exact.units,
+            "visits_left_out": self._exact.left_out,
+        }
 
     def _missing(self) -> tuple[Missing | None, str]:
         metric, tally = self._said, self._tally
@@ -223,7 +259,18 @@ class ComparedEvidence:
             else f"at most {self.margin:.0%} worse"
         )
         state = "proven" if met else "not proven"
-        return f"{said}; {against}: {state}, E {e_value(log_e):.3g} of {1 / self.alpha:.3g}"
+        found = f"{state}, E {e_value(log_e):.3g} of {1 / self.alpha:.3g}"
+        return f"{said}; {against}: {found}{self._stronger()}"
+
+    def _stronger(self) -> str:
+        """Name the test that says more, where there are two."""
+        if self._exact is None:
+            return ""
+        left_out = self._exact.left_out
+        beyond = f" ({left_out} visits of later units left out)" if left_out else ""
+        if self._exact.log_e > self._process.log_e:
+            return f", most of it from units held against their own past{beyond}"
+        return f", most of it from each unit's first bad visit{beyond}"
 
     def to_json(self) -> JSON:
         """Return the counts and the processes."""
@@ -231,6 +278,7 @@ class ComparedEvidence:
             "tally": self._tally.to_json(),
             "process": self._process.to_json(),
             "floor": None if self._floor is None else self._floor.to_json(),
+            "exact": None if self._exact is None else self._exact.to_json(),
             "at_s": self._at_s,
             "error": self._error,
             "counted": self._counted,
@@ -245,6 +293,9 @@ class ComparedEvidence:
         if raw["floor"] is not None:
             floor = cast("Mapping[str, JSON]", raw["floor"])
             self._floor = BernoulliProcess.from_json(floor)
+        # Not there where it was written by a version without it.
+        if self._exact is not None and raw.get("exact") is not None:
+            self._exact.restore(raw["exact"])
         self._at_s = float(cast("float", raw["at_s"]))
         self._error = str(raw["error"])
         self._counted = bool(raw["counted"])

@@ -50,7 +50,8 @@ class LimitEvidence:
     Bad units are held against the limit: `legion.stats.BernoulliProcess`. A quantile q
     is below its limit where fewer than 1 - q of the units exceed it. A share that is
     supplied by event and not by unit is judged by its events, which must then be
-    independent of one another; the finding says so.
+    independent of one another; the finding says so. Where units come back they are not,
+    and it is not judged.
 
     Args:
         rule: The rule; it has an absolute limit.
@@ -58,6 +59,8 @@ class LimitEvidence:
         trigger: Whether it takes back, rather than proves.
         alpha: The level at which its own evidence decides.
         stale_s: Plan time after which the newest event is too old.
+        clustered: Whether events belong to units that come back, so that several are of
+            one unit.
     """
 
     rule: Rule
@@ -65,6 +68,7 @@ class LimitEvidence:
     trigger: bool = attrs.field(kw_only=True)
     alpha: float = attrs.field(kw_only=True)
     stale_s: float = attrs.field(kw_only=True)
+    clustered: bool = attrs.field(default=False, kw_only=True)
     fact: bool = attrs.field(init=False, default=False)
     _process: BernoulliProcess = attrs.field(init=False)
     _tally: Tally = attrs.field(init=False, factory=Tally)
@@ -97,7 +101,9 @@ class LimitEvidence:
         self._error = errors.get(self.metric.stream, "")
         tally, by_event = Tally.alone(seen, self.name, self.metric)
         self._by_event |= by_event
-        self._tally = self._tally.plus(tally)
+        self._tally = self._tally.plus(tally).heard(seen, self.metric.stream)
+        if self._by_event and self.clustered:
+            return
         self._process = self._process.update(tally.candidate_bad, tally.candidate)
 
     @property
@@ -152,6 +158,13 @@ class LimitEvidence:
             return Missing.NO_DATA, f"{metric}: not measured"
         if self._at_s - self._tally.at_s > self.stale_s:
             return Missing.STALE, f"{metric}: nothing recorded lately"
+        if self._by_event and self.clustered:
+            why = (
+                "counted by event, and events of one user or session are not"
+                " independent; record it in a trial, trial.event(...), or roll out by"
+                " `unit: task`"
+            )
+            return Missing.INCONCLUSIVE, f"{metric}: {why}"
         return None, ""
 
     def _reason(self, log_e: float, *, met: bool) -> str:

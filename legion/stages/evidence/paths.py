@@ -12,11 +12,12 @@ from ...criteria.kinds import Ceiling, Floor, Rise
 from ...metrics import HARD_FACTS, Kind, Metric
 from ...model import Level
 from ...stats import Side
-from ..plan import Plan, Rule, Stage
+from ..plan import Plan, Rule, Stage, Unit
 from ..slices import MOST
 from .both import BothEvidence, RowEvidence
 from .compared import ComparedEvidence
 from .detected import Bound, DetectorEvidence
+from .exact import DAY_S
 from .fact import ThresholdEvidence
 from .limit import LEAST, LimitEvidence, bad_share
 from .protocol import Evidence
@@ -131,6 +132,10 @@ class Paths:
         )
 
     @property
+    def _sticky(self) -> bool:
+        return self.plan.unit is not Unit.TASK
+
+    @property
     def _stale_s(self) -> float:
         return 3 * max(self.stage.check_interval_s, self.plan.matures_s)
 
@@ -155,6 +160,7 @@ class Paths:
                 trigger=False,
                 alpha=self.plan.false_promotion,
                 stale_s=self._stale_s,
+                clustered=self._sticky,
             )
         return self._plain(rule, metric, trigger=False)
 
@@ -194,6 +200,11 @@ class Paths:
             alpha=alpha,
             stale_s=self._stale_s,
             slice=slice,
+            visits_s=(
+                looked_at_s(self.stage)
+                if metric.stream in visited(self.plan) and not slice
+                else None
+            ),
         )
 
     def _remembered(
@@ -248,7 +259,13 @@ class Paths:
     def _alone(self, rule: Rule, metric: Metric, alpha: float) -> Evidence:
         """Return the evidence that the candidate is beyond a limit of its own."""
         limit = LimitEvidence(
-            rule, metric=metric, trigger=True, alpha=alpha, stale_s=self._stale_s
+            rule,
+            metric=metric,
+            trigger=True,
+            alpha=alpha,
+            stale_s=self._stale_s,
+            # What the watchdog says is said of windows and of no unit.
+            clustered=self._sticky and metric.source != "watchdog",
         )
         if self.share < 1:
             return limit
@@ -319,6 +336,38 @@ class Paths:
             min_events=criterion.min_events if criterion is not None else 1,
             detected_at=_detected_at(criterion),
         )
+
+
+def looked_at_s(stage: Stage) -> float:
+    """
+    Return over which plan time the exact test spreads its looks, in seconds.
+
+    From the first check of the stage on, so that the last look is taken by the time at
+    which the stage may be left.
+    """
+    long_s = stage.dwell_s or stage.unbroken_for_s or DAY_S
+    return max(long_s - stage.check_interval_s, long_s / 2)
+
+
+def visited(plan: Plan) -> frozenset[str]:
+    """
+    Return the streams of which each visit of a unit is to be counted.
+
+    They are the shares whose harm is judged against control: those that the triggers
+    name, and the error rate, of which criteria ask. None where each unit comes once.
+    Times are not among them: their edges differ between the arms and move.
+    """
+    if plan.unit is Unit.TASK:
+        return frozenset()
+    named = (plan.metric(trigger.rule.metric) for trigger in plan.triggers)
+    return frozenset(
+        {"error_rate"}
+        | {
+            metric.stream
+            for metric in named
+            if metric.kind is Kind.SHARE and metric.source in {"run", "host", "cache"}
+        }
+    )
 
 
 def is_fact(criterion: Criterion) -> bool:

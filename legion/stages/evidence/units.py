@@ -9,7 +9,13 @@ import attrs
 
 from ...canonical import JSON
 from ...metrics import Metric
-from ...model import Arm, Observation, Window
+from ...model import Arm, Observation, Visits, Window
+from .visitors import Stay, Visitors
+
+
+def by_visit(stream: str) -> str:
+    """Return under which name a unit's first bad visit of the rollout is counted."""
+    return f"{stream} by visit"
 
 
 @attrs.frozen(kw_only=True)
@@ -19,38 +25,46 @@ class Seen:
 
     Attributes:
         observation: The observation.
-        first: By arm and metric, how many units went bad that never had.
+        first: By arm and metric, how many units went bad that never had; where units
+            come back, by `by_visit` also those whose first bad visit came after they
+            had counted.
+        at: In which stay the observation was made.
+        sticky: Whether units come back, so that one may be heard of and not count.
+        visitors: What is known of every unit that came.
     """
 
     observation: Observation
     first: Mapping[Arm, Mapping[str, int]]
+    at: Stay
+    sticky: bool = False
+    visitors: Visitors = attrs.field(factory=Visitors)
 
 
 @attrs.define(eq=False)
 class Known:
     """
-    Units that went bad in this rollout, by metric.
+    Units that came and went bad in this rollout, by metric.
 
     A unit counts once: further failures of one unit share its arm, and a test that took
     each for a draw of its own would be fooled. A task is told once by telemetry, its
     retries with it; users and sessions come back for days, and are remembered here.
 
     Attributes:
-        units: By metric, the 64-bit hashes.
+        units: By metric, the 64-bit hashes of those that went bad.
+        visitors: All that came, where their visits are counted.
         sticky: Whether units come back.
+        visits: Metrics of which a unit's first bad visit counts, whenever it comes.
         new: Those that are not written down yet.
     """
 
     units: dict[str, set[int]] = attrs.field(factory=dict)
+    visitors: Visitors = attrs.field(factory=Visitors)
     sticky: bool = attrs.field(default=True, kw_only=True)
+    visits: frozenset[str] = attrs.field(default=frozenset(), kw_only=True)
     new: list[tuple[str, int]] = attrs.field(factory=list)
 
-    def restore(self, units: dict[str, set[int]]) -> None:
-        """Take up what is written down, in place of all that was known."""
-        self.units, self.new = units, []
-
-    def see(self, observation: Observation) -> Seen:
-        """Take the bad units of *observation* for known from now on."""
+    def see(self, observation: Observation, at: Stay) -> Seen:
+        """Take the units of *observation* for known from now on."""
         windows = {
             Arm.CANDIDATE: observation.candidate,
             Arm.CONTROL: observation.control or Window(),
@@ -60,18 +74,47 @@ class Known:
                 arm: {name: len(bad) for name, bad in window.bad_units.items()}
                 for arm, window in windows.items()
             }
-            return Seen(observation=observation, first=counted)
-        first: dict[Arm, dict[str, int]] = {arm: {} for arm in Arm}
-        fresh: dict[str, set[int]] = {}
-        for arm, window in windows.items():
-            for name, bad in window.bad_units.items():
-                came = bad - self.units.get(name, set())
-                first[arm][name] = len(came)
-                fresh.setdefault(name, set()).update(came)
-        for name, units in fresh.items():
-            self.units.setdefault(name, set()).update(units)
-            self.new += [(name, unit) for unit in units]
-        return Seen(observation=observation, first=first)
+            return Seen(observation=observation, first=counted, at=at)
+        self.visitors.see(observation, at)
+        came = {arm: self._came(arm, window, at) for arm, window in windows.items()}
+        for units in came.values():
+            for name, fresh in units.items():
+                self.units.setdefault(name, set()).update(fresh)
+                self.new += [(name, unit) for unit in fresh]
+        return Seen(
+            observation=observation,
+            first={
+                arm: {name: len(fresh) for name, fresh in units.items()}
+                for arm, units in came.items()
+            },
+            at=at,
+            sticky=True,
+            visitors=self.visitors,
+        )
+
+    def forget_new(self) -> None:
+        """Take all of them for written down."""
+        self.new.clear()
+        self.visitors.new.clear()
+
+    def _came(self, arm: Arm, window: Window, at: Stay) -> dict[str, set[int]]:
+        """Return the units of *arm* that are bad for the first time, by metric."""
+        bad = dict(window.bad_units)
+        for name in self.visits:
+            visits = window.visits.get(name, Visits())
+            found = visits.bad | window.bad_units.get(name, frozenset())
+            if arm is Arm.CANDIDATE:
+                found = frozenset(u for u in found if self._is_shown(name, u, at))
+            if found:
+                bad[by_visit(name)] = found
+        return {
+            name: set(units - self.units.get(name, set()))
+            for name, units in bad.items()
+        }
+
+    def _is_shown(self, name: str, unit: int, at: Stay) -> bool:
+        """Tell whether users see what the candidate does with *unit*."""
+        return at.share > 0 and not self.visitors.is_controls(name, unit, at)
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +127,8 @@ class Tally:
         candidate: Of the candidate, all.
         control_bad: Of control, bad.
         control: Of control, all.
-        at_s: When one came of age last, in seconds of plan time; None for never.
+        at_s: When one came of age last, in seconds of plan time; None for never. Where
+            units come back, when one was heard of last after that.
     """
 
     candidate_bad: int = 0
@@ -108,12 +152,20 @@ class Tally:
         )
 
     @classmethod
-    def once(cls, seen: Seen, name: str) -> Tally:
-        """Return the same, with each unit's first bad event of the rollout alone."""
+    def once(cls, seen: Seen, name: str, *, bad: str | None = None) -> Tally:
+        """
+        Return the same, with each unit's first bad event of the rollout alone.
+
+        Args:
+            seen: What was seen.
+            name: Under which name the units are counted.
+            bad: Under which name their first bad events are, if under another.
+        """
+        bad = name if bad is None else bad
         return attrs.evolve(
             cls.of(seen, name),
-            candidate_bad=seen.first[Arm.CANDIDATE].get(name, 0),
-            control_bad=seen.first[Arm.CONTROL].get(name, 0),
+            candidate_bad=seen.first[Arm.CANDIDATE].get(bad, 0),
+            control_bad=seen.first[Arm.CONTROL].get(bad, 0),
         )
 
     @classmethod
@@ -145,6 +197,13 @@ class Tally:
             control=self.control + later.control,
             at_s=self.at_s if later.at_s is None else later.at_s,
         )
+
+    def heard(self, seen: Seen, stream: str) -> Tally:
+        """Return the same, up to date where units that have counted were heard of."""
+        heard = seen.sticky and seen.observation.candidate.measures(stream)
+        if self.at_s is None or not heard:
+            return self
+        return attrs.evolve(self, at_s=seen.observation.at_s)
 
     @property
     def share(self) -> float | None:

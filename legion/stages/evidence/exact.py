@@ -1,0 +1,136 @@
+"""The exact test for units that come back: who fares worse than in their own past?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import attrs
+
+from ...canonical import JSON
+from ...stats import (
+    RandomisationProcess,
+    geometric_looks,
+    randomisation_log_e,
+    thinned,
+)
+from .units import Seen
+from .visitors import Drawn
+
+
+DAY_S = 86_400.0
+"""Over which plan time the looks are spread where the stage has no time of its own."""
+
+
+@attrs.define(eq=False)
+class ExactEvidence:
+    """
+    Whether units of the candidate fare worse than chance would have drawn them.
+
+    `legion.stats.randomisation_log_e`, at looks that are fixed when the stage begins. A
+    unit is held against what it did before the stage, with control.
+
+    The test's null is that no unit is worse, and harm begins beyond a margin. So of each
+    bad visit of the candidate's units one in m = 1 + margin is kept, by
+    `legion.stats.thinned`, and the others count as good ones. Let a visit go badly with
+    a probability p with control, and of at most m p with the candidate, whatever the
+    unit's other visits did. Kept as bad it is with at most p then, independently of the
+    others: from the arms alone, what is counted of the candidate is no worse than what
+    is counted of control. A unit's weight rises with its bad visits and nothing else
+    depends on them, so the mean of E is at most 1 at any ratio up to m, and the chance
+    that it ever reaches 1 / alpha at most alpha.
+
+    Where nothing is known from before, the rate that all units share is that of both
+    arms together, thinned as well.
+
+    Args:
+        stream: What is counted of each visit.
+        margin: By which share the candidate may be worse.
+        over_s: Plan time over which the looks are spread: the stage's dwell.
+    """
+
+    stream: str
+    margin: float = attrs.field(kw_only=True)
+    over_s: float = attrs.field(kw_only=True)
+    units: int = attrs.field(init=False, default=0)
+    left_out: int = attrs.field(init=False, default=0)
+    _process: RandomisationProcess = attrs.field(init=False)
+    _began_s: float | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._process = RandomisationProcess.of(geometric_looks(self.over_s))
+
+    @property
+    def log_e(self) -> float:
+        """Evidence that units fare worse, in nats."""
+        return self._process.log_e
+
+    @property
+    def looks(self) -> str:
+        """How many of the planned looks were taken."""
+        return f"{self._process.taken} of {len(self._process.looks)}"
+
+    def update(self, seen: Seen) -> None:
+        """Look at all visits of the stage, if a look is due."""
+        at_s = seen.observation.at_s
+        if self._began_s is None:
+            self._began_s = at_s
+        due = self._process.due(at_s - self._began_s)
+        if due:
+            drawn = seen.visitors.drawn(self.stream, seen.at)
+            self.units = 0 if drawn is None else len(drawn.units)
+            self.left_out = seen.visitors.left_out.get(self.stream, 0)
+            log_e = (
+                0.0
+                if drawn is None
+                else log_e_of_look(drawn, stream=self.stream, margin=self.margin)
+            )
+            self._process = self._process.update(log_e, looks=due)
+
+    def to_json(self) -> JSON:
+        """Return the looks that were taken."""
+        return {
+            "process": self._process.to_json(),
+            "began_s": self._began_s,
+            "units": self.units,
+            "left_out": self.left_out,
+        }
+
+    def restore(self, value: JSON) -> None:
+        """Go on from what `to_json` returned."""
+        raw = cast("Mapping[str, JSON]", value)
+        process = cast("Mapping[str, JSON]", raw["process"])
+        self._process = RandomisationProcess.from_json(process)
+        began_s = raw["began_s"]
+        self._began_s = None if began_s is None else float(cast("float", began_s))
+        self.units = int(cast("int", raw["units"]))
+        self.left_out = int(cast("int", raw["left_out"]))
+
+
+def log_e_of_look(drawn: Drawn, *, stream: str, margin: float) -> float:
+    """
+    Return what one look says alone, in nats; 0 where nothing went badly yet.
+
+    Args:
+        drawn: The units of the stage.
+        stream: What is counted of each visit.
+        margin: By which share the candidate may be worse; its bad visits are thinned.
+    """
+    mine = drawn.candidate
+    bad = drawn.bad.copy()
+    keep = 1 / (1 + margin)
+    bad[mine] = thinned(bad[mine], drawn.units[mine], keep=keep, salt=stream)
+    bad_past, n_past = int(drawn.bad_before.sum()), int(drawn.n_before.sum())
+    if not bad_past:
+        bad_past, n_past = int(bad.sum()), int(drawn.n.sum())
+    if not bad_past:
+        return 0.0
+    return randomisation_log_e(
+        bad,
+        drawn.n,
+        mine,
+        rho=drawn.rho,
+        rate=bad_past / n_past,
+        bad_before=drawn.bad_before,
+        n_before=drawn.n_before,
+    )

@@ -1,0 +1,543 @@
+"""Users who come back: held against their own past, exactly, in any process."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+
+import attrs
+import numpy as np
+import pytest
+
+from scipy.stats import binomtest
+
+import legion
+
+from legion.host import Host
+from legion.metrics import find
+from legion.model import Arm, Count, Missing, Observation, Report, Visits, Window
+from legion.stages import Rule, StageEngine, visited
+from legion.stages.evidence import (
+    ComparedEvidence,
+    ExactEvidence,
+    Known,
+    LimitEvidence,
+    Seen,
+    Stay,
+    Visitors,
+    visitors,
+)
+from legion.stats import thinned
+from legion.store import Database
+from legion.telemetry import Telemetry
+from legion.testing import ManualClock
+
+
+ERRORS = find("error_rate")
+BEFORE, HERE, NEXT = Stay(1, 0.0), Stay(2, 0.05), Stay(3, 0.25)
+DAY = 86_400.0
+PEOPLE = 600
+PLAN = {
+    "plan": "rig",
+    "candidate": "2.0.0",
+    "baseline": "1.0.0",
+    "unit": "user",
+    "check_interval": "1h",
+    "rollback": {"to": "v1", "within": "1m"},
+    "triggers": {
+        "within 1m": [{"metric": "error_rate", "versus": "baseline", "worse_by": "50%"}]
+    },
+    "stages": [
+        {"name": "shadow", "traffic": "0%", "mirror": "20%", "dwell": "12h"},
+        {"name": "canary", "traffic": "25%", "dwell": "24h"},
+        {"name": "everyone", "traffic": "100%", "dwell": "1h"},
+    ],
+}
+
+
+def window(visits, **more):
+    """A window of {unit: (bad, n)}; its units count as well."""
+    bad = frozenset(unit for unit, (y, _) in visits.items() if y)
+    return Window(
+        visits={"error_rate": Visits(visits)} if visits else {},
+        units={"error_rate": len(visits)},
+        bad_units={"error_rate": bad},
+        counts={"error_rate": Count(len(bad), len(visits))},
+        **more,
+    )
+
+
+def looked(candidate=(), control=(), *, at_s=0.0):
+    return Observation(
+        at_s=at_s, candidate=window(dict(candidate)), control=window(dict(control))
+    )
+
+
+def known():
+    return Known(sticky=True, visits=frozenset({"error_rate"}))
+
+
+def compared(*, margin=0.0, trigger=True, share=0.05, visits_s=DAY, **test):
+    test = test or ({"worse_by": 0.5} if trigger else {"margin": margin})
+    return ComparedEvidence(
+        Rule(metric="error_rate", unit="share", versus="baseline", **test),
+        metric=ERRORS,
+        trigger=trigger,
+        margin=margin,
+        share=share,
+        alpha=0.01,
+        stale_s=1e9,
+        visits_s=visits_s,
+    )
+
+
+# Who is remembered, and as what.
+
+
+def test_what_was_before_a_stage_is_a_unit_s_past():
+    """In shadow and as control of a smaller stage; its own stage begins at nothing."""
+    them = Visitors()
+    them.see(looked(control={1: (1, 5)}), BEFORE)
+    them.see(looked(control={1: (0, 2)}), HERE)
+    them.see(looked(candidate={1: (2, 3)}), NEXT)
+    found = them.drawn("error_rate", NEXT)
+
+    assert (found.bad[0], found.n[0]) == (2, 3)
+    assert (found.bad_before[0], found.n_before[0]) == (1, 7)
+    assert found.rho[0] == pytest.approx((0.25 - 0.05) / (1 - 0.05))
+
+
+def test_who_has_had_the_candidate_is_no_draw_of_a_later_stage():
+    """Its arm is known, and so is that of control's in a stage with a smaller share."""
+    them = Visitors()
+    them.see(looked(candidate={1: (0, 1)}, control={2: (0, 1)}), HERE)
+    them.see(looked(candidate={1: (0, 1)}, control={2: (0, 1)}), NEXT)
+    assert list(them.drawn("error_rate", NEXT).units) == [2]
+
+    again = Stay(4, 0.05)
+    them.see(looked(candidate={1: (0, 1)}, control={2: (0, 1)}), again)
+    assert them.drawn("error_rate", again) is None
+
+
+def test_a_mirrored_run_is_no_visit():
+    """Neither where nobody has the candidate nor on a unit that control answers."""
+    them = known()
+    them.see(looked(candidate={1: (1, 1)}, control={1: (0, 1)}), BEFORE)
+    assert them.visitors.metrics["error_rate"][1].n == 1
+    seen = them.see(looked(candidate={1: (1, 1), 2: (1, 1)}, control={1: (0, 1)}), HERE)
+    found = them.visitors.drawn("error_rate", HERE)
+
+    assert dict(zip(found.units, found.candidate, strict=True)) == {1: False, 2: True}
+    assert found.bad.tolist() == [0, 1]
+    assert seen.first[Arm.CANDIDATE]["error_rate by visit"] == 1
+
+
+def test_a_unit_heard_of_in_both_arms_is_control_s():
+    """Whichever came first: what the candidate is said to have shown it is dropped."""
+    them = Visitors()
+    them.see(looked(candidate={1: (3, 3)}), HERE)
+    them.see(looked(control={1: (0, 2)}), HERE)
+    them.see(looked(candidate={1: (4, 4)}), HERE)
+    found = them.drawn("error_rate", HERE)
+
+    assert not found.candidate[0]
+    assert (found.bad[0], found.n[0]) == (0, 2)
+
+
+def test_a_later_bad_visit_is_seen_in_either_arm_once():
+    """The unit has counted as good long ago; its first bad visit still tells."""
+    them, harm, proof = known(), compared(), compared(trigger=False, margin=0.25)
+    good = looked({1: (0, 1)}, {2: (0, 1)}, at_s=1.0)
+    bad = looked({1: (1, 1)}, {2: (1, 1)}, at_s=2.0)
+    bad = attrs.evolve(
+        bad,
+        candidate=attrs.evolve(bad.candidate, units={}, bad_units={}),
+        control=attrs.evolve(bad.control, units={}, bad_units={}),
+    )
+    for one in (good, bad, bad):
+        seen = them.see(one, HERE)
+        harm.update(seen)
+        proof.update(seen)
+
+    assert harm.finding().evidence["bad_units"] == 1
+    assert harm.finding().evidence["control_bad_units"] == 1
+    assert harm.finding().evidence["units"] == 1
+    assert proof.finding().evidence["bad_units"] == 0
+
+
+def test_more_units_than_fit_are_said_and_the_others_stay(monkeypatch):
+    """The first that come are followed; the finding says how much is left out."""
+    monkeypatch.setattr(visitors, "MOST", 2)
+    them, harm = known(), compared(visits_s=1.0)
+    for at_s in (1.0, 2.0):
+        many = dict.fromkeys(range(5), (0, 1))
+        harm.update(them.see(looked({9: (1, 1)}, many, at_s=at_s), HERE))
+
+    assert len(them.visitors.metrics["error_rate"]) == 2
+    assert harm.finding().evidence["visits_left_out"] == 8
+    assert "8 visits of later units left out" in harm.finding().reason
+
+
+def test_a_host_without_visits_is_judged_as_before():
+    """First bad events alone; the exact test says nothing and halves what they say."""
+    them, harm, alone = known(), compared(), compared(visits_s=None)
+    seen = them.see(
+        Observation(
+            at_s=1.0,
+            candidate=Window(
+                units={"error_rate": 500},
+                bad_units={"error_rate": frozenset(range(50))},
+            ),
+            control=Window(
+                units={"error_rate": 9_500},
+                bad_units={"error_rate": frozenset(range(100, 195))},
+            ),
+        ),
+        HERE,
+    )
+    for one in (harm, alone):
+        one.update(seen)
+
+    assert harm.log_bad == pytest.approx(alone.log_bad - math.log(2))
+
+
+# The exact test.
+
+
+def test_the_same_bad_events_are_kept_whenever_one_asks():
+    """By unit and name; one more event leaves the others as they were."""
+    units = np.arange(2_000, dtype=np.uint64) << np.uint64(40)
+    bad = np.full(2_000, 10)
+    kept = thinned(bad, units, keep=0.8, salt="error_rate")
+    more = thinned(bad + 1, units, keep=0.8, salt="error_rate")
+
+    assert kept.sum() == pytest.approx(16_000, abs=5 * math.sqrt(20_000 * 0.16))
+    assert set((more - kept).tolist()) == {0, 1}
+    assert np.array_equal(kept, thinned(bad, units, keep=0.8, salt="error_rate"))
+    assert not np.array_equal(kept, thinned(bad, units, keep=0.8, salt="toxic"))
+    assert np.array_equal(bad, thinned(bad, units, keep=1.0, salt=""))
+    with pytest.raises(ValueError, match="write keep above 0"):
+        thinned(bad, units, keep=0.0, salt="")
+
+
+def crowd(rng, people, ratio, *, adds=0.0, past=True, visits=100, steps=10):
+    """Yield (stay, observation) of a crowd with a heavy tail, and with few bad ones."""
+    activity = rng.pareto(1.2, people) + 0.05
+    activity *= visits * people / activity.sum()
+    rates = rng.beta(0.05, 0.05 * 99, people)
+    mine = rng.random(people) < HERE.share
+    worse = np.where(mine, np.minimum(rates * ratio + adds, 1), rates)
+    units = rng.integers(0, 2**63, people)
+
+    def came(amount, rates, who):
+        n = rng.poisson(activity * amount)
+        bad = rng.binomial(n, rates)
+        told = zip(units[who], bad[who], n[who], strict=True)
+        return {int(u): (int(y), int(k)) for u, y, k in told if k}
+
+    if past:
+        yield BEFORE, looked(control=came(1, rates, np.full(people, fill_value=True)))
+    yield HERE, looked(at_s=1.0)
+    times = [0.0, *(512 ** (-(steps - 1 - j) / (steps - 1)) for j in range(steps))]
+    for begun, over in itertools.pairwise(times):
+        here = came(over - begun, worse, mine)
+        other = came(over - begun, rates, ~mine)
+        yield HERE, looked(here, other, at_s=2.0 + over * DAY)
+
+
+def tried(runs, seed, people, ratio, *, margin=0.0, make=None, **circumstances):
+    """Return the evidence at the end of so many stages."""
+    found = []
+    for run in range(runs):
+        them, one = known(), (make or compared)(margin=margin)
+        for stay, observation in crowd(
+            np.random.default_rng([seed, run]), people, ratio, **circumstances
+        ):
+            seen = them.see(observation, stay)
+            if stay == HERE:
+                one.update(seen)
+        found.append(one)
+    return found
+
+
+def exact(*, margin):
+    return ExactEvidence("error_rate", margin=margin, over_s=DAY)
+
+
+@pytest.mark.parametrize("past", [True, False])
+def test_at_the_margin_itself_it_errs_no_more_than_promised(past):
+    """Every user twice as bad is at a margin of 100 %; one in ten may reach 10."""
+    found = tried(200, 5, 60, 2.0, margin=1.0, make=exact, past=past, steps=6)
+    fired = sum(one.log_e >= math.log(10) for one in found)
+
+    assert binomtest(fired, 200, 0.1, alternative="greater").pvalue > 0.001
+    assert np.mean([math.exp(min(one.log_e, 9)) for one in found]) < 1.5
+
+
+def test_without_thinning_the_margin_would_be_harm():
+    """So the test above can fail: the same users reach 10 in far more than one of ten."""
+    found = tried(20, 5, 1_000, 2.0, make=exact, steps=6)
+    at = tried(20, 5, 1_000, 2.0, margin=1.0, make=exact, steps=6)
+
+    assert sum(one.log_e >= math.log(10) for one in found) >= 6
+    assert sum(one.log_e >= math.log(10) for one in at) <= 3
+
+
+def test_a_user_s_own_errors_times_five_are_seen_and_harmless_ones_are_not():
+    """2,000 users: 95 % of rollouts; first bad visits alone see about one in ten."""
+    worse = tried(16, 1, 2_000, 5.0)
+    well = tried(10, 2, 2_000, 1.0)
+
+    assert sum(bool(one.finding().met) for one in worse) >= 12
+    assert not any(one.finding().met for one in well)
+    assert sum(one.finding().evidence["first_bad"] >= 100 for one in worse) <= 6
+    assert "held against their own past" in worse[0].finding().reason
+
+
+def test_a_user_s_own_errors_times_two_are_seen_in_a_third():
+    """2,000 users: 38 %, and 3 % by first bad visits alone."""
+    found = tried(30, 4, 2_000, 2.0)
+
+    assert 4 <= sum(bool(one.finding().met) for one in found)
+    assert sum(one.finding().evidence["first_bad"] >= 100 for one in found) <= 4
+
+
+def test_errors_that_are_added_for_everybody_are_seen():
+    """One visit in a hundred more: 95 % and more, by first bad visits above all."""
+    found = tried(12, 3, 2_000, 1.0, adds=0.01)
+
+    assert sum(bool(one.finding().met) for one in found) >= 10
+
+
+def test_proof_is_not_taken_from_whoever_has_failed_once():
+    """Given time all have, in either arm: twice as bad would pass for no worse."""
+    for run in range(10):
+        them, proof = known(), compared(trigger=False, margin=0.25)
+        for stay, observation in crowd(np.random.default_rng([6, run]), 2_000, 2.0):
+            seen = them.see(observation, stay)
+            if stay == HERE:
+                proof.update(seen)
+        assert not proof.finding().met
+
+
+def test_the_process_goes_on_from_what_was_written():
+    """Stopped and taken up again at each look, it says the same."""
+    them, through, again = known(), compared(margin=0.25), compared(margin=0.25)
+    for stay, observation in crowd(np.random.default_rng(1), 300, 3.0):
+        seen = them.see(observation, stay)
+        if stay == HERE:
+            through.update(seen)
+            again.update(seen)
+            written = json.loads(json.dumps(again.to_json()))
+            again = compared(margin=0.25)
+            again.restore(written)
+
+    assert again.finding() == through.finding()
+
+
+# What is not tested as if it were independent.
+
+
+def test_events_of_users_are_not_taken_for_independent():
+    """A limit that is counted by event holds, and says what to write instead."""
+    seen = Seen(
+        observation=Observation(
+            at_s=60.0, candidate=Window(counts={"error_rate": Count(90, 100)})
+        ),
+        first={},
+        at=HERE,
+    )
+    for trigger in (True, False):
+        test = {"above": 0.1} if trigger else {"below": 0.95}
+        one = LimitEvidence(
+            Rule(metric="error_rate", unit="share", **test),
+            metric=ERRORS,
+            trigger=trigger,
+            alpha=0.01,
+            stale_s=900.0,
+            clustered=True,
+        )
+        one.update(seen)
+
+        assert one.log_bad == one.log_good == 0.0
+        assert one.finding().missing is Missing.INCONCLUSIVE
+        assert "trial.event(...)" in one.finding().reason
+
+
+def test_only_what_is_compared_is_counted_by_visit():
+    """Nothing for tasks; for users the shares of the triggers, and no times."""
+    rules = PLAN["triggers"]["within 1m"]
+    triggers = [
+        *rules,
+        {"metric": "toxic", "versus": "baseline", "worse_by": "50%"},
+        {"metric": "latency_p95", "versus": "baseline", "worse_by": "50%"},
+        {"metric": "health_check_pass", "below": "50%"},
+    ]
+    plan = {**PLAN, "metrics": {"toxic": "share"}, "triggers": {"within 1m": triggers}}
+
+    assert visited(legion.Plan.from_dict(plan)) == {"error_rate", "toxic"}
+    assert visited(legion.Plan.from_dict({**plan, "unit": "task"})) == frozenset()
+
+
+# In the engine.
+
+
+def plan(**changes):
+    return legion.Plan.from_dict({**PLAN, **changes})
+
+
+def engine(path, clock):
+    return StageEngine(plan(), state=path, clock=clock)
+
+
+def kept(engine):
+    """What an engine knows of its units."""
+    them = engine._learner.known
+    metrics = {
+        metric: {unit: attrs.asdict(one) for unit, one in units.items()}
+        for metric, units in them.visitors.metrics.items()
+    }
+    return metrics, them.units
+
+
+def learned(engine, observation):
+    engine.poll()
+    report = Report(plan="rig", stage=engine.state.stage, at_s=observation.at_s)
+    engine.learn(observation, report)
+    engine.commit(engine.decide(report))
+
+
+def enter(engine, stage):
+    """Let the engine be in *stage*, as after a move."""
+    engine.poll()
+    exposure = engine._ladder.exposure(stage)
+    state = engine.state.entered(stage, exposure.digest, "", control=True, spent={})
+    engine._pointer.save(state, durable=True, exposure=exposure)
+
+
+def steps(n, seed=1):
+    rng = np.random.default_rng(seed)
+    for step in range(n):
+        units = rng.choice(60, 25, replace=False)
+        them = {int(u): (int(u % 7 == 0), 1 + int(u % 3)) for u in units}
+        yield looked(
+            {u: c for u, c in them.items() if u < 15},
+            {u: c for u, c in them.items() if u >= 15},
+            at_s=60.0 * (step + 1),
+        )
+
+
+def test_a_restart_and_another_process_change_nothing(tmp_path):
+    """One engine; one that is opened anew each turn; two that take turns: the same."""
+    clock = ManualClock(1e9)
+    one = engine(tmp_path / "one.db", clock)
+    pair = [engine(tmp_path / "two.db", clock) for _ in range(2)]
+    for turn, observation in enumerate(steps(12)):
+        anew = engine(tmp_path / "anew.db", clock)
+        if turn in {0, 4, 8}:
+            for each in (one, anew, pair[turn % 2]):
+                enter(each, ("shadow", "canary", "canary")[turn // 4])
+        learned(one, observation)
+        learned(anew, observation)
+        learned(pair[turn % 2], observation)
+        expected = kept(one)
+        assert kept(anew) == expected
+        anew.close()
+        assert kept(pair[turn % 2]) == expected
+        assert pair[turn % 2].state.evidence == one.state.evidence
+    assert expected[0]["error_rate"]
+    with engine(tmp_path / "one.db", clock) as again:
+        assert kept(again) == kept(one)
+    for each in (one, *pair):
+        each.close()
+
+
+def test_what_was_overtaken_is_learned_once_on_top(tmp_path):
+    """Two processes look at the same time; the slower one adds its own to the other's."""
+    clock = ManualClock(1e9)
+    first, second = (engine(tmp_path / "two.db", clock) for _ in range(2))
+    enter(first, "canary")
+    second.poll()
+    one, other = steps(2)
+    report = Report(plan="rig", stage="canary", at_s=one.at_s)
+    for each, observation in ((first, one), (second, other)):
+        each.learn(observation, report)
+    for each in (first, second):
+        each.commit(each.decide(report))
+    with engine(tmp_path / "alone.db", clock) as alone:
+        enter(alone, "canary")
+        learned(alone, one)
+        learned(alone, other)
+        expected = kept(alone)
+
+    def counted(found):
+        return {u: (o["bad"], o["n"]) for u, o in found[0]["error_rate"].items()}
+
+    assert counted(kept(second)) == counted(expected)
+    assert kept(second)[1] == expected[1]
+    first.close()
+    second.close()
+
+
+def rolled_out(ratio):
+    """Return how a real host's rollout ends where users fail *ratio* times as often."""
+    clock, rng = ManualClock(1e9), np.random.default_rng(1)
+    telemetry = Telemetry(clock, visits=visited(plan()))
+    activity = rng.pareto(1.5, PEOPLE) + 0.2
+    rates = rng.beta(0.1, 0.1 * 24, PEOPLE)
+    with Host.wired(
+        plan(),
+        database=Database(":memory:"),
+        registry=None,
+        telemetry=telemetry,
+        clock=clock,
+        probe=False,
+    ) as host:
+        for _ in range(60):
+            turn = host.tick()
+            if host.engine.state.status.over:
+                break
+            clock.advance(host.interval_s)
+            for user in rng.choice(PEOPLE, 600, p=activity / activity.sum()):
+                asked(host.engine, user, rates[user], rates[user] * ratio, rng)
+        return host.engine.state, turn.decision
+
+
+def asked(engine, user, control, candidate, rng):
+    def answer(rate):
+        if rng.random() < rate:
+            raise OSError
+
+    with contextlib.suppress(OSError):
+        engine.run_sync(
+            f"user-{user}",
+            control=lambda: answer(control),
+            candidate=lambda: answer(candidate),
+            mirror=lambda: answer(control),
+        )
+
+
+def test_a_host_takes_back_what_multiplies_users_own_errors():
+    """Five times as often, by users held against their own past; once is promoted."""
+    state, decision = rolled_out(5.0)
+    well, _ = rolled_out(1.0)
+
+    assert state.status == "rolled_back"
+    assert decision.code == "trigger:error_rate"
+    assert "held against their own past" in decision.reason
+    assert well.status == "complete"
+
+
+def test_a_file_of_an_earlier_version_can_be_looked_at(tmp_path):
+    """It has no visitors, and looking writes nothing."""
+    clock = ManualClock(1e9)
+    engine(tmp_path / "old.db", clock).close()
+    with (
+        Database(tmp_path / "old.db") as database,
+        database.transaction(durable=True) as connection,
+    ):
+        connection.execute("DROP TABLE visitor")
+    with Database(tmp_path / "old.db", readonly=True) as database:
+        assert StageEngine(plan(), state=database, clock=clock).state.stage == ""
