@@ -377,20 +377,17 @@ class Host:
         self.engine.latch(decision)
         decision = self.engine.choose(decision, report)
         try:
-            self._note(observation, report)
+            self.engine.keep(also=self._remember)
         except Exception:
             if decision.move is not Move.ROLL_BACK:
                 raise
             logger.warning("going back without a record of why", exc_info=True)
         return self._act(observation, report, decision)
 
-    def _note(self, observation: Observation, report: Report) -> None:
-        with self._database.transaction(durable=False):
-            self._memory.save("watchdog", self.watchdog.to_json())
-            self._memory.save("telemetry", self.telemetry.to_json())
-            self._turned = True
-            self.journal.append(observation, durable=False)
-            self.journal.append(report, durable=False)
+    def _remember(self) -> None:
+        self._memory.save("watchdog", self.watchdog.to_json())
+        self._memory.save("telemetry", self.telemetry.to_json())
+        self._turned = True
 
     def _observe(self) -> Observation:
         def sources(arm: Arm) -> tuple[dict[str, Count | float], dict[str, str]]:

@@ -73,7 +73,7 @@ class Budget:
             )
             for name in known
         ]
-        parts.sort(key=lambda spent: -spent.log_term)
+        parts.sort(key=lambda spent: (-spent.log_term, spent.stage, spent.key))
         return cls(alpha=alpha, log_e=total.log_e(known), parts=tuple(parts))
 
     @property

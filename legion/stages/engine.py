@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from threading import RLock
 
 import attrs
@@ -35,6 +35,7 @@ from .exposure import Exposure
 from .given import refuse_unless
 from .learn import Learner
 from .mirror import Mirror
+from .moves import marked
 from .persistence import StateFile, SupersededError
 from .plan import Plan, Unit
 from .pointer import Pointer
@@ -122,7 +123,7 @@ class StageEngine:
         self._rehearsal = Rehearsal(
             *parts, advance=self._advance, retreat=self._retreat
         )
-        self._unkept: list[tuple[Observation, Report]] = []
+        self._unkept: list[tuple[int, Observation, Report]] = []
         # Handed out as they are: the hot path pays for no second call.
         self.assign = self.traffic.assign
         self.assign_many = self.traffic.assign_many
@@ -167,40 +168,51 @@ class StageEngine:
         """
         Take an observation and the report on it into account, in memory.
 
-        `commit` writes it down before anything goes forward, and a retreat waits for no
-        write.
+        `keep` writes it down, or `commit` before anything goes forward; a retreat waits
+        for no write.
         """
         with self._lock:
-            self._unkept.append((observation, report))
+            self._unkept.append((self.state.entry, observation, report))
             self._take(observation, report)
 
     def _take(self, observation: Observation, report: Report) -> None:
         self._pointer.state = self._learner.learn(self.state, observation, report)
 
-    def _keep(self) -> None:
-        """Write down what was learned, on top of what others have learned."""
-        for _ in range(_TRIES):
-            try:
-                self._pointer.teach(self._learner.known.new)
-            except SupersededError:
-                self._adopt()
-            else:
-                self._unkept.clear()
-                self._learner.known.new.clear()
-                return
+    def keep(self, *, also: Callable[[], object] = lambda: None) -> None:
+        """
+        Write down what was learned, on top of what others have learned.
+
+        The journal gets the observations and reports in the same transaction: what is
+        in it was learned, in its order, and nothing else was.
+
+        Args:
+            also: Writes what is not to be parted from it; it may be called again.
+
+        Raises:
+            StateError: The state file cannot be written.
+        """
+        with self._lock:
+            for _ in range(_TRIES):
+                nouns = [noun for _, *both in self._unkept for noun in both]
+                try:
+                    self._pointer.teach(self._learner.known.new, *nouns, also=also)
+                except SupersededError:
+                    self._adopt()
+                else:
+                    self._unkept.clear()
+                    self._learner.known.new.clear()
+                    return
         msg = "other processes keep writing; run one that turns the wheel"
         raise StateError(self.plan.name, msg)
 
     def _adopt(self) -> None:
         """Read what others wrote, and learn again what is not in it."""
-        entry = self.state.entry
         if not self._pointer.refresh():
             return
         self._learner.forget()
-        if self.state.entry != entry:
-            self._unkept.clear()
-        for observation, report in self._unkept:
-            self._take(observation, report)
+        for entry, observation, report in self._unkept:
+            if entry == self.state.entry:
+                self._take(observation, report)
 
     def decide(self, report: Report) -> Decision:
         """
@@ -243,7 +255,7 @@ class StageEngine:
         if decision.move is Move.ROLL_BACK:
             return self._back(decision)
         with self._lock:
-            self._keep()
+            self.keep()
             if decision.move is Move.ADVANCE and decision.change is not None:
                 return self._forward(decision, decision.change, ruling)
             self._mark(decision)
@@ -345,19 +357,11 @@ class StageEngine:
 
     def _mark(self, decision: Decision) -> None:
         """Write down where the ladder stands; only a change of status is a write."""
-        state = self.state
-        status = {
-            (Move.FREEZE, Status.RUNNING): Status.FROZEN,
-            (Move.ADVANCE, Status.RUNNING): Status.COMPLETE,
-            (Move.ADVANCE, Status.FROZEN): Status.COMPLETE,
-            (Move.HOLD, Status.FROZEN): Status.RUNNING,
-        }.get((decision.move, state.status), state.status)
-        if status is Status.COMPLETE and self._ladder.next_stage(state.stage):
-            status = state.status  # Only the last stage completes.
-        if status is state.status or self._advance.stale(decision) is not None:
+        move, reason = decision.move, decision.reason
+        moved = marked(self.state, move, reason, rungs=self._ladder)
+        if moved is self.state or self._advance.stale(decision) is not None:
             self._pointer.record(decision, durable=False)
             return
-        moved = attrs.evolve(state, status=status, reason=decision.reason)
         self._pointer.save(moved, decision, durable=True)
 
     def pause(self, reason: str) -> Decision:
@@ -420,8 +424,9 @@ class StageEngine:
             if self._under_way:
                 return  # A hook asks from inside a move, which comes to its end first.
             self._adopt()
+            self._ladder.look()
             if self.state.status is Status.READY:
-                self._ladder.look()
+                self._ladder.take_up()
             try:
                 self._retreat.finish()
                 self._advance.settle()

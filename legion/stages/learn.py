@@ -156,7 +156,8 @@ def _standings(state: RolloutState, report: Report) -> dict[str, Standing]:
         standing = standing_of(verdict)
         if standing is not None:
             standings[verdict.criterion] = standing
-    return standings
+    # In the order in which a state file gives them back.
+    return dict(sorted(standings.items()))
 
 
 def _with_derived(

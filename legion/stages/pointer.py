@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
 
 import attrs
@@ -103,6 +103,7 @@ class Pointer:
             self._turn = written.turn
         self.state = written
         if exposure is not None:
+            self._ladder.hold(exposure.code)
             self.show(exposure)
 
     def record(self, *nouns: Noun, durable: bool) -> None:
@@ -111,17 +112,30 @@ class Pointer:
             for noun in nouns:
                 self._journal.append(noun, durable=durable)
 
-    def teach(self, units: Iterable[tuple[str, int]]) -> None:
+    def teach(
+        self,
+        units: Iterable[tuple[str, int]],
+        *nouns: Noun,
+        also: Callable[[], object],
+    ) -> None:
         """
-        Write what was learned since the last time, and *units* that went bad.
+        Write what was learned since the last time, in one transaction.
+
+        Args:
+            units: (metric, unit) of units that went bad.
+            nouns: What it was learned from, for the journal.
+            also: Writes what is not to be parted from it.
 
         Raises:
             SupersededError: Another process has learned or moved since.
             StateError: The file cannot be written.
         """
-        if self.state.turn != self._turn:
-            self._file.teach(self.state, units, after=self._turn)
-            self._turn = self.state.turn
+        with self._file.database.transaction(durable=False):
+            if self.state.turn != self._turn:
+                self._file.teach(self.state, units, after=self._turn)
+            self.record(*nouns, durable=False)
+            also()
+        self._turn = self.state.turn
 
     def show(self, exposure: Exposure) -> None:
         """Let requests see *exposure*, unless the latch is pulled."""
@@ -181,10 +195,14 @@ class Pointer:
         if state is None:
             return False
         self._refuse_stranger(state)
+        exposure = self._exposure_of(state)
+        if state.status is not Status.READY:
+            # Whatever the registry has by now: only a gated move exposes other code.
+            self._ladder.hold(exposure.code)
         if state.status is Status.ROLLED_BACK:
             self.latch(state.reason)
         elif state.version != self.state.version:
-            self.show(self._exposure_of(state))
+            self.show(exposure)
         self.state, self._turn = state, state.turn
         return True
 

@@ -9,6 +9,7 @@ from ..model import Change, Clock, Decision, Move, Outcome, Ruling
 from .advance import Advance
 from .decide import Ladder
 from .exposure import Exposure
+from .moves import rehearsed
 from .pointer import Pointer
 from .procedure import Procedure
 from .retreat import Retreat
@@ -98,12 +99,11 @@ class Rehearsal:
             ruling=ruling.digest,
             decision=decision.digest,
         )
-        state = attrs.evolve(
+        state = rehearsed(
             self.pointer.state,
-            in_doubt=None if returned else change,
-            mover="" if returned else self.pointer.state.mover,
-            rehearsed_s=took_s if met else None,
-            rehearsal=outcome.reason,
+            took_s=took_s if met else None,
+            reason=outcome.reason,
+            returned=returned,
         )
         self.pointer.save(state, outcome, durable=True)
         return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -74,7 +74,7 @@ class RolloutState:
         status: Where it stands.
         stage: The stage it is in, or "".
         version: Counts the moves; a writer with an old one is refused.
-        entry: The version that entered this stage.
+        entry: The version that entered this stage, or exposed other code in it.
         turn: Observations taken into account in this stage.
         exposure: Digest of the exposure that is live.
         observed_s: Plan time observed in this stage; downtime is not in it.
@@ -165,6 +165,36 @@ class RolloutState:
             reason=reason,
         )
 
+    def renewed(
+        self, exposure: str, reason: str, *, proofs: frozenset[str]
+    ) -> RolloutState:
+        """
+        Return the state at the start of a new epoch: the same stage, with other code.
+
+        Time and proof begin anew, and so do the verdicts; evidence of harm and what is
+        spent of the budget stay.
+
+        Args:
+            exposure: Digest of the exposure with that code.
+            reason: Why, in one sentence.
+            proofs: By key, the evidence that spoke for the code before.
+        """
+        return attrs.evolve(
+            self,
+            exposure=exposure,
+            entry=self.version + 1,
+            observed_s=0.0,
+            unbroken_s=0.0,
+            evidence=_without(self.evidence, proofs),
+            findings=_without(self.findings, proofs),
+            standings={},
+            rehearsed_s=None,
+            rehearsal="",
+            in_doubt=None,
+            mover="",
+            reason=reason,
+        )
+
     def taught(self, lesson: RolloutState) -> RolloutState:
         """Return this state with what *lesson* has learned in the same stage."""
         if lesson.entry != self.entry:
@@ -225,6 +255,15 @@ _NOTHING: Mapping[str, Any] = {
 }
 _LEARNED = tuple(_NOTHING)
 """The fields that every observation changes; the others change with a move."""
+
+
+_Kept = TypeVar("_Kept")
+
+
+def _without(
+    values: Mapping[str, _Kept], names: frozenset[str]
+) -> Mapping[str, _Kept]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _missing(value: str | None) -> Missing | None:
