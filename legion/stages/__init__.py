@@ -1,9 +1,11 @@
 """Stages: a plan, the ladder it climbs, and the way back."""
 
 from .budget import Budget, Spent
+from .decide import REHEARSAL
 from .engine import StageEngine
 from .evidence import Evidence
 from .exposure import Exposure
+from .history import History
 from .persistence import SupersededError, recall
 from .plan import Feature, Plan, Rule, Stage, Trigger
 from .splitter import Order
@@ -12,10 +14,12 @@ from .trial import Trial, current_trial
 
 
 __all__ = [
+    "REHEARSAL",
     "Budget",
     "Evidence",
     "Exposure",
     "Feature",
+    "History",
     "Order",
     "Plan",
     "RolloutState",

@@ -193,7 +193,12 @@ class Advance:
         elsewhere = self.world.differences(self.pointer.pointed)
         wanted = change.kind != REHEARSAL and state.status is not Status.PAUSED
         if there and elsewhere and wanted:
-            self._done(change, after, attrs.evolve(outcome, code="settled"), decision.reason)
+            self._done(
+                change,
+                after,
+                attrs.evolve(outcome, code="settled", reason=decision.reason),
+                decision.reason,
+            )
         else:
             self._undo(change, outcome)
 
@@ -229,4 +234,6 @@ class Advance:
         if not procedure.ok:
             logger.warning("%s stays in doubt: %s", change.target, outcome.reason)
             return
-        self.pointer.save(undone(self.pointer.state), outcome, durable=True, exposure=here)
+        self.pointer.save(
+            undone(self.pointer.state), outcome, durable=True, exposure=here
+        )

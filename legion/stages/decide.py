@@ -310,6 +310,19 @@ class Ladder(Rungs):
             proposer="stages",
         )
 
+    def rehearsing(self, change: Change, state: RolloutState) -> Decision:
+        """Say that *change*, a rehearsal, is made now."""
+        return Decision(
+            move=Move.HOLD,
+            code=REHEARSAL,
+            reason=change.reason,
+            plan=self.plan.name,
+            stage=state.stage,
+            to=state.stage,
+            version=state.version,
+            change=change,
+        )
+
     def retreat(
         self,
         code: str,

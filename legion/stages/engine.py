@@ -411,7 +411,9 @@ class StageEngine:
                 return self._rehearsal.run(change, ruling)
         except SupersededError:
             with self._lock:
-                return self._overtaken(self._rehearsal.decision(change), change)
+                return self._overtaken(
+                    self._ladder.rehearsing(change, self.state), change
+                )
 
     def poll(self) -> None:
         """

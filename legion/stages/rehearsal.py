@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ..exceptions import LegionError
-from ..model import Change, Clock, Decision, Move, Outcome, Ruling
+from ..model import Change, Clock, Decision, Outcome, Ruling
 from .advance import Advance
 from .decide import Ladder
 from .exposure import Exposure
@@ -37,7 +37,7 @@ class Rehearsal:
 
     def run(self, change: Change, ruling: Ruling) -> Outcome:
         """Rehearse if the ruling allows it; nothing is latched."""
-        decision = self.decision(change)
+        decision = self.ladder.rehearsing(change, self.pointer.state)
         refused = self._advance.refusal(decision, change, ruling)
         if refused is not None:
             return self._advance.not_done(decision, change, *refused)
@@ -48,20 +48,6 @@ class Rehearsal:
         took_s = procedure.took_s
         procedure.step("return", lambda: self._return(here))
         return self._noted(decision, change, ruling, procedure, took_s)
-
-    def decision(self, change: Change) -> Decision:
-        """Say that *change* is rehearsed now."""
-        state = self.pointer.state
-        return Decision(
-            move=Move.HOLD,
-            code="rehearsal",
-            reason=change.reason,
-            plan=self.ladder.plan.name,
-            stage=state.stage,
-            to=state.stage,
-            version=state.version,
-            change=change,
-        )
 
     def _return(self, here: Exposure) -> str:
         if self.pointer.latched is not None:

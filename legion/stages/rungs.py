@@ -109,9 +109,7 @@ class Rungs:
         off = {name for name, limits in self.plan.criteria.items() if limits is None}
         return frozenset(self.plugins.criteria) - off
 
-    def exposure(
-        self, stage: str, code: Mapping[Arm, str] | None = None
-    ) -> Exposure:
+    def exposure(self, stage: str, code: Mapping[Arm, str] | None = None) -> Exposure:
         """Return what *stage* exposes, with other *code* if given; "": the baseline."""
         if code is not None and code != self.code:
             return Exposure.of(self.plan, stage, code=code)

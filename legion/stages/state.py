@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from ..canonical import JSON
-from ..model import Change, Finding, Level, Missing, Verdict, Window, as_json
+from ..model import Change, Finding, Level, Verdict, Window, as_json
 
 
 class Status(enum.StrEnum):
@@ -236,7 +236,7 @@ class RolloutState:
             for name, standing in raw["standings"].items()
         }
         raw["findings"] = {
-            rule: Finding(**{**finding, "missing": _missing(finding["missing"])})
+            rule: Finding.from_json(finding)
             for rule, finding in raw["findings"].items()
         }
         return cls(**raw)
@@ -260,14 +260,8 @@ _LEARNED = tuple(_NOTHING)
 _Kept = TypeVar("_Kept")
 
 
-def _without(
-    values: Mapping[str, _Kept], names: frozenset[str]
-) -> Mapping[str, _Kept]:
+def _without(values: Mapping[str, _Kept], names: frozenset[str]) -> Mapping[str, _Kept]:
     return {name: value for name, value in values.items() if name not in names}
-
-
-def _missing(value: str | None) -> Missing | None:
-    return None if value is None else Missing(value)
 
 
 def standing_of(verdict: Verdict) -> Standing | None:
