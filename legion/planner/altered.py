@@ -50,14 +50,13 @@ def _set(raw: dict[str, Any], key: str, value: JSON) -> None:
         msg = f"{key}: what was observed depends on it; roll that plan out, or simulate"
         raise LegionError(msg)
     place: Any = raw
-    for depth, name in enumerate(path):
+    for name in path:
         if isinstance(place, list):
             place = {str(each["name"]): each for each in place}
-        if name not in place:
-            place[name] = {} if isinstance(place, dict) and depth else None
-        if not isinstance(place[name], dict | list):
-            there = ", ".join(map(str, place)) or "nothing"
-            msg = f"{key}: got {name!r}; write one of {there}"
+        elif name not in place:
+            place[name] = {}
+        if not isinstance(place.get(name), dict | list):
+            msg = f"{key}: got {name!r}; write one of {', '.join(map(str, place))}"
             raise LegionError(msg)
         place = place[name]
     if not isinstance(place, dict):

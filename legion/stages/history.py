@@ -14,6 +14,7 @@ from .decide import REHEARSAL, Ladder
 from .evidence import Known
 from .learn import Learner
 from .moves import (
+    UPDATE,
     arrived,
     code_of,
     intended,
@@ -182,9 +183,9 @@ class History:
         code = {Arm(a): c for a, c in named.items()} if named else self.ladder.code
         stage = str(change.detail.get("to", self.state.stage))
         exposure = self.ladder.exposure(stage, code).without(self.state.off)
-        if self.state.stage:
-            self._left.add(self.state.exposure)
-        self._left.discard(exposure.digest)
+        if change.kind == UPDATE:
+            self._left.add(change.before)
+            self._left.discard(change.after)
         self._save(arrived(self.state, change, exposure, reason, rungs=self.ladder))
         self.ladder.hold(code)
 
