@@ -152,7 +152,10 @@ class Host:
                 database=database,
                 registry=Registry(directory / "registry", clock=clock),
                 telemetry=Telemetry(
-                    clock, metrics=found.metrics, default_s=found.matures_s
+                    clock,
+                    metrics=found.metrics,
+                    matures=found.ages_s,
+                    default_s=found.matures_s,
                 ),
                 plugins=plugins,
                 policy=policy,
@@ -196,7 +199,10 @@ class Host:
                 database=database,
                 registry=Registry(directory / "registry", clock=clock),
                 telemetry=Telemetry(
-                    clock, metrics=plan.metrics, default_s=plan.matures_s
+                    clock,
+                    metrics=plan.metrics,
+                    matures=plan.ages_s,
+                    default_s=plan.matures_s,
                 ),
                 clock=clock,
                 probe=False,

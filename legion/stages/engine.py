@@ -65,7 +65,8 @@ class StageEngine:
         state: The state file, an open `Database`, or ``":memory:"``.
         journal: Where decisions and moves are recorded; None records nowhere.
         registry: Versions of the code; None where the host keeps them elsewhere.
-        telemetry: Where trials record; one of its own by default.
+        telemetry: Where trials record; by default one of its own, with the plan's
+            metrics and ages.
         clock: Plan time and machine time; the system's by default.
         splitter: The order of units, the same in every process and after every
             restart; by default a hash of theirs with the plan's name.
@@ -92,7 +93,12 @@ class StageEngine:
         self.plan = plan
         self.plugins = plugins if plugins is not None else Plugins()
         self.clock = clock or SystemClock()
-        self.telemetry = telemetry or Telemetry(self.clock)
+        self.telemetry = telemetry or Telemetry(
+            self.clock,
+            metrics=plan.metrics,
+            matures=plan.ages_s,
+            default_s=plan.matures_s,
+        )
         self._owned = None if isinstance(state, Database) else Database(state)
         database = state if isinstance(state, Database) else self._owned
         assert database is not None

@@ -98,9 +98,8 @@ class Paths:
             part(self.stage.name, key), 1.0
         )
 
-    @property
-    def _stale_s(self) -> float:
-        return 3 * max(self.stage.check_interval_s, self.plan.matures_s)
+    def _stale_s(self, metric: str) -> float:
+        return 3 * max(self.stage.check_interval_s, self.plan.matures(metric))
 
     def _for(self, rule: Rule) -> Evidence:
         metric = self.plan.metric(rule.metric)
@@ -112,7 +111,7 @@ class Paths:
                 margin=rule.margin or 0.0,
                 share=self.share,
                 alpha=self.plan.false_promotion,
-                stale_s=self._stale_s,
+                stale_s=self._stale_s(metric.name),
             )
         drawn = metric.source not in {"watchdog", "engine"} and rule.equals is None
         counted = metric.kind in {Kind.SHARE, Kind.TIME} and drawn
@@ -122,7 +121,7 @@ class Paths:
                 metric=metric,
                 trigger=False,
                 alpha=self.plan.false_promotion,
-                stale_s=self._stale_s,
+                stale_s=self._stale_s(metric.name),
             )
         return self._plain(rule, metric, trigger=False)
 
@@ -154,12 +153,16 @@ class Paths:
             margin=margin,
             share=self.share,
             alpha=alpha,
-            stale_s=self._stale_s,
+            stale_s=self._stale_s(metric.name),
         )
 
     def _limit(self, rule: Rule, metric: Metric, alpha: float) -> Evidence:
         limit = LimitEvidence(
-            rule, metric=metric, trigger=True, alpha=alpha, stale_s=self._stale_s
+            rule,
+            metric=metric,
+            trigger=True,
+            alpha=alpha,
+            stale_s=self._stale_s(metric.name),
         )
         compares = metric.source in {"run", "shadow"} and metric.name != "disagreement"
         if self.share == 1 or not compares:
@@ -211,7 +214,11 @@ class Paths:
         )
         rule = Rule(metric=name, unit="share", above=HEALTHY)
         return LimitEvidence(
-            rule, metric=metric, trigger=True, alpha=alpha, stale_s=self._stale_s
+            rule,
+            metric=metric,
+            trigger=True,
+            alpha=alpha,
+            stale_s=self._stale_s(metric.name),
         )
 
     def _plain(self, rule: Rule, metric: Metric, *, trigger: bool) -> ThresholdEvidence:

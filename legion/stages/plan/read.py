@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from operator import methodcaller
 
+import attrs
+
 from ...exceptions import Fault, PlanError
 from . import source, units
 from .nouns import STEPS, RollbackSpec, Trigger
@@ -40,6 +42,7 @@ _KNOWN = (
     "stages",
 )
 _ROLLBACK_S = 300.0
+_DEFAULT = "default"
 
 
 def plan_of_text(text: str, *, format: str, name: str) -> Plan:  # noqa: A002
@@ -83,6 +86,9 @@ def _plan(place: Place) -> Plan | None:
     stages = StageReader(
         vocabulary, rehearsal_s=rollback.within_s, check_interval_s=interval_s
     )
+    matures_s, ages_s = read_or(
+        entries, "matures", lambda at: _matures(at, vocabulary), (0.0, {})
+    )
     words = {
         key: read_or(entries, key, methodcaller("text", wanted), "")
         for key, wanted in list(_REQUIRED.items())[:3]
@@ -95,7 +101,8 @@ def _plan(place: Place) -> Plan | None:
         false_rollback=read_or(entries, "false_rollback", _chance, 0.01),
         false_promotion=read_or(entries, "false_promotion", _chance, 0.05),
         holdback=read_or(entries, "holdback", _held_back, 0.0),
-        matures_s=read_or(entries, "matures", _any_time, 0.0),
+        matures_s=matures_s,
+        ages_s=ages_s,
         check_interval_s=interval_s,
         rollback=rollback,
         triggers=found,
@@ -108,6 +115,29 @@ def _plan(place: Place) -> Plan | None:
 
 def _time(place: Place) -> float | None:
     return place.read(units.duration)
+
+
+def _matures(
+    place: Place, vocabulary: Vocabulary
+) -> tuple[float, Mapping[str, float]] | None:
+    """Read one age, or ages by metric and the ``default`` of all others."""
+    if not isinstance(place.node.value, Mapping):
+        age_s = _any_time(place)
+        return None if age_s is None else (age_s, {})
+    default_s, ages_s = 0.0, {}
+    for name, entry in place.entries(write="a time, or times by metric").items():
+        age_s = _any_time(entry)
+        if name == _DEFAULT:
+            default_s = age_s or 0.0
+            continue
+        key = attrs.evolve(entry, node=attrs.evolve(entry.node, value=name))
+        metric = vocabulary.metric(key)
+        if metric is None or age_s is None:
+            continue
+        if metric.name in ages_s:
+            entry.fault("each metric once", given=f"{metric.name} again")
+        ages_s[metric.name] = age_s
+    return default_s, ages_s
 
 
 def _any_time(place: Place) -> float | None:
