@@ -34,7 +34,7 @@ from .model import (
 )
 from .plugins import Plugins
 from .registry import Registry
-from .stages import Order, Plan, StageEngine, recall
+from .stages import Order, Plan, StageEngine, order_of, recall
 from .stages.given import refuse_unless
 from .store import Database, Memory
 from .telemetry import Probe, SystemClock, Telemetry
@@ -171,6 +171,9 @@ class Host:
         """
         Open a state directory with the plan that was rolled out in it last.
 
+        Where its units are split by an order of yours, nothing can be assigned here:
+        open it with `open` and that order to serve.
+
         Args:
             state: The directory.
             readonly: Only look: nothing is written there, not even where it could be,
@@ -186,7 +189,8 @@ class Host:
             return cls._looked_at(Path(state))
         with Database(file) as database:
             plan = recall(database)
-        return cls.open(plan, state=state)
+            splitter = order_of(database, plan.name)
+        return cls.open(plan, state=state, splitter=splitter)
 
     @classmethod
     def _looked_at(cls, directory: Path) -> Host:
@@ -206,6 +210,7 @@ class Host:
                 ),
                 clock=clock,
                 probe=False,
+                splitter=order_of(database, plan.name),
             )
         except BaseException:
             database.close()

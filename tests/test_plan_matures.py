@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from stages_rig import RULES, plan
+
 import legion
 
 from legion.exceptions import PlanError
@@ -11,7 +13,6 @@ from legion.model import Arm
 from legion.planner import forecast
 from legion.stages import StageEngine
 from legion.testing import ManualClock
-from stages_rig import RULES, plan
 
 
 AGES = {"error_rate": "10m", "default": "0s"}
@@ -93,6 +94,8 @@ def test_the_linter_asks_for_twice_the_age_of_what_is_asked():
         found = forecast(rules, traffic_per_s=100)
         return [line for stage in found.stages for line in stage.suggestions]
 
-    assert any("4 min, twice what outcomes of error_rate" in line for line in said(late))
+    assert any(
+        "4 min, twice what outcomes of error_rate" in line for line in said(late)
+    )
     assert not any("twice what" in line for line in said(idle))
     assert RULES["stages"][1]["dwell"] == "3m"

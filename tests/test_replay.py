@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -11,14 +10,14 @@ import sys
 import attrs
 import pytest
 
+from cli_session import documented, legion_says
+
 import legion
 
 from legion import planner
 from legion.exceptions import JournalError, LegionError, PlanError, StateError
 from legion.stages import Status
 from legion.testing import ManualClock
-
-from cli_session import documented, legion_says
 
 
 RULES = {
@@ -451,4 +450,3 @@ def test_the_command_says_what_came_out(tmp_path):
     assert set(document) == documented("replay")
     assert document["ok"] is True
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
-    assert os.listdir(tmp_path)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from stages_rig import RULES, plan, registry, rig, with_stage
+
 import legion
 
 from legion.model import Move, Permission, Ruling
 from legion.stages import Status
-from stages_rig import RULES, plan, registry, rig, with_stage
 
 
 NEXT = plan(candidate="next")

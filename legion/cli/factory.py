@@ -41,20 +41,20 @@ class Factory:
         try:
             return found(*arguments)
         except Exception as error:
-            raise self.wrong(_raised(error)) from error
+            raise self.wrong(why=_raised(error)) from error
 
     def _found(self) -> Callable[..., object]:
         module, _, attribute = self.name.partition(":")
         if not module or not attribute:
-            raise self.wrong("is not MODULE:FACTORY")
+            raise self.wrong(why="is not MODULE:FACTORY")
         if "" not in sys.path:
             sys.path.insert(0, "")
         try:
             found = getattr(importlib.import_module(module), attribute)
         except Exception as error:
-            raise self.wrong(_raised(error)) from error
+            raise self.wrong(why=_raised(error)) from error
         if not callable(found):
-            raise self.wrong(f"is a {type(found).__name__}, not a function")
+            raise self.wrong(why=f"is a {type(found).__name__}, not a function")
         return cast("Callable[..., object]", found)
 
     def refuse_unless_there(self) -> None:
@@ -66,7 +66,7 @@ class Factory:
         """
         self._found()
 
-    def wrong(self, why: str) -> LegionError:
+    def wrong(self, *, why: str) -> LegionError:
         """Return the error that says what to write instead."""
         msg = f"{self.option}: {self.name!r} {why}; write {self.write}"
         return LegionError(msg)

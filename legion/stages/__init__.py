@@ -6,7 +6,7 @@ from .engine import StageEngine
 from .evidence import Evidence
 from .exposure import Exposure
 from .history import History
-from .persistence import SupersededError, recall
+from .persistence import SupersededError, order_of, recall
 from .plan import Feature, Plan, Rule, Stage, Trigger
 from .splitter import Order
 from .state import RolloutState, Status
@@ -32,5 +32,6 @@ __all__ = [
     "Trial",
     "Trigger",
     "current_trial",
+    "order_of",
     "recall",
 ]

@@ -41,7 +41,7 @@ from .plan import Plan, Unit
 from .pointer import Pointer
 from .rehearsal import Rehearsal
 from .retreat import Retreat
-from .splitter import Order, Splitter
+from .splitter import Order, Splitter, name_of
 from .state import RolloutState, Status
 from .traffic import Traffic
 from .world import World
@@ -73,7 +73,7 @@ class StageEngine:
 
     Raises:
         StateError: The state file cannot be used, or it holds another plan of this
-            name.
+            name, or one whose units are split by another order.
         LegionError: An argument is of the wrong type.
     """
 
@@ -105,10 +105,11 @@ class StageEngine:
         self._lock = RLock()
         self._under_way = False
         self._ladder = Ladder(plan=plan, plugins=self.plugins, registry=registry)
+        order = splitter or Splitter(plan.name)
         self.traffic = Traffic(
             self._ladder.baseline,
             Mirror(self.clock),
-            splitter=splitter or Splitter(plan.name),
+            splitter=order,
             telemetry=self.telemetry,
             clock=self.clock,
         )
@@ -121,6 +122,7 @@ class StageEngine:
             file,
             traffic=self.traffic,
             journal=journal,
+            splitter=name_of(order),
         )
         world = World(plan, self.plugins, registry)
         parts = (self._ladder, self._pointer, world, self.clock)

@@ -12,8 +12,10 @@ from ..canonical import JSON
 from ..exceptions import StateCorruptError, StateError
 from ..model import Clock
 from ..store import Database
+from ..telemetry import SystemClock
 from .exposure import Exposure
 from .plan import Plan
+from .splitter import Absent, Splitter
 from .state import RolloutState
 
 
@@ -70,6 +72,20 @@ def recall(database: Database) -> Plan:
     if not rows:
         raise StateError(str(database.path), "no rollout was ever started here")
     return Plan.from_dict(_object(rows[0][0]))
+
+
+def order_of(database: Database, plan: str) -> Absent | None:
+    """
+    Return what stands for the order that the units of a rollout are split by.
+
+    None where it is the one that every process has.
+
+    Raises:
+        StateCorruptError: The rollout's row is damaged.
+    """
+    state = StateFile(database, plan, SystemClock()).load()
+    known = "" if state is None else state.splitter
+    return Absent(known) if known not in {"", Splitter(plan).name} else None
 
 
 @attrs.define(eq=False)

@@ -47,23 +47,44 @@ class Pointer:
 
     @classmethod
     def open(
-        cls, ladder: Ladder, file: StateFile, *, traffic: Traffic, journal: Log | None
+        cls,
+        ladder: Ladder,
+        file: StateFile,
+        *,
+        traffic: Traffic,
+        journal: Log | None,
+        splitter: str,
     ) -> Pointer:
         """
         Take up what the file says, or begin anew.
 
         Raises:
-            StateError: The file holds another plan of this name, or is damaged.
+            StateError: The file holds another plan of this name, one whose units are
+                split by another order, or is damaged.
         """
         plan = ladder.plan
         fresh = RolloutState(
-            plan=plan.name, plan_digest=plan.digest, exposure=ladder.baseline.digest
+            plan=plan.name,
+            plan_digest=plan.digest,
+            exposure=ladder.baseline.digest,
+            splitter=splitter,
         )
         pointer = cls(fresh, ladder=ladder, file=file, traffic=traffic, journal=journal)
         if file.load() is None:
             pointer._begin()
         pointer.refresh()
+        pointer._refuse_other_order(splitter)
         return pointer
+
+    def _refuse_other_order(self, splitter: str) -> None:
+        known = self.state.splitter
+        if known and known != splitter:
+            msg = (
+                f"units of {self.state.plan!r} are split by {known!r}, not by"
+                f" {splitter!r}; write splitter= with the former, or every unit may"
+                " change its arm"
+            )
+            raise StateError(str(self._file.database.path), msg)
 
     def _begin(self) -> None:
         try:

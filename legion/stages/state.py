@@ -97,6 +97,7 @@ class RolloutState:
         mover: The process that began it, and when; see `legion.store.owner`.
         routed: Whether somebody else owns the pointer's target.
         off: Features switched off by hand.
+        splitter: By which order units are split; "" where that is not known.
         reason: Why it stands where it does.
     """
 
@@ -127,6 +128,7 @@ class RolloutState:
     mover: str = ""
     routed: bool = False
     off: frozenset[str] = frozenset()
+    splitter: str = ""
     reason: str = ""
 
     def entered(

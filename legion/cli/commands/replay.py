@@ -93,7 +93,7 @@ def _plugins(name: str | None) -> Plugins | None:
     factory = Factory("--plugins", name, write)
     made = factory()
     if not isinstance(made, Plugins):
-        raise factory.wrong(f"returned {made!r}, which is no Plugins")
+        raise factory.wrong(why=f"returned {made!r}, which is no Plugins")
     return made
 
 

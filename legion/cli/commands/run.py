@@ -81,9 +81,9 @@ def _app(factory: Factory, host: Host) -> App:
     app = factory(host)
     if inspect.iscoroutine(app):
         app.close()
-        raise factory.wrong("is async; only what it returns may be")
+        raise factory.wrong(why="is async; only what it returns may be")
     if not callable(app):
-        raise factory.wrong(f"returned {app!r}, which cannot be called")
+        raise factory.wrong(why=f"returned {app!r}, which cannot be called")
     return app
 
 

@@ -43,6 +43,7 @@ _KNOWN = (
 )
 _ROLLBACK_S = 300.0
 _DEFAULT = "default"
+_AT_ONCE: tuple[float, Mapping[str, float]] = (0.0, {})
 
 
 def plan_of_text(text: str, *, format: str, name: str) -> Plan:  # noqa: A002
@@ -86,9 +87,7 @@ def _plan(place: Place) -> Plan | None:
     stages = StageReader(
         vocabulary, rehearsal_s=rollback.within_s, check_interval_s=interval_s
     )
-    matures_s, ages_s = read_or(
-        entries, "matures", lambda at: _matures(at, vocabulary), (0.0, {})
-    )
+    ages = read_or(entries, "matures", lambda at: _matures(at, vocabulary), _AT_ONCE)
     words = {
         key: read_or(entries, key, methodcaller("text", wanted), "")
         for key, wanted in list(_REQUIRED.items())[:3]
@@ -101,8 +100,8 @@ def _plan(place: Place) -> Plan | None:
         false_rollback=read_or(entries, "false_rollback", _chance, 0.01),
         false_promotion=read_or(entries, "false_promotion", _chance, 0.05),
         holdback=read_or(entries, "holdback", _held_back, 0.0),
-        matures_s=matures_s,
-        ages_s=ages_s,
+        matures_s=ages[0],
+        ages_s=ages[1],
         check_interval_s=interval_s,
         rollback=rollback,
         triggers=found,
@@ -124,7 +123,8 @@ def _matures(
     if not isinstance(place.node.value, Mapping):
         age_s = _any_time(place)
         return None if age_s is None else (age_s, {})
-    default_s, ages_s = 0.0, {}
+    default_s = 0.0
+    ages_s: dict[str, float] = {}
     for name, entry in place.entries(write="a time, or times by metric").items():
         age_s = _any_time(entry)
         if name == _DEFAULT:
