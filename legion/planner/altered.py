@@ -14,7 +14,7 @@ from ..stages import Plan
 WITHOUT = "without"
 """Stands for a key of the plan: metrics that no rule of the other plan asks about."""
 
-_SEEN = ("plan", "candidate", "baseline", "unit", "matures", "metrics")
+_SEEN = ("plan", "candidate", "baseline", "retry_of", "unit", "matures", "metrics")
 """What was observed depends on these; under others other things would have been."""
 
 

@@ -6,7 +6,7 @@ import attrs
 
 from ..model import Arm, Change, Decision, Move, Observation, Report, Window
 from ..plugins import Plugins
-from ..stages import History, Plan, Status
+from ..stages import History, Plan, Retry, Status
 from ..watchdog import Watchdog
 from .replayed import Otherwise, Parting
 
@@ -38,12 +38,14 @@ class Elsewhere:
     )
 
     @classmethod
-    def of(cls, plan: Plan, plugins: Plugins, *, recorded: Plan) -> Elsewhere:
+    def of(
+        cls, plan: Plan, plugins: Plugins, *, recorded: Plan, retry: Retry
+    ) -> Elsewhere:
         """Begin where both plans begin; *recorded* is the one that was rolled out."""
         same = plan.criteria == recorded.criteria
         limits = dict(plan.criteria)
         watchdog = None if same else Watchdog(plugins, limits=limits)  # type: ignore[arg-type]
-        return cls(plan, History.of(plan, plugins), watchdog)
+        return cls(plan, History.of(plan, plugins, retry), watchdog)
 
     def learn(
         self, observation: Observation, report: Report, *, interval_s: float

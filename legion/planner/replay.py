@@ -12,7 +12,7 @@ from ..exceptions import JournalError, StateError
 from ..journal import Journal
 from ..model import Record
 from ..plugins import Plugins
-from ..stages import recall
+from ..stages import Retry, recall
 from ..store import Database
 from .altered import altered
 from .otherwise import Elsewhere
@@ -56,10 +56,11 @@ def replay(
         plan = recall(database)
         journal = Journal(database)
         _refuse_tampered(journal, file)
-        other = None
+        retry, other = Retry.of(plan, database), None
         if changes:
-            other = Elsewhere.of(altered(plan, changes), plugins, recorded=plan)
-        telling = Retelling(plan, plugins, other)
+            again = altered(plan, changes)
+            other = Elsewhere.of(again, plugins, recorded=plan, retry=retry)
+        telling = Retelling(plan, plugins, retry, other)
         for record in _records(journal):
             telling.tell(record)
             if telling.difference is not None:

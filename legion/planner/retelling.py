@@ -19,7 +19,7 @@ from ..model import (
     Report,
 )
 from ..plugins import Plugins
-from ..stages import REHEARSAL, History, Plan, RolloutState, Status
+from ..stages import REHEARSAL, History, Plan, Retry, RolloutState, Status
 from ..watchdog import Watchdog
 from .otherwise import Elsewhere
 from .replayed import Apart, Difference, Replay
@@ -52,11 +52,13 @@ class Retelling:
     Args:
         plan: The plan that was rolled out.
         plugins: The criteria that judged it.
+        retry: What it took over from an earlier try.
         elsewhere: Another plan to tell beside it, or None.
     """
 
     plan: Plan
     plugins: Plugins
+    retry: Retry
     elsewhere: Elsewhere | None = None
     history: History = attrs.field(init=False)
     difference: Difference | None = attrs.field(init=False, default=None)
@@ -72,7 +74,7 @@ class Retelling:
     _verdicts: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        self.history = History.of(self.plan, self.plugins)
+        self.history = History.of(self.plan, self.plugins, self.retry)
         limits = dict(self.plan.criteria)
         self._watchdog = Watchdog(self.plugins, limits=limits)  # type: ignore[arg-type]
 

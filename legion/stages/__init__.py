@@ -8,6 +8,7 @@ from .exposure import Exposure
 from .history import History
 from .persistence import SupersededError, order_of, recall
 from .plan import Feature, Plan, Rule, Stage, Trigger
+from .retry import Retry
 from .splitter import Order
 from .state import RolloutState, Status
 from .trial import Trial, current_trial
@@ -22,6 +23,7 @@ __all__ = [
     "History",
     "Order",
     "Plan",
+    "Retry",
     "RolloutState",
     "Rule",
     "Spent",

@@ -41,6 +41,7 @@ from .plan import Plan, Unit
 from .pointer import Pointer
 from .rehearsal import Rehearsal
 from .retreat import Retreat
+from .retry import Retry
 from .splitter import Order, Splitter, name_of
 from .state import RolloutState, Status
 from .traffic import Traffic
@@ -105,7 +106,8 @@ class StageEngine:
         self._lock = RLock()
         self._under_way = False
         self._ladder = Ladder(plan=plan, plugins=self.plugins, registry=registry)
-        order = splitter or Splitter(plan.name)
+        file = StateFile(database, plan.name, self.clock)
+        order = splitter or Splitter(_salt(plan, file))
         self.traffic = Traffic(
             self._ladder.baseline,
             Mirror(self.clock),
@@ -113,16 +115,15 @@ class StageEngine:
             telemetry=self.telemetry,
             clock=self.clock,
         )
-        file = StateFile(database, plan.name, self.clock)
-        self._learner = Learner(
-            self._ladder, Known(file.bad_units(), sticky=plan.unit is not Unit.TASK)
-        )
         self._pointer = Pointer.open(
             self._ladder,
             file,
             traffic=self.traffic,
             journal=journal,
             splitter=name_of(order),
+        )
+        self._learner = Learner(
+            self._ladder, Known(file.bad_units(), sticky=plan.unit is not Unit.TASK)
         )
         world = World(plan, self.plugins, registry)
         parts = (self._ladder, self._pointer, world, self.clock)
@@ -468,6 +469,14 @@ class StageEngine:
             else:
                 self._pointer.record(decision, durable=False)
             return decision
+
+
+def _salt(plan: Plan, file: StateFile) -> str:
+    """Return by which name units are split: that of the rollout's first try."""
+    state = file.load()
+    if state is None:
+        return Retry.of(plan, file.database).salt
+    return state.salt or plan.name
 
 
 def _sayable(reason: object) -> str:

@@ -27,6 +27,7 @@ from .moves import (
     undone,
 )
 from .plan import Plan, Unit
+from .retry import Retry
 from .state import RolloutState, Status
 
 
@@ -52,16 +53,19 @@ class History:
     _left: set[str] = attrs.field(init=False, factory=set)
 
     @classmethod
-    def of(cls, plan: Plan, plugins: Plugins) -> History:
-        """Begin where *plan* began."""
+    def of(cls, plan: Plan, plugins: Plugins, retry: Retry) -> History:
+        """Begin where *plan* began, with what it took over from an earlier try."""
         ladder = Ladder(plan=plan, plugins=plugins)
         state = RolloutState(
             plan=plan.name,
             plan_digest=plan.digest,
             exposure=ladder.baseline.digest,
             version=1,
+            salt=retry.salt,
+            before=retry.log_e,
         )
-        known = Known(sticky=plan.unit is not Unit.TASK)
+        units = {name: set(bad) for name, bad in retry.units.items()}
+        known = Known(units, sticky=plan.unit is not Unit.TASK)
         return cls(ladder, Learner(ladder, known), state)
 
     def learn(self, observation: Observation, report: Report) -> bool:

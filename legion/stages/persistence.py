@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import attrs
@@ -83,9 +83,10 @@ def order_of(database: Database, plan: str) -> Absent | None:
     Raises:
         StateCorruptError: The rollout's row is damaged.
     """
-    state = StateFile(database, plan, SystemClock()).load()
-    known = "" if state is None else state.splitter
-    return Absent(known) if known not in {"", Splitter(plan).name} else None
+    state = StateFile.of(database, plan).load()
+    if state is None or state.splitter in {"", Splitter(state.salt or plan).name}:
+        return None
+    return Absent(state.splitter)
 
 
 @attrs.define(eq=False)
@@ -110,6 +111,39 @@ class StateFile:
 
     def __attrs_post_init__(self) -> None:
         self.database.ensure(_SCHEMA)
+
+    @classmethod
+    def of(cls, database: Database, plan: str) -> StateFile:
+        """Return the rows of the rollout named *plan*, to be read."""
+        return cls(database, plan, SystemClock())
+
+    def inherit(self, units: Mapping[str, Iterable[int]]) -> None:
+        """Know *units*, by metric, to have gone bad before this rollout."""
+        with self.database.transaction(durable=True) as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO bad_unit VALUES (?, ?, ?)",
+                [
+                    (self.plan, metric, unit.to_bytes(8))
+                    for metric, bad in units.items()
+                    for unit in bad
+                ],
+            )
+
+    def tried(self, plan: Plan) -> tuple[str, ...]:
+        """Return the other rollouts of the same candidate that went back."""
+        rows = self.database.read("SELECT body FROM plan ORDER BY at")
+        plans = [Plan.from_dict(_object(body)) for (body,) in rows]
+        same = [
+            one.name
+            for one in plans
+            if one.name != plan.name
+            and (one.candidate, one.baseline) == (plan.candidate, plan.baseline)
+        ]
+        return tuple(
+            name
+            for name in dict.fromkeys(same)
+            if StateFile(self.database, name, self.clock).latch() is not None
+        )
 
     def remember(self, plan: Plan) -> None:
         """Keep the plan itself, so that `recall` needs no file of it."""

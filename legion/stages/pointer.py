@@ -14,6 +14,7 @@ from ..model import Log, Noun
 from .decide import Ladder
 from .exposure import Exposure
 from .persistence import StateFile, SupersededError
+from .retry import Retry
 from .state import RolloutState, Status
 from .traffic import Traffic
 
@@ -69,9 +70,13 @@ class Pointer:
             exposure=ladder.baseline.digest,
             splitter=splitter,
         )
-        pointer = cls(fresh, ladder=ladder, file=file, traffic=traffic, journal=journal)
+        retry = None
         if file.load() is None:
-            pointer._begin()
+            retry = Retry.of(plan, file.database)
+            fresh = attrs.evolve(fresh, salt=retry.salt, before=retry.log_e)
+        pointer = cls(fresh, ladder=ladder, file=file, traffic=traffic, journal=journal)
+        if retry is not None:
+            pointer._begin(retry)
         pointer.refresh()
         pointer._refuse_other_order(splitter)
         return pointer
@@ -86,9 +91,20 @@ class Pointer:
             )
             raise StateError(str(self._file.database.path), msg)
 
-    def _begin(self) -> None:
+    def _begin(self, retry: Retry) -> None:
+        plan = self._ladder.plan
+        if (tried := self._file.tried(plan)) and not plan.retry_of:
+            logger.warning(
+                "%s rolls out the candidate of %s, which went back: it draws new units"
+                " and spends a new false_rollback; write retry_of: %s if that is not"
+                " meant",
+                plan.name,
+                tried[-1],
+                tried[-1],
+            )
         try:
-            self._file.remember(self._ladder.plan)
+            self._file.remember(plan)
+            self._file.inherit(retry.units)
             self.save(self.state, durable=True, exposure=self._ladder.baseline)
         except SupersededError:
             logger.debug("another process began %s", self._ladder.plan.name)

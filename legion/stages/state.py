@@ -97,6 +97,8 @@ class RolloutState:
         mover: The process that began it, and when; see `legion.store.owner`.
         routed: Whether somebody else owns the pointer's target.
         off: Features switched off by hand.
+        salt: Name of the first try of this rollout, or "".
+        before: Evidence of harm of earlier tries, as a log e-value in nats.
         splitter: By which order units are split; "" where that is not known.
         reason: Why it stands where it does.
     """
@@ -128,6 +130,8 @@ class RolloutState:
     mover: str = ""
     routed: bool = False
     off: frozenset[str] = frozenset()
+    salt: str = ""
+    before: float = 0.0
     splitter: str = ""
     reason: str = ""
 

@@ -55,6 +55,7 @@ class Plan:
         name: Name of the rollout; units are drawn by it.
         candidate: Version that is rolled out.
         baseline: Version it is compared with.
+        retry_of: Name of the rollout that this one tries again, or "".
         unit: What is randomised: ``task``, ``session`` or ``user``.
         false_rollback: Chance over the whole rollout of going back for nothing, 0..1.
         false_promotion: Chance of taking a rule for proven that does not hold, 0..1.
@@ -74,6 +75,7 @@ class Plan:
     name: str
     candidate: str
     baseline: str
+    retry_of: str = ""
     unit: Unit = Unit.TASK
     false_rollback: float = 0.01
     false_promotion: float = 0.05

@@ -28,6 +28,7 @@ _KNOWN = (
     "plan",
     "candidate",
     "baseline",
+    "retry_of",
     "unit",
     "false_rollback",
     "false_promotion",
@@ -42,6 +43,7 @@ _KNOWN = (
     "stages",
 )
 _ROLLBACK_S = 300.0
+_EARLIER = "the name of an earlier plan, and a new one under `plan:`"
 _DEFAULT = "default"
 _AT_ONCE: tuple[float, Mapping[str, float]] = (0.0, {})
 
@@ -92,10 +94,14 @@ def _plan(place: Place) -> Plan | None:
         key: read_or(entries, key, methodcaller("text", wanted), "")
         for key, wanted in list(_REQUIRED.items())[:3]
     }
+    retry_of = read_or(entries, "retry_of", methodcaller("text", _EARLIER), "")
+    if retry_of and retry_of == words["plan"]:
+        entries["retry_of"].fault(_EARLIER)
     return Plan(
         name=words["plan"],
         candidate=words["candidate"],
         baseline=words["baseline"],
+        retry_of=retry_of,
         unit=Unit(read_or(entries, "unit", lambda at: at.choice(tuple(Unit)), "task")),
         false_rollback=read_or(entries, "false_rollback", _chance, 0.01),
         false_promotion=read_or(entries, "false_promotion", _chance, 0.05),

@@ -21,6 +21,7 @@ def as_mapping(plan: Plan) -> dict[str, JSON]:
         "plan": plan.name,
         "candidate": plan.candidate,
         "baseline": plan.baseline,
+        **({"retry_of": plan.retry_of} if plan.retry_of else {}),
         "unit": str(plan.unit),
         "false_rollback": write_share(plan.false_rollback),
         "false_promotion": write_share(plan.false_promotion),
