@@ -61,6 +61,18 @@ def test_users_do_not_get_other_code_under_old_proof(code):
     assert code.active() == live != other
 
 
+def test_a_strict_gate_asks_a_person_about_other_code(code):
+    """Nobody is exposed who was not before, but to what nobody has proven yet."""
+    one = in_canary(code)
+    point_elsewhere(code)
+    one.engine.poll()
+    change = one.decide().change
+
+    assert legion.SafetyGate().review(change).allowed
+    ruling = legion.SafetyGate(legion.Policy(strict=True)).review(change)
+    assert (ruling.permission, ruling.code) == (Permission.ASK, "other_code")
+
+
 def test_an_update_starts_a_new_epoch(code):
     """Dwell and proof begin anew; evidence of harm and the budget stay."""
     one = in_canary(code)

@@ -7,13 +7,14 @@ import math
 
 import pytest
 
+from stages_rig import plan, rig
+
 import legion
 
 from legion import planner
 from legion.exceptions import PlanError, StateError
 from legion.stages import Status
 from legion.testing import ManualClock
-from stages_rig import plan, rig
 
 
 AGAIN = plan(plan="rig-2", retry_of="rig")
