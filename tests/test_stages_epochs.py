@@ -8,6 +8,7 @@ from stages_rig import RULES, plan, registry, rig, with_stage
 
 import legion
 
+from legion import planner
 from legion.model import Move, Permission, Ruling
 from legion.stages import Status
 
@@ -213,3 +214,17 @@ def test_control_keeps_its_code(code):
 
     assert outcome.verified
     assert code.read("answer.txt") == b"old"
+
+
+def test_an_update_comes_out_the_same(code, tmp_path):
+    """Told again from its journal: the code that the registry had is in the change."""
+    one = in_canary(code, state=tmp_path / "legion.db")
+    point_elsewhere(code)
+    for _ in range(7):
+        one.turn()
+    own = one.engine.plugins.criteria["error_rate"]
+    found = planner.replay(tmp_path, plugins=legion.Plugins(own, builtins=False))
+
+    assert one.stage == "everyone"
+    assert found.difference is None
+    assert found.same == found.looks + 1
