@@ -34,7 +34,7 @@ from .model import (
 )
 from .plugins import Plugins
 from .registry import Registry
-from .stages import Order, Plan, StageEngine, recall, visited
+from .stages import Order, Plan, StageEngine, order_of, recall, visited
 from .stages.given import refuse_unless
 from .stages.latch import pull_beside
 from .stages.persistence import NotLeadingError
@@ -171,6 +171,9 @@ class Host:
         """
         Open a state directory with the plan that was rolled out in it last.
 
+        Where its units are split by an order of yours, nothing can be assigned here:
+        open it with `open` and that order to serve.
+
         Args:
             state: The directory.
             readonly: Only look: nothing is written there, not even where it could be,
@@ -189,7 +192,8 @@ class Host:
             return cls._looked_at(Path(state))
         with Database(file) as database:
             plan = recall(database)
-        return cls.open(plan, state=state)
+            splitter = order_of(database, plan.name)
+        return cls.open(plan, state=state, splitter=splitter)
 
     @staticmethod
     def latch(state: str | os.PathLike[str], *, reason: str) -> Path:
@@ -229,6 +233,7 @@ class Host:
                 telemetry=_telemetry(plan, clock),
                 clock=clock,
                 probe=False,
+                splitter=order_of(database, plan.name),
             )
         except BaseException:
             database.close()
@@ -466,7 +471,7 @@ class Host:
         self.engine.latch(decision)
         decision = self.engine.choose(decision, report)
         try:
-            self._note(observation, report)
+            self.engine.keep(also=self._remember)
         except Exception as error:
             if decision.move is not Move.ROLL_BACK:
                 if isinstance(error, NotLeadingError):
@@ -476,16 +481,9 @@ class Host:
             logger.warning("going back without a record of why", exc_info=True)
         return self._act(observation, report, decision)
 
-    def _note(self, observation: Observation, report: Report) -> None:
-        """Write down what was seen, learned and taken from others, all or nothing."""
-
-        def write() -> None:
-            self._memory.save("watchdog", self.watchdog.to_json())
-            self._workers.write()
-            self.journal.append(observation, durable=False)
-            self.journal.append(report, durable=False)
-
-        self.engine.keep(write)
+    def _remember(self) -> None:
+        self._memory.save("watchdog", self.watchdog.to_json())
+        self._workers.write()
 
     def _inherit_and_observe(self) -> Observation:
         try:
@@ -640,6 +638,7 @@ def _telemetry(plan: Plan, clock: Clock) -> Telemetry:
     return Telemetry(
         clock,
         metrics=plan.metrics,
+        matures=plan.ages_s,
         default_s=plan.matures_s,
         visits=visited(plan),
     )

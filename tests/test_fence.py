@@ -794,3 +794,15 @@ def test_departed_runs_alone_never_prove_that_errors_are_few(tmp_path, clock, wo
     (proof,) = [f for f in decision.findings if f.rule == "error_rate below 5 %"]
     assert not proof.met
     assert not world.effects
+
+
+def test_times_recorded_by_hand_say_how_much_of_them_was_in_tools():
+    """Whole times cannot be compared where a mirrored run skips some: it says so."""
+    telemetry = Telemetry(ManualClock())
+    telemetry.latency(Arm.CONTROL, 1, 0.5, tools_s=0.2, exposure="x")
+    telemetry.latency(Arm.CONTROL, 2, 0.5, exposure="x")
+    seen = telemetry.close(exposure="x").control
+
+    assert seen.histograms["latency"].count == 2
+    assert seen.histograms["latency_without_tools"].count == 1
+    assert seen.mean("latency_without_tools") == pytest.approx(0.3)

@@ -338,7 +338,7 @@ def test_a_retreat_with_damaged_code_is_unverified(code):
 
 
 def test_a_damaged_ref_does_not_hold_a_rollback_up(tmp_path, code):
-    """What the plan goes back to cannot be resolved: the latch is pulled all the same."""
+    """The name it goes back to is damaged: the rollout knows the digest, and is back."""
     state = tmp_path / "legion.db"
     clock = rig(state=state, code=code).climb("canary").clock
     for ref in (tmp_path / "registry" / "refs").iterdir():
@@ -347,7 +347,8 @@ def test_a_damaged_ref_does_not_hold_a_rollback_up(tmp_path, code):
     one = rig(state=state, code=legion.Registry(code.path), clock=clock)
     outcome = one.engine.rollback("by order")
 
-    assert not outcome.verified
+    assert outcome.verified
+    assert code.read("answer.txt") == b"old"
     assert one.engine.exposure.share == 0.0
     assert one.engine._pointer._file.latch().reason == "by order"
     assert one.state.status is Status.ROLLED_BACK

@@ -51,12 +51,12 @@ def _number(given: object) -> TypeGuard[float]:
 
 def exposure(subject: Change | Action) -> tuple[str, str] | None:
     """
-    Return a code and a reason to ask about an advance, or None for what needs none.
+    Return a code and a reason to ask about an exposure, or None for what needs none.
 
     It looks at ``share`` and ``share_before`` of the change's detail. What says nothing
     of them is asked about: it may be anything.
     """
-    if not isinstance(subject, Change) or subject.kind != "advance":
+    if not isinstance(subject, Change) or subject.kind not in {"advance", "update"}:
         return None
     share = subject.detail.get("share")
     before = subject.detail.get("share_before", 0)
@@ -65,11 +65,11 @@ def exposure(subject: Change | Action) -> tuple[str, str] | None:
             f"it exposes {share!r} of the units after {before!r}, which is no share"
         )
         return "unknown_exposure", reason
-    if share <= before:
-        return None
-    if share == 1:
+    if subject.kind == "update" and share:
+        return "other_code", f"it exposes other code to {share:.4g} of the units"
+    if share == 1 > before:
         return "full_exposure", f"it exposes everybody, after {before:.4g} of the units"
-    if before == 0:
+    if share > before == 0:
         return "first_exposure", f"it exposes the first users: {share:.4g} of the units"
     return None
 
@@ -89,7 +89,8 @@ class Policy:
 
     An ``advance`` of a rollout carries little risk by its own figure, as it is watched
     and taken back. In conservative mode, and in strict mode, a person is asked all the
-    same before the first users are exposed, and before everybody is.
+    same before the first users are exposed, before everybody is, and before those who
+    are exposed get other code.
 
     Attributes:
         mode: ``conservative`` allows risk up to .2 without asking, ``standard`` up to
@@ -126,6 +127,7 @@ class Policy:
                 "setting",
                 "system_config",
                 "tool",
+                "update",
             }
         ),
         converter=_names,

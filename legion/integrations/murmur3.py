@@ -51,6 +51,11 @@ class Murmur3:
         default=attrs.Factory(lambda self: _hash_of(self.salt), takes_self=True),
     )
 
+    @property
+    def name(self) -> str:
+        """What the rollout remembers this order by."""
+        return f"murmur3-64 {self.salt}"
+
     def hash_many(self, units: Iterable[str]) -> NDArray[np.uint64]:
         """Return the places of many units, shape (n,), dtype uint64."""
         import numpy as np

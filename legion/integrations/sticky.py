@@ -55,6 +55,13 @@ class Sticky:
             msg = f"sticky: {min(both)!r} is both inside and outside; write it once"
             raise ValueError(msg)
 
+    @property
+    def name(self) -> str:
+        """The order of everybody else; who was remembered may become more."""
+        kind = type(self.order)
+        inner = getattr(self.order, "name", f"{kind.__module__}.{kind.__qualname__}")
+        return f"sticky {inner}"
+
     def hash(self, unit: str) -> int:
         """Return the unit's place, 0 to 2**64 - 1."""
         if unit in self.inside:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import attrs
 
@@ -109,6 +110,13 @@ class Finding(Noun):
     reason: str = ""
     evidence: Mapping[str, JSON] = attrs.field(factory=dict)
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, JSON]) -> Finding:
+        """Read what `to_json` wrote."""
+        raw = cast("Mapping[str, Any]", value)
+        missing = raw["missing"]
+        return cls(**{**raw, "missing": None if missing is None else Missing(missing)})
+
 
 @attrs.frozen(kw_only=True)
 class Decision(Noun):
@@ -146,3 +154,19 @@ class Decision(Noun):
     change: Change | None = None
     within_s: float | None = None
     report: str = ""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, JSON]) -> Decision:
+        """Read what `to_json` wrote."""
+        raw = cast("Mapping[str, Any]", value)
+        change = raw["change"]
+        return cls(
+            **{
+                **raw,
+                "move": Move(raw["move"]),
+                "findings": tuple(Finding.from_json(one) for one in raw["findings"]),
+                "missing": tuple(raw["missing"]),
+                "not_applicable": tuple(raw["not_applicable"]),
+                "change": None if change is None else Change(**change),
+            }
+        )

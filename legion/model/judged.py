@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from typing import cast
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, cast
 
 import attrs
 
@@ -170,6 +170,19 @@ class Verdict(Noun):
             )
             raise ValueError(msg)
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, JSON]) -> Verdict:
+        """Read what `to_json` wrote."""
+        raw = cast("Mapping[str, Any]", value)
+        level, missing = raw["level"], raw["missing"]
+        return cls(
+            **{
+                **raw,
+                "level": None if level is None else Level[level.upper()],
+                "missing": None if missing is None else Missing(missing),
+            }
+        )
+
 
 @attrs.frozen(kw_only=True)
 class Report(Noun):
@@ -189,6 +202,18 @@ class Report(Noun):
     at_s: float = 0.0
     verdicts: tuple[Verdict, ...] = ()
     observation: str = ""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, JSON]) -> Report:
+        """Read what `to_json` wrote."""
+        verdicts = cast("Sequence[Mapping[str, JSON]]", value["verdicts"])
+        return cls(
+            plan=str(value["plan"]),
+            stage=str(value["stage"]),
+            at_s=float(cast("float", value["at_s"])),
+            verdicts=tuple(Verdict.from_json(verdict) for verdict in verdicts),
+            observation=str(value["observation"]),
+        )
 
     @property
     def level(self) -> Level | None:

@@ -1,4 +1,4 @@
-"""What a plan can see, when, and how often it errs."""
+"""What a plan can see, when, how often it errs, and what it would have done."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from .calendar import Milestone, calendar
 from .fault import Fault
 from .forecast import Forecast, StageForecast, forecast
 from .rate import Rate, Spread
+from .replay import replay
+from .replayed import Apart, Difference, Otherwise, Parting, Replay
 from .scenario import Bursts, Scenario, Units
 from .sight import Sight
 from .simulation import Simulation, StageSimulated
@@ -22,11 +24,16 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Apart",
     "Bursts",
+    "Difference",
     "Fault",
     "Forecast",
     "Milestone",
+    "Otherwise",
+    "Parting",
     "Rate",
+    "Replay",
     "Scenario",
     "Sight",
     "Simulation",
@@ -39,6 +46,7 @@ __all__ = [
     "WorkloadError",
     "calendar",
     "forecast",
+    "replay",
     "simulate",
 ]
 

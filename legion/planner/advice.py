@@ -49,7 +49,7 @@ def advise(
             question=question,
             stage=stage,
             workload=workload,
-            matures_s=plan.matures_s,
+            matures_s=plan.matures(question.metric.name),
         )
         yield from _instead(lens, each)
 
@@ -65,9 +65,12 @@ def _late(told: Told, stage: Stage) -> bool:
 def _dwell(plan: Plan, stage: Stage, *, longer: bool) -> Iterator[str]:
     if stage.dwell_s is None:
         return
-    if stage.dwell_s < 2 * plan.matures_s:
-        least = spell(2 * plan.matures_s)
-        yield f"dwell: at least {least}, twice what outcomes take to mature"
+    asked = plan.metrics_of(stage)
+    slowest = max(asked, key=plan.matures, default="")
+    if stage.dwell_s < 2 * plan.matures(slowest):
+        least = spell(2 * plan.matures(slowest))
+        whose = f"outcomes of {slowest}" if plan.ages_s else "outcomes"
+        yield f"dwell: at least {least}, twice what {whose} take to mature"
     elif stage.traffic and stage.dwell_s % _DAY_S and not longer:
         days = math.ceil(stage.dwell_s / _DAY_S)
         yield f"dwell: {days * 24}h, whole days, if your load has a daily rhythm"

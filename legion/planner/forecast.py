@@ -138,7 +138,7 @@ def _stage(
             question=question,
             stage=stage,
             workload=workload,
-            matures_s=plan.matures_s,
+            matures_s=plan.matures(question.metric.name),
         )
 
     told = [tell_proof(lens(question)) for question in must]

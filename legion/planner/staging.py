@@ -145,7 +145,9 @@ class Staging:
         """Return how many of the candidate's bad units are seen but not mature."""
         worse = min(self._rate(metric) * self.times(metric, slower=slower), 1.0)
         return (
-            worse * self.workload.seen_per_s(metric, self.stage) * self.plan.matures_s
+            worse
+            * self.workload.seen_per_s(metric, self.stage)
+            * self.plan.matures(metric.name)
         )
 
     def effect(self, metric: Metric) -> float:
@@ -168,7 +170,7 @@ class Staging:
         control = np.zeros_like(all_units)
         if metric.name not in OCCASIONAL and metric.source != "watchdog":
             control = all_units * (1 - stage.traffic)
-        matures_s = self.plan.matures_s
+        matures_s = self.plan.matures(metric.name)
         # Without an age to compare at, what is late is missed in one arm alone.
         late_s = 0.0 if matures_s else self.scenario.late_s
         return Flow(

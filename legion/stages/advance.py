@@ -7,11 +7,11 @@ import logging
 import attrs
 
 from ..exceptions import LegionError
-from ..model import Change, Clock, Decision, Move, Outcome, Ruling
+from ..model import Arm, Change, Clock, Decision, Move, Outcome, Ruling
 from ..store.owner import is_alive, this_process
-from .budget import spent_after
 from .decide import REHEARSAL, Ladder
 from .exposure import Exposure
+from .moves import UPDATE, arrived, code_of, intended, undone
 from .pointer import Pointer
 from .procedure import Procedure
 from .state import Status
@@ -48,7 +48,7 @@ class Advance:
         assert ruling is not None
         began_s = self.clock.machine()
         self.intend(change, decision, ruling)
-        exposure = self.ladder.exposure(decision.to).without(self.pointer.off)
+        exposure = self._aim(change, decision.to)
         outcome = attrs.evolve(
             self._outcome(change, decision, ruling), reason=decision.reason
         )
@@ -67,7 +67,13 @@ class Advance:
             self.pointer.record(outcome, durable=True)
             return outcome
         outcome = attrs.evolve(outcome, took_s=self.clock.machine() - began_s)
-        return self._done(exposure, outcome, decision.reason, forward=True)
+        return self._done(change, exposure, outcome, decision.reason, forward=True)
+
+    def _aim(self, change: Change, stage: str) -> Exposure:
+        """Return what *change* exposes in *stage*, with the code that it names."""
+        named = code_of(change)
+        code = {Arm(arm): one for arm, one in named.items()} if named else None
+        return self.ladder.exposure(stage, code).without(self.pointer.off)
 
     def refusal(
         self, decision: Decision, change: Change, ruling: Ruling | None
@@ -91,7 +97,8 @@ class Advance:
         """Tell whether going to *stage* would expose something else than *change*."""
         if change.kind == REHEARSAL:
             return False
-        exposure = self.ladder.exposure(stage).without(self.pointer.off)
+        code = self.ladder.newer if change.kind == UPDATE else self.ladder.code
+        exposure = self.ladder.exposure(stage, code).without(self.pointer.off)
         return exposure.digest != change.after
 
     def stale(self, decision: Decision) -> tuple[str, str] | None:
@@ -110,8 +117,7 @@ class Advance:
     def intend(self, change: Change, decision: Decision, ruling: Ruling) -> None:
         """Write down, durably, what is about to be done and by which process."""
         state = attrs.evolve(
-            self.pointer.state,
-            in_doubt=change,
+            intended(self.pointer.state, change),
             mover=f"{this_process()}@{self.clock.wall():.0f}",
             routed=self.pointer.state.routed or self.world.routed,
         )
@@ -145,7 +151,13 @@ class Advance:
         )
 
     def _done(
-        self, exposure: Exposure, outcome: Outcome, reason: str, *, forward: bool
+        self,
+        change: Change,
+        exposure: Exposure,
+        outcome: Outcome,
+        reason: str,
+        *,
+        forward: bool,
     ) -> Outcome:
         state = self.pointer.state
         outcome = attrs.evolve(
@@ -158,18 +170,8 @@ class Advance:
             )
             self.pointer.record(outcome, durable=True)
             return outcome
-        moved = state.entered(
-            exposure.stage,
-            exposure.digest,
-            reason,
-            control=exposure.share < 1,
-            spent=spent_after(state),
-        )
-        moved = attrs.evolve(
-            moved,
-            routed=state.routed or self.world.routed,
-            weights=state.weights or self.ladder.weights(),
-        )
+        moved = arrived(state, change, exposure, reason, rungs=self.ladder)
+        moved = attrs.evolve(moved, routed=state.routed or self.world.routed)
         self.pointer.save(
             moved, outcome, durable=True, exposure=exposure, forward=forward
         )
@@ -184,8 +186,7 @@ class Advance:
         if state.routed and not self.world.routed:
             logger.debug("%s is settled where its owner is", change.target)
             return
-        after = self.ladder.exposure(str(change.detail.get("to", state.stage)))
-        after = after.without(self.pointer.off)
+        after = self._aim(change, str(change.detail.get("to", state.stage)))
         decision = Decision(
             move=Move.ADVANCE,
             code="settled",
@@ -196,12 +197,13 @@ class Advance:
             change=change,
         )
         outcome = self._outcome(change, decision, None)
-        arrived = after.digest == change.after and not self.world.differences(after)
+        there = after.digest == change.after and not self.world.differences(after)
         elsewhere = self.world.differences(self.pointer.pointed)
         wanted = change.kind != REHEARSAL and state.status is not Status.PAUSED
-        if arrived and elsewhere and wanted:
-            outcome = attrs.evolve(outcome, code="settled")
-            self._done(after, outcome, decision.reason, forward=False)
+        if there and elsewhere and wanted:
+            reason = decision.reason
+            outcome = attrs.evolve(outcome, code="settled", reason=reason)
+            self._done(change, after, outcome, reason, forward=False)
         else:
             self._undo(change, outcome)
 
@@ -237,5 +239,6 @@ class Advance:
         if not procedure.ok:
             logger.warning("%s stays in doubt: %s", change.target, outcome.reason)
             return
-        state = attrs.evolve(self.pointer.state, in_doubt=None, mover="")
-        self.pointer.save(state, outcome, durable=True, exposure=here)
+        self.pointer.save(
+            undone(self.pointer.state), outcome, durable=True, exposure=here
+        )

@@ -41,7 +41,8 @@ class Budget:
     All evidence of harm, weighed together: `legion.stats.WeightedSum`.
 
     Parts that have not started count as 1, those of stages that were left keep their
-    last value, so what was spent stays spent. The ladder freezes at 10 and goes back at
+    last value, so what was spent stays spent; that of an earlier try is a factor of it
+    all (see `legion.stages.retry`). The ladder freezes at 10 and goes back at
     1 / *alpha*.
 
     Attributes:
@@ -61,7 +62,7 @@ class Budget:
     def of(cls, state: RolloutState, *, alpha: float) -> Budget:
         """Return where the budget of *state* stands."""
         if not state.weights:
-            return cls(alpha=alpha, log_e=0.0, parts=())
+            return cls(alpha=alpha, log_e=state.before, parts=())
         values = {**state.spent, **dict(_running(state))}
         known = {name: log_e for name, log_e in values.items() if name in state.weights}
         total = WeightedSum(weights=state.weights)
@@ -76,12 +77,12 @@ class Budget:
             )
             for name in known
         ]
-        parts.sort(key=lambda spent: -spent.log_term)
+        parts.sort(key=lambda spent: (-spent.log_term, spent.stage, spent.key))
         lengths = [f.evidence.get("run_length_s") for f in state.findings.values()]
         found = [float(each) for each in lengths if isinstance(each, int | float)]
         return cls(
             alpha=alpha,
-            log_e=total.log_e(known),
+            log_e=state.before + total.log_e(known),
             parts=tuple(parts),
             run_length_s=min(found, default=None),
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from ..model import (
+    Arm,
     Change,
     Decision,
     Finding,
@@ -21,7 +22,9 @@ from ..plugins import Plugins
 from ..stats import FREEZE_AT, decides
 from .budget import Budget, excess_of
 from .evidence import TRIGGER, VALIDATE, is_fact, is_of
+from .exposure import Exposure
 from .mismatch import mismatch
+from .moves import UPDATE
 from .plan import Stage
 from .rungs import Rungs
 from .state import RolloutState, Status
@@ -154,6 +157,8 @@ class Ladder(Rungs):
 
     def _climb(self, report: Report, state: RolloutState, *, dwell: bool) -> Decision:
         stage = self.plan.stage(state.stage)
+        if self.newer is not None:
+            return self._update(report, state, self.newer)
         missing = self.missing(stage, state, report.at_s)
         split = mismatch(state.exposed)
         holds = (
@@ -198,26 +203,55 @@ class Ladder(Rungs):
         if self.damage:
             return self._say(Move.HOLD, "damaged_registry", self.damage, report, state)
         exposure = self.exposure(following).without(state.off)
-        change = Change(
+        reason = f"{reason}; to {following} with {exposure.share:.0%} of the units"
+        change = self._change("advance", exposure, reason, report, state)
+        return attrs.evolve(
+            self._say(Move.ADVANCE, code, reason, report, state),
+            to=following,
+            change=change,
+        )
+
+    def _update(
+        self, report: Report, state: RolloutState, code: Mapping[Arm, str]
+    ) -> Decision:
+        """Say that the stage goes on with the code that the candidate's name has now."""
+        before, after = self.code[Arm.CANDIDATE], code[Arm.CANDIDATE]
+        reason = (
+            f"{self.plan.candidate} is {after[:12]} now, no more {before[:12]};"
+            f" {state.stage} proves it anew"
+        )
+        if self.damage:
+            return self._say(Move.HOLD, "damaged_registry", self.damage, report, state)
+        exposure = self.exposure(state.stage, code).without(state.off)
+        return attrs.evolve(
+            self._say(Move.ADVANCE, UPDATE, reason, report, state),
+            change=self._change(UPDATE, exposure, reason, report, state),
+        )
+
+    def _change(
+        self,
+        kind: str,
+        exposure: Exposure,
+        reason: str,
+        report: Report,
+        state: RolloutState,
+    ) -> Change:
+        return Change(
             target=f"rollout:{self.plan.name}",
             before=state.exposure,
             after=exposure.digest,
-            kind="advance",
+            kind=kind,
             risk=round(0.2 * exposure.share, 6),
-            reason=f"{reason}; to {following} with {exposure.share:.0%} of the units",
+            reason=reason,
             proposer="stages",
             report=report.digest,
             detail={
                 "from": state.stage,
-                "to": following,
+                "to": exposure.stage,
                 "share": exposure.share,
                 "share_before": self.exposure(state.stage).share,
+                "code": {arm.value: one for arm, one in exposure.code.items()},
             },
-        )
-        return attrs.evolve(
-            self._say(Move.ADVANCE, code, change.reason, report, state),
-            to=following,
-            change=change,
         )
 
     def _complete(self, report: Report, state: RolloutState) -> Decision:
@@ -277,6 +311,19 @@ class Ladder(Rungs):
             risk=0.0,
             reason="the rollback is rehearsed before any user is exposed",
             proposer="stages",
+        )
+
+    def rehearsing(self, change: Change, state: RolloutState) -> Decision:
+        """Say that *change*, a rehearsal, is made now."""
+        return Decision(
+            move=Move.HOLD,
+            code=REHEARSAL,
+            reason=change.reason,
+            plan=self.plan.name,
+            stage=state.stage,
+            to=state.stage,
+            version=state.version,
+            change=change,
         )
 
     def retreat(

@@ -36,12 +36,14 @@ from .exposure import Exposure
 from .given import refuse_unless
 from .learn import Learner
 from .mirror import Mirror
+from .moves import marked
 from .persistence import NotLeadingError, StateFile, SupersededError
 from .plan import Plan, Unit
 from .pointer import Pointer
 from .rehearsal import Rehearsal
 from .retreat import Retreat
-from .splitter import Order, Splitter
+from .retry import Retry
+from .splitter import Order, Splitter, name_of
 from .state import RolloutState, Status
 from .traffic import Traffic
 from .world import World
@@ -65,14 +67,15 @@ class StageEngine:
         state: The state file, an open `Database`, or ``":memory:"``.
         journal: Where decisions and moves are recorded; None records nowhere.
         registry: Versions of the code; None where the host keeps them elsewhere.
-        telemetry: Where trials record; one of its own by default.
+        telemetry: Where trials record; by default one of its own, with the plan's
+            metrics and ages.
         clock: Plan time and machine time; the system's by default.
         splitter: The order of units, the same in every process and after every
             restart; by default a hash of theirs with the plan's name.
 
     Raises:
         StateError: The state file cannot be used, or it holds another plan of this
-            name.
+            name, or one whose units are split by another order.
         LegionError: An argument is of the wrong type.
     """
 
@@ -93,30 +96,38 @@ class StageEngine:
         self.plugins = plugins if plugins is not None else Plugins()
         self.clock = clock or SystemClock()
         visits = visited(plan)
-        self.telemetry = telemetry or Telemetry(self.clock, visits=visits)
+        self.telemetry = telemetry or Telemetry(
+            self.clock,
+            metrics=plan.metrics,
+            matures=plan.ages_s,
+            default_s=plan.matures_s,
+            visits=visits,
+        )
         self._owned = None if isinstance(state, Database) else Database(state)
         database = state if isinstance(state, Database) else self._owned
         assert database is not None
         self._lock = RLock()
         self._under_way = False
         self._ladder = Ladder(plan=plan, plugins=self.plugins, registry=registry)
+        file = StateFile(database, plan.name, self.clock)
+        order = splitter or Splitter(_salt(plan, file))
         self.traffic = Traffic(
             self._ladder.baseline,
             Mirror(self.clock),
-            splitter=splitter or Splitter(plan.name),
+            splitter=order,
             telemetry=self.telemetry,
             clock=self.clock,
             slices=plan.slices,
         )
-        file = StateFile(database, plan.name, self.clock)
-        known = Known(sticky=plan.unit is not Unit.TASK, visits=visits)
-        self._learner = Learner(self._ladder, known, file.units)
         self._pointer = Pointer.open(
             self._ladder,
             file,
             traffic=self.traffic,
             journal=journal,
+            splitter=name_of(order),
         )
+        known = Known(sticky=plan.unit is not Unit.TASK, visits=visits)
+        self._learner = Learner(self._ladder, known, file.units)
         world = World(plan, self.plugins, registry)
         parts = (self._ladder, self._pointer, world, self.clock)
         self._advance = Advance(*parts)
@@ -124,7 +135,7 @@ class StageEngine:
         self._rehearsal = Rehearsal(
             *parts, advance=self._advance, retreat=self._retreat
         )
-        self._unkept: list[tuple[Observation, Report]] = []
+        self._unkept: list[tuple[int, Observation, Report]] = []
         # Handed out as they are: the hot path pays for no second call.
         self.assign = self.traffic.assign
         self.assign_many = self.traffic.assign_many
@@ -175,11 +186,11 @@ class StageEngine:
         """
         Take an observation and the report on it into account, in memory.
 
-        `commit` writes it down before anything goes forward, and a retreat waits for no
-        write.
+        `keep` writes it down, or `commit` before anything goes forward; a retreat waits
+        for no write.
         """
         with self._lock:
-            self._unkept.append((observation, report))
+            self._unkept.append((self.state.entry, observation, report))
             self._take(observation, report)
 
     def _take(self, observation: Observation, report: Report) -> None:
@@ -211,12 +222,15 @@ class StageEngine:
         self._learner.forget()
         self._pointer.reload()
 
-    def keep(self, also: Callable[[], object] | None = None) -> None:
+    def keep(self, *, also: Callable[[], object] | None = None) -> None:
         """
         Write down what was learned, on top of what others have learned.
 
+        The journal gets the observations and reports in the same transaction: what is
+        in it was learned, in its order, and nothing else was.
+
         Args:
-            also: Writes more in the same transaction; it may be called again.
+            also: Writes what is not to be parted from it; it may be called again.
 
         Raises:
             NotLeadingError: Another process leads: what is not written is forgotten
@@ -225,8 +239,9 @@ class StageEngine:
         """
         with self._lock:
             for _ in range(_TRIES):
+                nouns = [noun for _, *both in self._unkept for noun in both]
                 try:
-                    self._pointer.teach(self._learner.known, also)
+                    self._pointer.teach(self._learner.known, *nouns, also=also)
                 except NotLeadingError:
                     self._forget()
                     raise
@@ -241,14 +256,12 @@ class StageEngine:
 
     def _adopt(self) -> None:
         """Read what others wrote, and learn again what is not in it."""
-        entry = self.state.entry
         if not self._pointer.refresh():
             return
         self._learner.forget()
-        if self.state.entry != entry:
-            self._unkept.clear()
-        for observation, report in self._unkept:
-            self._take(observation, report)
+        for entry, observation, report in self._unkept:
+            if entry == self.state.entry:
+                self._take(observation, report)
 
     def decide(self, report: Report) -> Decision:
         """
@@ -395,19 +408,11 @@ class StageEngine:
 
     def _mark(self, decision: Decision) -> None:
         """Write down where the ladder stands; only a change of status is a write."""
-        state = self.state
-        status = {
-            (Move.FREEZE, Status.RUNNING): Status.FROZEN,
-            (Move.ADVANCE, Status.RUNNING): Status.COMPLETE,
-            (Move.ADVANCE, Status.FROZEN): Status.COMPLETE,
-            (Move.HOLD, Status.FROZEN): Status.RUNNING,
-        }.get((decision.move, state.status), state.status)
-        if status is Status.COMPLETE and self._ladder.next_stage(state.stage):
-            status = state.status  # Only the last stage completes.
-        if status is state.status or self._advance.stale(decision) is not None:
+        move, reason = decision.move, decision.reason
+        moved = marked(self.state, move, reason, rungs=self._ladder)
+        if moved is self.state or self._advance.stale(decision) is not None:
             self._pointer.record(decision, durable=False)
             return
-        moved = attrs.evolve(state, status=status, reason=decision.reason)
         self._pointer.save(moved, decision, durable=True, forward=True)
 
     def pause(self, reason: str) -> Decision:
@@ -457,7 +462,8 @@ class StageEngine:
                 return self._rehearsal.run(change, ruling)
         except SupersededError as error:
             with self._lock:
-                return self._overtaken(self._rehearsal.decision(change), change, error)
+                again = self._ladder.rehearsing(change, self.state)
+                return self._overtaken(again, change, error)
 
     def poll(self) -> None:
         """
@@ -470,8 +476,9 @@ class StageEngine:
             if self._under_way:
                 return  # A hook asks from inside a move, which comes to its end first.
             self._adopt()
+            self._ladder.look()
             if self.state.status is Status.READY:
-                self._ladder.look()
+                self._ladder.take_up()
             try:
                 self._retreat.finish()
                 self._advance.settle()
@@ -503,6 +510,14 @@ class StageEngine:
             else:
                 self._pointer.record(decision, durable=False)
             return decision
+
+
+def _salt(plan: Plan, file: StateFile) -> str:
+    """Return by which name units are split: that of the rollout's first try."""
+    state = file.load()
+    if state is None:
+        return Retry.of(plan, file.database).salt
+    return state.salt or plan.name
 
 
 def _sayable(reason: object) -> str:

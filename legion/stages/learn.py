@@ -57,19 +57,20 @@ class Learner:
         ladder: The plan and what it requires.
         known: Units that came and went bad in this rollout, where units come back; a
             task's are told once by telemetry.
-        rows: Where those are written down.
+        rows: Where those are written down; None where all of them come from here.
     """
 
     ladder: Ladder
     known: Known
-    rows: UnitRows
+    rows: UnitRows | None = None
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
     _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
     _follows: int | None = attrs.field(init=False, default=None)
     _outdated: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        self.rows.load(self.known)
+        if self.rows is not None:
+            self.rows.load(self.known)
 
     def forget(self) -> None:
         """Take up evidence and units again: somebody else has written them."""
@@ -81,7 +82,7 @@ class Learner:
     ) -> RolloutState:
         """Return the state after *observation* and the report on it."""
         self._read_units()
-        at = Stay(state.entry, self.ladder.exposure(state.stage).share)
+        at = Stay(state.stay, self.ladder.exposure(state.stage).share)
         if not state.stage:
             if self.known.sticky:
                 self.known.visitors.see(observation, at)
@@ -164,7 +165,7 @@ class Learner:
 
     def _read_units(self) -> None:
         """Read what others wrote of the units; going back does not wait for that."""
-        if not self._outdated:
+        if not self._outdated or self.rows is None:
             return
         try:
             self.rows.load(self.known)
@@ -285,7 +286,8 @@ def _standings(state: RolloutState, report: Report) -> dict[str, Standing]:
         standing = standing_of(verdict)
         if standing is not None:
             standings[verdict.criterion] = standing
-    return standings
+    # In the order in which a state file gives them back.
+    return dict(sorted(standings.items()))
 
 
 def _with_derived(

@@ -13,10 +13,12 @@ from ..exceptions import PlanError, StateCorruptError, StateError
 from ..model import Clock
 from ..store import Database
 from ..store.lease import held_by
+from ..telemetry import SystemClock
 from .evidence import Known
 from .exposure import Exposure
 from .latch import Latch, found_beside, pull_beside
 from .plan import Plan
+from .splitter import Absent, Splitter
 from .state import RolloutState
 from .unit_rows import UnitRows
 
@@ -68,6 +70,21 @@ def recall(database: Database) -> Plan:
         raise StateCorruptError(str(database.path), msg) from error
 
 
+def order_of(database: Database, plan: str) -> Absent | None:
+    """
+    Return what stands for the order that the units of a rollout are split by.
+
+    None where it is the one that every process has.
+
+    Raises:
+        StateCorruptError: The rollout's row is damaged.
+    """
+    state = StateFile.of(database, plan).load()
+    if state is None or state.splitter in {"", Splitter(state.salt or plan).name}:
+        return None
+    return Absent(state.splitter)
+
+
 @attrs.define(eq=False)
 class StateFile:
     """
@@ -98,6 +115,27 @@ class StateFile:
     def __attrs_post_init__(self) -> None:
         self.database.ensure(_SCHEMA)
         self.units = UnitRows(self.database, self.plan)
+
+    @classmethod
+    def of(cls, database: Database, plan: str) -> StateFile:
+        """Return the rows of the rollout named *plan*, to be read."""
+        return cls(database, plan, SystemClock())
+
+    def tried(self, plan: Plan) -> tuple[str, ...]:
+        """Return the other rollouts of the same candidate that went back."""
+        rows = self.database.read("SELECT body FROM plan ORDER BY at")
+        plans = [Plan.from_dict(_object(body)) for (body,) in rows]
+        same = [
+            one.name
+            for one in plans
+            if one.name != plan.name
+            and (one.candidate, one.baseline) == (plan.candidate, plan.baseline)
+        ]
+        return tuple(
+            name
+            for name in dict.fromkeys(same)
+            if StateFile(self.database, name, self.clock).latch() is not None
+        )
 
     def remember(self, plan: Plan) -> None:
         """Keep the plan itself, so that `recall` needs no file of it."""

@@ -15,6 +15,7 @@ from .decide import Ladder
 from .evidence import Known
 from .exposure import Exposure
 from .persistence import StateFile, SupersededError
+from .retry import Retry
 from .state import RolloutState, Status
 from .traffic import Traffic
 
@@ -48,27 +49,63 @@ class Pointer:
 
     @classmethod
     def open(
-        cls, ladder: Ladder, file: StateFile, *, traffic: Traffic, journal: Log | None
+        cls,
+        ladder: Ladder,
+        file: StateFile,
+        *,
+        traffic: Traffic,
+        journal: Log | None,
+        splitter: str,
     ) -> Pointer:
         """
         Take up what the file says, or begin anew.
 
         Raises:
-            StateError: The file holds another plan of this name, or is damaged.
+            StateError: The file holds another plan of this name, one whose units are
+                split by another order, or is damaged.
         """
         plan = ladder.plan
         fresh = RolloutState(
-            plan=plan.name, plan_digest=plan.digest, exposure=ladder.baseline.digest
+            plan=plan.name,
+            plan_digest=plan.digest,
+            exposure=ladder.baseline.digest,
+            splitter=splitter,
         )
-        pointer = cls(fresh, ladder=ladder, file=file, traffic=traffic, journal=journal)
+        retry = None
         if file.load() is None:
-            pointer._begin()
+            retry = Retry.of(plan, file.database)
+            fresh = attrs.evolve(fresh, salt=retry.salt, before=retry.log_e)
+        pointer = cls(fresh, ladder=ladder, file=file, traffic=traffic, journal=journal)
+        if retry is not None:
+            pointer._begin(retry)
         pointer.refresh()
+        pointer._refuse_other_order(splitter)
         return pointer
 
-    def _begin(self) -> None:
+    def _refuse_other_order(self, splitter: str) -> None:
+        known = self.state.splitter
+        if known and known != splitter:
+            msg = (
+                f"units of {self.state.plan!r} are split by {known!r}, not by"
+                f" {splitter!r}; write splitter= with the former, or every unit may"
+                " change its arm"
+            )
+            raise StateError(str(self._file.database.path), msg)
+
+    def _begin(self, retry: Retry) -> None:
+        plan = self._ladder.plan
+        if (tried := self._file.tried(plan)) and not plan.retry_of:
+            logger.warning(
+                "%s rolls out the candidate of %s, which went back: it draws new units"
+                " and spends a new false_rollback; write retry_of: %s if that is not"
+                " meant",
+                plan.name,
+                tried[-1],
+                tried[-1],
+            )
         try:
-            self._file.remember(self._ladder.plan)
+            self._file.remember(plan)
+            self._file.units.inherit(retry.units)
             self.save(self.state, durable=True, exposure=self._ladder.baseline)
         except SupersededError:
             logger.debug("another process began %s", self._ladder.plan.name)
@@ -114,6 +151,7 @@ class Pointer:
             self._turn = written.turn
         self.state = written
         if exposure is not None:
+            self._ladder.hold(exposure.code)
             self.show(exposure)
 
     def record(self, *nouns: Noun, durable: bool) -> None:
@@ -122,25 +160,32 @@ class Pointer:
             for noun in nouns:
                 self._journal.append(noun, durable=durable)
 
-    def teach(self, known: Known, also: Callable[[], object] | None = None) -> None:
+    def teach(
+        self,
+        known: Known,
+        *nouns: Noun,
+        also: Callable[[], object] | None = None,
+    ) -> None:
         """
-        Write what was learned since the last time, and what is new of *known*.
+        Write what was learned since the last time, in one transaction.
 
         Args:
             known: Whose units that are new are written, too.
-            also: Writes more in the same transaction.
+            nouns: What it was learned from, for the journal.
+            also: Writes what is not to be parted from it.
 
         Raises:
             SupersededError: Another process has learned or moved since, or leads.
             StateError: The file cannot be written.
         """
         turn = self.state.turn
-        if turn == self._turn and also is None:
+        if turn == self._turn and also is None and not nouns:
             return
         with self._file.database.transaction(durable=False):
             self._file.refuse_stale()
             if turn != self._turn:
                 self._file.teach(self.state, known, after=self._turn)
+            self.record(*nouns, durable=False)
             if also is not None:
                 also()
         self._turn = turn
@@ -207,10 +252,14 @@ class Pointer:
         if state is None:
             return False
         self._refuse_stranger(state)
+        exposure = self._exposure_of(state)
+        if state.status is not Status.READY:
+            # Whatever the registry has by now: only a gated move exposes other code.
+            self._ladder.hold(exposure.code)
         if state.status is Status.ROLLED_BACK:
             self.latch(state.reason)
         elif state.version != self.state.version:
-            self.show(self._exposure_of(state))
+            self.show(exposure)
         self.state, self._turn = state, state.turn
         return True
 

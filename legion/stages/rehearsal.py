@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 
 from ..exceptions import LegionError
-from ..model import Change, Clock, Decision, Move, Outcome, Ruling
+from ..model import Change, Clock, Decision, Outcome, Ruling
 from .advance import Advance
 from .decide import Ladder
 from .exposure import Exposure
+from .moves import rehearsed
 from .pointer import Pointer
 from .procedure import Procedure
 from .retreat import Retreat
@@ -36,7 +37,7 @@ class Rehearsal:
 
     def run(self, change: Change, ruling: Ruling) -> Outcome:
         """Rehearse if the ruling allows it; nothing is latched."""
-        decision = self.decision(change)
+        decision = self.ladder.rehearsing(change, self.pointer.state)
         refused = self._advance.refusal(decision, change, ruling)
         if refused is not None:
             return self._advance.not_done(decision, change, *refused)
@@ -47,20 +48,6 @@ class Rehearsal:
         took_s = procedure.took_s
         procedure.step("return", lambda: self._return(here))
         return self._noted(decision, change, ruling, procedure, took_s)
-
-    def decision(self, change: Change) -> Decision:
-        """Say that *change* is rehearsed now."""
-        state = self.pointer.state
-        return Decision(
-            move=Move.HOLD,
-            code="rehearsal",
-            reason=change.reason,
-            plan=self.ladder.plan.name,
-            stage=state.stage,
-            to=state.stage,
-            version=state.version,
-            change=change,
-        )
 
     def _return(self, here: Exposure) -> str:
         if self.pointer.latched is not None:
@@ -98,12 +85,11 @@ class Rehearsal:
             ruling=ruling.digest,
             decision=decision.digest,
         )
-        state = attrs.evolve(
+        state = rehearsed(
             self.pointer.state,
-            in_doubt=None if returned else change,
-            mover="" if returned else self.pointer.state.mover,
-            rehearsed_s=took_s if met else None,
-            rehearsal=outcome.reason,
+            took_s=took_s if met else None,
+            reason=outcome.reason,
+            returned=returned,
         )
         self.pointer.save(state, outcome, durable=True, forward=True)
         return outcome

@@ -9,9 +9,9 @@ import attrs
 
 from ..exceptions import LegionError, StateError
 from ..model import Change, Clock, Decision, Noun, Outcome
-from .budget import spent_after
 from .decide import Ladder
 from .exposure import Exposure
+from .moves import lowered, rolled_back, settled, switched_off
 from .persistence import SupersededError
 from .pointer import Pointer
 from .procedure import Procedure
@@ -68,9 +68,10 @@ class Retreat:
         if decision.to:
             # No latch remembers it, so the state says where to go before it is done.
             self.pointer.show(exposure)
-            lowered = self._lowered(decision, exposure)
+            reason = decision.reason
+            moved = lowered(self.pointer.state, exposure, decision.code, reason)
             try:
-                self._write(lowered, decision, *nouns, exposure=exposure)
+                self._write(moved, decision, *nouns, exposure=exposure)
             except SupersededError:
                 self.pointer.show(self.pointer.pointed)
                 raise
@@ -165,37 +166,12 @@ class Retreat:
         """Return the state once it is done."""
         if decision.to:
             return attrs.evolve(self.pointer.state, unsettled=not outcome.verified)
-        return attrs.evolve(
-            self._counted(decision),
-            status=Status.ROLLED_BACK,
-            stage="",
-            exposure=exposure.digest,
-            spent=spent_after(self.pointer.state),
-            in_doubt=None,
-            mover="",
-            unsettled=not outcome.verified,
-            reason=outcome.reason,
-        )
-
-    def _lowered(self, decision: Decision, exposure: Exposure) -> RolloutState:
-        """Return the state at the start of the lower stage, before it is done."""
-        entered = self._counted(decision).entered(
-            decision.to,
+        return rolled_back(
+            self.pointer.state,
             exposure.digest,
-            decision.reason,
-            control=True,
-            spent=spent_after(self.pointer.state),
-        )
-        return attrs.evolve(entered, unsettled=True)
-
-    def _counted(self, decision: Decision) -> RolloutState:
-        state = self.pointer.state
-        again = state.status is Status.ROLLED_BACK
-        by_itself = decision.code.startswith(("trigger:", "critical:"))
-        return attrs.evolve(
-            state,
-            rollbacks=state.rollbacks + (not again),
-            unplanned=state.unplanned + (by_itself and not again),
+            decision.code,
+            outcome.reason,
+            verified=outcome.verified,
         )
 
     def _outcome(
@@ -329,10 +305,8 @@ class Retreat:
             took_s=procedure.took_s,
             steps=tuple(procedure.steps),
         )
-        back = state.status is Status.ROLLED_BACK
-        reason = outcome.reason if back else state.reason
-        moved = attrs.evolve(state, unsettled=False, reason=reason)
         try:
+            moved = settled(state, outcome.reason)
             self.pointer.save(moved, outcome, durable=True)
         except StateError:
             logger.warning("going back is finished but not on disk", exc_info=True)
@@ -355,6 +329,7 @@ class Retreat:
             kind="deactivate",
             reason=reason,
             proposer="by_hand",
+            detail={"features": sorted(names)},
         )
         procedure = Procedure(self.clock)
         routed = state.routed
@@ -371,12 +346,7 @@ class Retreat:
             steps=tuple(procedure.steps),
             change=change.digest,
         )
-        moved = attrs.evolve(
-            state,
-            exposure=shown.digest,
-            off=state.off | names,
-            unsettled=state.unsettled or not procedure.ok,
-        )
+        moved = switched_off(state, names, shown.digest, verified=procedure.ok)
         try:
             self.pointer.save(moved, change, outcome, durable=True, exposure=shown)
         except (LegionError, ValueError):

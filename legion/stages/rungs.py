@@ -18,7 +18,7 @@ from ..model import (
 )
 from ..plugins import Plugins
 from .budget import Budget
-from .evidence import Paths, is_weighed
+from .evidence import VALIDATE, Paths, is_weighed
 from .exposure import Exposure
 from .plan import Plan, Stage
 from .state import RolloutState, Standing
@@ -36,6 +36,8 @@ class Rungs:
         plan: The plan.
         plugins: Whose criteria are in force, and who may choose a lower stage.
         registry: Versions of the code; None where they are kept elsewhere.
+        found: Digest that the registry has for each arm's version now, or None.
+        code: Code of each arm that is exposed.
         baseline: What is exposed after going back.
         stages: What each stage exposes, in the order of the plan.
         damage: What in the registry cannot be read, or "": nothing goes forward then.
@@ -44,6 +46,8 @@ class Rungs:
     plan: Plan
     plugins: Plugins
     registry: Snapshots | None = None
+    found: Mapping[Arm, str | None] = attrs.field(init=False)
+    code: Mapping[Arm, str] = attrs.field(init=False)
     baseline: Exposure = attrs.field(init=False)
     stages: tuple[Exposure, ...] = attrs.field(init=False)
     damage: str = attrs.field(init=False, default="")
@@ -53,17 +57,38 @@ class Rungs:
 
     def __attrs_post_init__(self) -> None:
         self.look()
+        self.take_up()
 
     def look(self) -> None:
-        """Take the code that the registry holds for the plan's versions now."""
+        """See what the registry has now; nothing is exposed by that."""
         self.damage = ""
-        plan = self.plan
-        code = {
-            Arm.CONTROL: self._digest_of(plan.rollback.to) or plan.baseline,
-            Arm.CANDIDATE: self._digest_of(plan.candidate) or plan.candidate,
+        self.found = {
+            Arm.CONTROL: self._digest_of(self.plan.rollback.to),
+            Arm.CANDIDATE: self._digest_of(self.plan.candidate),
         }
+
+    def take_up(self) -> None:
+        """Expose what the registry has now: for a rollout that has not begun."""
+        named = {
+            Arm.CONTROL: self.plan.baseline,
+            Arm.CANDIDATE: self.plan.candidate,
+        }
+        self.hold({arm: self.found[arm] or name for arm, name in named.items()})
+
+    def hold(self, code: Mapping[Arm, str]) -> None:
+        """Expose *code* in every stage, whatever the registry has by now."""
+        plan = self.plan
+        self.code = code
         self.baseline = Exposure.of(plan, "", code=code)
         self.stages = tuple(Exposure.of(plan, s.name, code=code) for s in plan.stages)
+
+    @property
+    def newer(self) -> Mapping[Arm, str] | None:
+        """The code to go on with where the candidate's is not what is exposed."""
+        found = self.found[Arm.CANDIDATE]
+        if found is None or found == self.code[Arm.CANDIDATE]:
+            return None
+        return {**self.code, Arm.CANDIDATE: found}
 
     def _digest_of(self, name: str) -> str | None:
         if self.registry is None or not name:
@@ -84,8 +109,10 @@ class Rungs:
         off = {name for name, limits in self.plan.criteria.items() if limits is None}
         return frozenset(self.plugins.criteria) - off
 
-    def exposure(self, stage: str) -> Exposure:
-        """Return what *stage* exposes; "" is the baseline."""
+    def exposure(self, stage: str, code: Mapping[Arm, str] | None = None) -> Exposure:
+        """Return what *stage* exposes, with other *code* if given; "": the baseline."""
+        if code is not None and code != self.code:
+            return Exposure.of(self.plan, stage, code=code)
         return self.stages[self.plan.index(stage)] if stage else self.baseline
 
     def next_stage(self, stage: str) -> str | None:
@@ -156,6 +183,19 @@ class Rungs:
     def _limited(self, criterion: Criterion) -> Criterion:
         limits = self.plan.criteria.get(criterion.name)
         return criterion if not limits else criterion.limited(dict(limits))
+
+    def proofs(self, stage: Stage) -> frozenset[str]:
+        """
+        Return the keys of what *stage* proves of the candidate's code.
+
+        What is counted of the rollout itself is no proof of any code.
+        """
+        return frozenset(
+            f"{VALIDATE}{rule}"
+            for rule in stage.validate
+            if rule.rehearsal is None
+            and self.plan.metric(rule.metric).source != "engine"
+        )
 
     def weights(self) -> dict[str, float]:
         """

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from ..exceptions import StateError
+
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +32,10 @@ class Order(Protocol):
 
     A place is a promise to running rollouts and must never change. It also tells units
     apart, so two of them should not have the same.
+
+    An order may have a ``name``, which says by which hash and which salt. A rollout
+    remembers it, or the name of the class where there is none, and goes on with no
+    other.
     """
 
     def hash(self, unit: str) -> int:
@@ -39,6 +45,36 @@ class Order(Protocol):
     def hash_many(self, units: Iterable[str]) -> NDArray[np.uint64]:
         """Return the places of many units, shape (n,), dtype uint64."""
         ...
+
+
+def name_of(order: Order) -> str:
+    """Return what a rollout remembers of the order its units were split by."""
+    kind = type(order)
+    return str(getattr(order, "name", f"{kind.__module__}.{kind.__qualname__}"))
+
+
+@attrs.frozen
+class Absent:
+    """
+    Stands for an order that is not in this process: it may look and go back.
+
+    Attributes:
+        name: Of the order that is not here.
+    """
+
+    name: str
+
+    def hash(self, unit: str) -> int:
+        """Refuse: nobody here knows which arm *unit* has."""
+        raise self._error(unit)
+
+    def hash_many(self, units: Iterable[str]) -> NDArray[np.uint64]:
+        """Refuse, as `hash` does."""
+        raise self._error(next(iter(units), ""))
+
+    def _error(self, unit: str) -> StateError:
+        msg = f"units are split by {self.name!r}; write splitter= with that"
+        return StateError(repr(unit), msg)
 
 
 def before(places: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
@@ -72,6 +108,11 @@ class Splitter:
         init=False,
         default=attrs.Factory(lambda self: _hash_of(self.salt), takes_self=True),
     )
+
+    @property
+    def name(self) -> str:
+        """The algorithm and the salt, for the rollout to remember."""
+        return f"blake2b-64 {self.salt}"
 
     def hash_many(self, units: Iterable[str]) -> NDArray[np.uint64]:
         """Return the places of many units, shape (n,), dtype uint64."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import attrs
 
 from ..canonical import JSON
-from ..model import Arm, Change, Finding, Level, Missing, Verdict, Window, as_json
+from ..model import Arm, Change, Finding, Level, Verdict, Window, as_json
 
 
 class Status(enum.StrEnum):
@@ -74,7 +74,8 @@ class RolloutState:
         status: Where it stands.
         stage: The stage it is in, or "".
         version: Counts the moves; a writer with an old one is refused.
-        entry: The version that entered this stage.
+        entry: The version that entered this stage, or exposed other code in it.
+        stay: The version that entered this stage, whatever code it has had since.
         turn: Observations taken into account in this stage.
         exposure: Digest of the exposure that is live.
         observed_s: Plan time observed in this stage; downtime is not in it.
@@ -103,6 +104,9 @@ class RolloutState:
         routed: Whether somebody else owns the pointer's target.
         slices: The slices that are judged, in the order of their places.
         off: Features switched off by hand.
+        salt: Name of the first try of this rollout, or "".
+        before: Evidence of harm of earlier tries, as a log e-value in nats.
+        splitter: By which order units are split; "" where that is not known.
         reason: Why it stands where it does.
     """
 
@@ -112,6 +116,7 @@ class RolloutState:
     stage: str = ""
     version: int = 0
     entry: int = 0
+    stay: int = 0
     turn: int = 0
     exposure: str = ""
     observed_s: float = 0.0
@@ -138,6 +143,9 @@ class RolloutState:
     routed: bool = False
     slices: tuple[str, ...] = ()
     off: frozenset[str] = frozenset()
+    salt: str = ""
+    before: float = 0.0
+    splitter: str = ""
     reason: str = ""
 
     def entered(
@@ -162,6 +170,7 @@ class RolloutState:
             stage=stage,
             exposure=exposure,
             entry=self.version + 1,
+            stay=self.version + 1,
             turn=0,
             observed_s=0.0,
             unbroken_s=0.0,
@@ -184,6 +193,39 @@ class RolloutState:
     def _control_fared(self) -> Mapping[str, JSON]:
         control = Arm.CONTROL.value
         return {arm: n for arm, n in self.fared.items() if arm == control}
+
+    def renewed(
+        self, exposure: str, reason: str, *, proofs: frozenset[str]
+    ) -> RolloutState:
+        """
+        Return the state at the start of a new epoch: the same stage, with other code.
+
+        Time and proof begin anew, and so do the verdicts; evidence of harm and what is
+        spent of the budget stay.
+
+        Args:
+            exposure: Digest of the exposure with that code.
+            reason: Why, in one sentence.
+            proofs: By key, the evidence that spoke for the code before.
+        """
+        return attrs.evolve(
+            self,
+            exposure=exposure,
+            entry=self.version + 1,
+            observed_s=0.0,
+            unbroken_s=0.0,
+            evidence=_without(self.evidence, proofs),
+            findings=_without(self.findings, proofs),
+            standings={},
+            candidate=None,
+            fared=self._control_fared,
+            exposed=None,
+            rehearsed_s=None,
+            rehearsal="",
+            in_doubt=None,
+            mover="",
+            reason=reason,
+        )
 
     def taught(self, lesson: RolloutState) -> RolloutState:
         """Return this state with what *lesson* has learned in the same stage."""
@@ -228,7 +270,7 @@ class RolloutState:
             for name, standing in raw["standings"].items()
         }
         raw["findings"] = {
-            rule: Finding(**{**finding, "missing": _missing(finding["missing"])})
+            rule: Finding.from_json(finding)
             for rule, finding in raw["findings"].items()
         }
         return cls(**raw)
@@ -254,8 +296,11 @@ _LEARNED = tuple(_NOTHING)
 """The fields that every observation changes; the others change with a move."""
 
 
-def _missing(value: str | None) -> Missing | None:
-    return None if value is None else Missing(value)
+_Kept = TypeVar("_Kept")
+
+
+def _without(values: Mapping[str, _Kept], names: frozenset[str]) -> Mapping[str, _Kept]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def standing_of(verdict: Verdict) -> Standing | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import attrs
 
 from ..exceptions import StateCorruptError
@@ -54,7 +56,7 @@ class UnitRows:
         if self.database.readonly:
             return
         try:
-            units, visitors = self._bad(), Visitors(self._visitors())
+            units, visitors = self.bad(), Visitors(self._visitors())
         except (TypeError, ValueError, OverflowError) as error:
             msg = (
                 f"the units of {self.plan!r} are damaged; put a copy of the file from"
@@ -63,7 +65,8 @@ class UnitRows:
             raise StateCorruptError(str(self.database.path), msg) from error
         known.units, known.new, known.visitors = units, [], visitors
 
-    def _bad(self) -> dict[str, set[int]]:
+    def bad(self) -> dict[str, set[int]]:
+        """Return the units that went bad in this rollout, by metric."""
         rows = self.database.read(
             "SELECT metric, unit FROM bad_unit WHERE plan = ?", (self.plan,)
         )
@@ -71,6 +74,18 @@ class UnitRows:
         for metric, unit in rows:
             units.setdefault(metric, set()).add(int.from_bytes(unit))
         return units
+
+    def inherit(self, units: Mapping[str, Iterable[int]]) -> None:
+        """Know *units*, by metric, to have gone bad before this rollout."""
+        with self.database.transaction(durable=True) as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO bad_unit VALUES (?, ?, ?)",
+                [
+                    (self.plan, metric, unit.to_bytes(8))
+                    for metric, bad in units.items()
+                    for unit in bad
+                ],
+            )
 
     def _visitors(self) -> dict[str, dict[int, Visitor]]:
         rows = self.database.read(

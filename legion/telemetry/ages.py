@@ -47,7 +47,9 @@ class Ages(dict[str, tuple[int, float]]):
         self.waits = self.error_s == 0
 
     def __missing__(self, name: str) -> tuple[int, float]:
-        age_s = float(self._matures.get(name, self._default_s))
+        # Slow units count under the name of their metric and what it is held against.
+        metric = name if name in self._matures else name.partition(" ")[0]
+        age_s = float(self._matures.get(metric, self._default_s))
         found = self[name] = (1 << len(self), age_s)
         self.masks[age_s] |= found[0]
         return found

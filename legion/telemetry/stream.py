@@ -11,7 +11,7 @@ from typing import cast
 import attrs
 
 from ..canonical import JSON
-from ..metrics import Metric
+from ..metrics import WITHOUT_TOOLS, Metric
 from ..model import Arm, Clock, Observation, Window
 from .buffer import Buffer
 from .event import (
@@ -114,11 +114,31 @@ class Telemetry:
         self._put(TRIAL, arm, unit, exposure, mark)
 
     def latency(
-        self, arm: Arm, unit: int, seconds: float, *, exposure: str = ""
+        self,
+        arm: Arm,
+        unit: int,
+        seconds: float,
+        *,
+        tools_s: float | None = None,
+        exposure: str = "",
     ) -> None:
-        """Record how long *unit* waited for its answer, in seconds of machine time."""
+        """
+        Record how long *unit* waited for its answer, in seconds of machine time.
+
+        Args:
+            arm: Its arm.
+            unit: Its 64-bit hash.
+            seconds: How long.
+            tools_s: How much of that was in tools, 0 where there are none; give it where
+                a stage mirrors. A mirrored run does not call all of them, so that times
+                are compared there without it.
+            exposure: Digest of what it was exposed to.
+        """
         value = seconds if type(seconds) is float else number_of(seconds)
         self._put("latency", arm, unit, exposure, value)
+        if tools_s is not None and isinstance(value, float):
+            rest = max(0.0, value - tools_s)
+            self._put(WITHOUT_TOOLS, arm, unit, exposure, rest)
 
     def event(
         self,

@@ -93,7 +93,7 @@ class CriterionRecord:
             memory=None if raw["memory"] is None else dict(raw["memory"]),
             restored=raw["memory"] is not None,
             in_a_row=int(raw["in_a_row"]),
-            last=None if raw["last"] is None else _verdict(raw["last"]),
+            last=None if raw["last"] is None else Verdict.from_json(raw["last"]),
             incident=str(raw["incident"]),
             peak=Level[raw["peak"].upper()],
             asked_s=float(raw["asked_s"]),
@@ -109,8 +109,3 @@ def made_by_of(criterion: Criterion) -> str:
         f"{kind.__module__}.{kind.__qualname__}"
         f" {criterion.stream} {figure} {criterion.unit} {worse}"
     )
-
-
-def _verdict(raw: Mapping[str, Any]) -> Verdict:
-    """Read a verdict that has a level."""
-    return Verdict(**{**raw, "level": Level[raw["level"].upper()], "missing": None})

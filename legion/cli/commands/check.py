@@ -149,7 +149,7 @@ def _warnings(plan: Plan) -> Iterator[str]:
             f" the units; the others keep {plan.baseline} until a new plan."
             " Write a last stage with traffic: 100% if that is not meant"
         )
-    if plan.unit is not Unit.TASK and plan.matures_s == 0:
+    if plan.unit is not Unit.TASK and plan.longest_s == 0:
         yield (
             f"a {plan.unit} comes back, and is judged at the first look after the first"
             " visit. Write matures: with the time that its visits take, such as 24h"

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import inspect
-import sys
 import traceback
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
-from ...exceptions import LegionError
 from ...host import Host
 from ...stages import Status
+from ..factory import Factory
 from ..main import Commands, command
 from ..output import Output
 from ..standing import headline
@@ -39,6 +36,12 @@ where it was.
 """
 
 
+_WRITE = (
+    "MODULE:FACTORY, such as shop.app:make, a function that takes the host and returns"
+    " what is to run"
+)
+
+
 def add(commands: Commands) -> None:
     """Add ``legion run``."""
     one = command(
@@ -57,9 +60,10 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Open a host, run the application in it, and say how the rollout stands."""
-    factory = _factory(arguments.app)
+    factory = Factory("--app", arguments.app, _WRITE)
+    factory.refuse_unless_there()
     with Host.open(arguments.plan, state=arguments.state) as host:
-        ended = _ended(_app(arguments.app, factory, host), host)
+        ended = _ended(_app(factory, host), host)
         state = host.engine.state
         output.line(f"{host.plan.name}: {headline(host)}")
         output.document(
@@ -73,53 +77,14 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return 1 if state.status is Status.ROLLED_BACK or not ended else 0
 
 
-def _factory(name: str) -> Callable[[Host], object]:
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise _wrong(name, "is not MODULE:FACTORY")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        raise _wrong(name, _raised(error)) from error
-    if not callable(found):
-        raise _wrong(name, f"is a {type(found).__name__}, not a function")
-    return cast("Callable[[Host], object]", found)
-
-
-def _app(name: str, factory: Callable[[Host], object], host: Host) -> App:
-    try:
-        app = factory(host)
-    except Exception as error:
-        raise _wrong(name, _raised(error)) from error
+def _app(factory: Factory, host: Host) -> App:
+    app = factory(host)
     if inspect.iscoroutine(app):
         app.close()
-        raise _wrong(name, "is async; only what it returns may be")
+        raise factory.wrong(why="is async; only what it returns may be")
     if not callable(app):
-        raise _wrong(name, f"returned {app!r}, which cannot be called")
+        raise factory.wrong(why=f"returned {app!r}, which cannot be called")
     return app
-
-
-def _wrong(name: str, why: str) -> LegionError:
-    msg = (
-        f"--app: {name!r} {why}; write MODULE:FACTORY, such as shop.app:make, a function"
-        " that takes the host and returns what is to run"
-    )
-    return LegionError(msg)
-
-
-def _raised(error: Exception) -> str:
-    """Say what was raised, and where, if that is in the user's code."""
-    said = f"raised {type(error).__name__}: {error}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__ and not frame.filename.startswith("<frozen")
-    ]
-    if not frames or frames[-1].filename == importlib.__file__:
-        return said
-    return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def _ended(app: App, host: Host) -> bool:

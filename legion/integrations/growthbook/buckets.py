@@ -57,6 +57,12 @@ class GrowthBookBuckets:
             raise ValueError(msg)
         return int(start * WHOLE)
 
+    @property
+    def name(self) -> str:
+        """The hash, the seed and where it starts, for the rollout to remember."""
+        start = f" from {self.start:g}" if self.start else ""
+        return f"growthbook-v{self.hash_version} {self.seed}{start}"
+
     def hash(self, unit: str) -> int:
         """Return the unit's place, 0 to 2**64 - 1."""
         if not all(each.admits(unit) for each in self.filters):

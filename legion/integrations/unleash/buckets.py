@@ -34,6 +34,11 @@ class UnleashBuckets:
 
     group: str
 
+    @property
+    def name(self) -> str:
+        """The hash and the group, for the rollout to remember."""
+        return f"unleash {self.group}"
+
     def hash(self, unit: str) -> int:
         """Return the unit's place, 0 to 2**64 - 1."""
         return up_to(normalized(unit, self.group), BUCKETS, unit)

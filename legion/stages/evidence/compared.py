@@ -77,6 +77,7 @@ class ComparedEvidence:
     _at_s: float = attrs.field(init=False, default=0.0)
     _error: str = attrs.field(init=False, default="")
     _counted: bool = attrs.field(init=False, default=False)
+    _whole: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         if self.share == 0 and self.metric.stream == LATENCY:
@@ -125,7 +126,12 @@ class ComparedEvidence:
         observation = seen.observation
         self._at_s = observation.at_s
         self._error = observation.candidate.errors.get(self.metric.stream, "")
-        self._counted |= self.metric.stream in observation.candidate.counts
+        candidate = observation.candidate
+        self._counted |= self.metric.stream in candidate.counts
+        # Times that were recorded whole, by hand, in a stage that mirrors.
+        self._whole |= self.metric.stream == WITHOUT_TOOLS and (
+            LATENCY in candidate.histograms
+        )
         tally = Tally.of(seen, self.name)
         bad = self.name if self._exact is None else by_visit(self.name)
         once = Tally.once(seen, self.name, bad=bad)
@@ -223,12 +229,8 @@ class ComparedEvidence:
     def _missing(self) -> tuple[Missing | None, str]:
         metric, tally = self._said, self._tally
         if tally.at_s is None:
-            if self._error:
-                return Missing.ERROR, f"{metric}: {self._error}"
-            if self._counted:
-                why = "counted by event; record it by unit, in a trial, to compare arms"
-                return Missing.INCONCLUSIVE, f"{metric}: {why}"
-            return Missing.NO_DATA, f"{metric}: not measured"
+            missing, why = self._not_measured()
+            return missing, f"{metric}: {why}"
         if self._at_s - tally.at_s > self.stale_s:
             return Missing.STALE, f"{metric}: nothing recorded lately"
         if not tally.candidate or not tally.control:
@@ -236,6 +238,19 @@ class ComparedEvidence:
             why = f"no unit of {arm} is of age yet"
             return Missing.INCONCLUSIVE, f"{metric}: {why}"
         return None, ""
+
+    def _not_measured(self) -> tuple[Missing, str]:
+        if self._error:
+            return Missing.ERROR, self._error
+        if self._counted:
+            why = "counted by event; record it by unit, in a trial, to compare arms"
+            return Missing.INCONCLUSIVE, why
+        if self._whole:
+            why = (
+                "recorded with the time in tools; give tools_s, 0 where there are none"
+            )
+            return Missing.INCONCLUSIVE, why
+        return Missing.NO_DATA, "not measured"
 
     @property
     def _said(self) -> str:

@@ -135,9 +135,8 @@ class Paths:
     def _sticky(self) -> bool:
         return self.plan.unit is not Unit.TASK
 
-    @property
-    def _stale_s(self) -> float:
-        return 3 * max(self.stage.check_interval_s, self.plan.matures_s)
+    def _stale_s(self, metric: str) -> float:
+        return 3 * max(self.stage.check_interval_s, self.plan.matures(metric))
 
     def _for(self, rule: Rule) -> Evidence:
         metric = self.plan.metric(rule.metric)
@@ -149,7 +148,7 @@ class Paths:
                 margin=rule.margin or 0.0,
                 share=self.share,
                 alpha=self.plan.false_promotion,
-                stale_s=self._stale_s,
+                stale_s=self._stale_s(metric.name),
             )
         drawn = metric.source not in {"watchdog", "engine"} and rule.equals is None
         counted = metric.kind in {Kind.SHARE, Kind.TIME} and drawn
@@ -159,7 +158,7 @@ class Paths:
                 metric=metric,
                 trigger=False,
                 alpha=self.plan.false_promotion,
-                stale_s=self._stale_s,
+                stale_s=self._stale_s(metric.name),
                 clustered=self._sticky,
             )
         return self._plain(rule, metric, trigger=False)
@@ -198,7 +197,7 @@ class Paths:
             margin=margin,
             share=self.share,
             alpha=alpha,
-            stale_s=self._stale_s,
+            stale_s=self._stale_s(metric.name),
             slice=slice,
             visits_s=(
                 looked_at_s(self.stage)
@@ -247,7 +246,7 @@ class Paths:
             bound=bound,
             alpha=alpha,
             interval_s=self.stage.check_interval_s,
-            stale_s=self._stale_s,
+            stale_s=self._stale_s(metric.name),
             horizon_s=self._horizon_s,
             run_length_s=self._horizon_s / self.plan.false_rollback,
         )
@@ -263,7 +262,7 @@ class Paths:
             metric=metric,
             trigger=True,
             alpha=alpha,
-            stale_s=self._stale_s,
+            stale_s=self._stale_s(metric.name),
             # What the watchdog says is said of windows and of no unit.
             clustered=self._sticky and metric.source != "watchdog",
         )

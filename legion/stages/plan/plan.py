@@ -39,6 +39,10 @@ def _criteria(value: Mapping[str, Limits | None]) -> Mapping[str, Limits | None]
     )
 
 
+def _ages(value: Mapping[str, float]) -> Mapping[str, float]:
+    return MappingProxyType(dict(value))
+
+
 @attrs.frozen(kw_only=True)
 class Plan:
     """
@@ -51,11 +55,13 @@ class Plan:
         name: Name of the rollout; units are drawn by it.
         candidate: Version that is rolled out.
         baseline: Version it is compared with.
+        retry_of: Name of the rollout that this one tries again, or "".
         unit: What is randomised: ``task``, ``session`` or ``user``.
         false_rollback: Chance over the whole rollout of going back for nothing, 0..1.
         false_promotion: Chance of taking a rule for proven that does not hold, 0..1.
         holdback: Share of the units that keep the control in every stage, 0..1.
         matures_s: Age at which outcomes are compared, in seconds; unfinished is bad.
+        ages_s: The same by metric, where one has an age of its own.
         check_interval_s: Plan time between two looks where a stage says nothing.
         rollback: How it goes back.
         triggers: What takes it back, shortest deadline first.
@@ -71,11 +77,13 @@ class Plan:
     name: str
     candidate: str
     baseline: str
+    retry_of: str = ""
     unit: Unit = Unit.TASK
     false_rollback: float = 0.01
     false_promotion: float = 0.05
     holdback: float = 0.0
     matures_s: float = 0.0
+    ages_s: Mapping[str, float] = attrs.field(factory=dict, converter=_ages)
     check_interval_s: float = 300.0
     rollback: RollbackSpec
     triggers: tuple[Trigger, ...] = ()
@@ -188,6 +196,15 @@ class Plan:
     def share(self, stage: Stage) -> float:
         """Return the share of the units that get the candidate in *stage*, 0..1."""
         return min(stage.traffic, 1 - self.holdback)
+
+    def matures(self, metric: str) -> float:
+        """Return the age at which outcomes of *metric* are compared, in seconds."""
+        return self.ages_s.get(metric, self.matures_s)
+
+    @property
+    def longest_s(self) -> float:
+        """The age at which every outcome has been compared, in seconds."""
+        return max(self.matures_s, *self.ages_s.values(), 0.0)
 
     def margin(self, metric: str, stage: Stage) -> float:
         """

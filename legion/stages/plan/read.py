@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from operator import methodcaller
 
+import attrs
+
 from ...exceptions import Fault, PlanError
 from . import source, units
 from .nouns import STEPS, RollbackSpec, Trigger
@@ -26,6 +28,7 @@ _KNOWN = (
     "plan",
     "candidate",
     "baseline",
+    "retry_of",
     "unit",
     "false_rollback",
     "false_promotion",
@@ -41,6 +44,9 @@ _KNOWN = (
     "stages",
 )
 _ROLLBACK_S = 300.0
+_EARLIER = "the name of an earlier plan, and a new one under `plan:`"
+_DEFAULT = "default"
+_AT_ONCE: tuple[float, Mapping[str, float]] = (0.0, {})
 
 
 def plan_of_text(text: str, *, format: str, name: str) -> Plan:  # noqa: A002
@@ -84,19 +90,25 @@ def _plan(place: Place) -> Plan | None:
     stages = StageReader(
         vocabulary, rehearsal_s=rollback.within_s, check_interval_s=interval_s
     )
+    ages = read_or(entries, "matures", lambda at: _matures(at, vocabulary), _AT_ONCE)
     words = {
         key: read_or(entries, key, methodcaller("text", wanted), "")
         for key, wanted in list(_REQUIRED.items())[:3]
     }
+    retry_of = read_or(entries, "retry_of", methodcaller("text", _EARLIER), "")
+    if retry_of and retry_of == words["plan"]:
+        entries["retry_of"].fault(_EARLIER)
     return Plan(
         name=words["plan"],
         candidate=words["candidate"],
         baseline=words["baseline"],
+        retry_of=retry_of,
         unit=Unit(read_or(entries, "unit", lambda at: at.choice(tuple(Unit)), "task")),
         false_rollback=read_or(entries, "false_rollback", _chance, 0.01),
         false_promotion=read_or(entries, "false_promotion", _chance, 0.05),
         holdback=read_or(entries, "holdback", _held_back, 0.0),
-        matures_s=read_or(entries, "matures", _any_time, 0.0),
+        matures_s=ages[0],
+        ages_s=ages[1],
         check_interval_s=interval_s,
         rollback=rollback,
         triggers=found,
@@ -110,6 +122,30 @@ def _plan(place: Place) -> Plan | None:
 
 def _time(place: Place) -> float | None:
     return place.read(units.duration)
+
+
+def _matures(
+    place: Place, vocabulary: Vocabulary
+) -> tuple[float, Mapping[str, float]] | None:
+    """Read one age, or ages by metric and the ``default`` of all others."""
+    if not isinstance(place.node.value, Mapping):
+        age_s = _any_time(place)
+        return None if age_s is None else (age_s, {})
+    default_s = 0.0
+    ages_s: dict[str, float] = {}
+    for name, entry in place.entries(write="a time, or times by metric").items():
+        age_s = _any_time(entry)
+        if name == _DEFAULT:
+            default_s = age_s or 0.0
+            continue
+        key = attrs.evolve(entry, node=attrs.evolve(entry.node, value=name))
+        metric = vocabulary.metric(key)
+        if metric is None or age_s is None:
+            continue
+        if metric.name in ages_s:
+            entry.fault("each metric once", given=f"{metric.name} again")
+        ages_s[metric.name] = age_s
+    return default_s, ages_s
 
 
 def _any_time(place: Place) -> float | None:

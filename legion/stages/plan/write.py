@@ -21,11 +21,12 @@ def as_mapping(plan: Plan) -> dict[str, JSON]:
         "plan": plan.name,
         "candidate": plan.candidate,
         "baseline": plan.baseline,
+        **({"retry_of": plan.retry_of} if plan.retry_of else {}),
         "unit": str(plan.unit),
         "false_rollback": write_share(plan.false_rollback),
         "false_promotion": write_share(plan.false_promotion),
         **({"holdback": write_share(plan.holdback)} if plan.holdback else {}),
-        "matures": write_duration(plan.matures_s),
+        "matures": _matures(plan),
         "check_interval": write_duration(plan.check_interval_s),
         "rollback": _rollback(plan.rollback),
     }
@@ -43,6 +44,12 @@ def as_mapping(plan: Plan) -> dict[str, JSON]:
         found["slices"] = list(plan.slices)
     found["stages"] = [_stage(stage) for stage in plan.stages]
     return found
+
+
+def _matures(plan: Plan) -> JSON:
+    default = write_duration(plan.matures_s)
+    ages = {name: write_duration(age_s) for name, age_s in plan.ages_s.items()}
+    return {"default": default, **ages} if ages else default
 
 
 def _rollback(rollback: RollbackSpec) -> dict[str, JSON]:
