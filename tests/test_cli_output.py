@@ -19,8 +19,8 @@ from legion.exceptions import StateError
 
 
 COMMANDS = (
-    *("demo", "check", "simulate", "run", "status", "validate", "rollback", "restore"),
-    *("deactivate", "asks", "journal", "doctor"),
+    *("demo", "check", "simulate", "run", "status", "validate", "replay", "rollback"),
+    *("restore", "deactivate", "asks", "journal", "doctor"),
 )
 
 
