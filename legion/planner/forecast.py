@@ -13,7 +13,7 @@ from ..stages.plan import Plan, Stage, Unit
 from .advice import advise
 from .calendar import Milestone, calendar, length_s
 from .question import Method, Question
-from .questions import controlled, exposed, harm, proofs, readings
+from .questions import controlled, exposed, harm, proofs, readings, sliced
 from .said import spell_share
 from .sight import Lens
 from .told import Told, tell_harm, tell_proof
@@ -120,8 +120,8 @@ def forecast(
         plan=plan.name,
         digest=digest,
         traffic_per_s=traffic_per_s,
-        parts=len(questions),
-        alpha=plan.false_rollback / max(len(questions), 1),
+        parts=len(questions) + sliced(plan),
+        alpha=plan.false_rollback / max(len(questions) + sliced(plan), 1),
         stages=stages,
         calendar=calendar(plan, start=start, needs_s=dict(_needs(stages))),
         assumptions=tuple(_assumptions(plan, workload, questions)),

@@ -37,8 +37,24 @@ def harm(plan: Plan) -> tuple[Question, ...]:
                     _alone(plan, question, stage) if stage.traffic == 1 else question
                 )
                 found.setdefault(question.key, alone)
-    alpha = plan.false_rollback / max(len(found), 1)
+    alpha = plan.false_rollback / max(len(found) + sliced(plan), 1)
     return tuple(attrs.evolve(each, alpha=alpha) for each in found.values())
+
+
+def sliced(plan: Plan) -> int:
+    """
+    Return how many parts of the budget the slices have, all of them together.
+
+    They have one for each comparison of a stage: as much as the comparison itself.
+    """
+    if not plan.slices:
+        return 0
+    return sum(
+        bool(trigger.rule.versus) and _supplied(plan.metric(trigger.rule.metric), stage)
+        for stage in plan.stages
+        for trigger in plan.triggers
+        if controlled(stage)
+    )
 
 
 def proofs(plan: Plan, stage: Stage) -> tuple[Question, ...]:

@@ -16,7 +16,7 @@ from .fate import Fate
 from .fault import Fault
 from .passage import Climb, Passage
 from .question import Method, Question
-from .questions import controlled, exposed, harm, proofs
+from .questions import controlled, exposed, harm, proofs, sliced
 from .scenario import Scenario, Units
 from .simulation import Simulation
 from .staging import Staging
@@ -218,7 +218,9 @@ class Rollouts:
     ) -> Passage:
         mine = [q for q in self.questions if q.stage == stage.name]
         must = [q for q in proofs(self.plan, stage) if self._asked(q, stage)]
-        total = WeightedSum.equal(q.key for q in self.questions or ())
+        # The slices are not simulated: their parts stay as they are at the start.
+        slices = [f"slices {number}" for number in range(sliced(self.plan))]
+        total = WeightedSum.equal([*(q.key for q in self.questions), *slices])
         return Climb(
             staging=staging,
             harm=mine,

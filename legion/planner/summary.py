@@ -105,7 +105,9 @@ class Summary:
             )
 
     def _not_simulated(self) -> Iterator[str]:
-        """Yield what is taken as met, since nobody told its rate."""
+        """Yield what is taken as met, since nobody told its rate, and the slices."""
+        if self.plan.slices:
+            yield f"slices: {', '.join(self.plan.slices)}"
         asked = itertools.chain(
             self.questions, *(proofs(self.plan, stage) for stage in self.plan.stages)
         )

@@ -191,12 +191,14 @@ def _say(found: Simulation, output: Output) -> None:
     _say_rates(found, output)
     output.line()
     output.table(_stages(found))
-    if found.not_simulated:
+    slices = [one for one in found.not_simulated if one.startswith("slices: ")]
+    if untold := len(found.not_simulated) - len(slices):
         output.line()
         output.line(
-            f"  {len(found.not_simulated)} rules have figures that nobody told;"
-            " they are taken as met."
+            f"  {untold} rules have figures that nobody told; they are taken as met."
         )
+    for one in slices:
+        output.line(f"  {one} are not simulated; they have their part of the budget.")
 
 
 def _say_rates(found: Simulation, output: Output) -> None:
