@@ -19,7 +19,7 @@ FLOORS = [
     {"telemetry", "store", "tools"},
     {"plugins", "criteria"},
     {"watchdog", "stages", "gate", "journal", "registry", "cache"},
-    {"host", "judges", "planner", "testing", "workers"},
+    {"host", "judges", "planner", "testing", "wheel", "workers"},
     {"demo", "integrations"},
     {"cli", "__main__"},
 ]

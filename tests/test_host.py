@@ -436,13 +436,13 @@ def test_a_host_may_be_closed_by_a_hook_while_its_thread_waits(plan, tmp_path, c
         @legion.hookimpl
         def legion_observe(self, plan, arm):
             self.host.start(watch_s=0.001)
-            assert self.host._turning.waited_for.wait(20)
+            assert self.host._wheel._turning.waited_for.wait(20)
             self.host.close()
 
     closer = Closer()
     host = open_host(plan, tmp_path, clock, closer)
     closer.host = host
-    host._turning = Told()
+    host._wheel._turning = Told()
     caller = threading.Thread(target=_ignore, args=(host.tick,), daemon=True)
     caller.start()
     caller.join(20)

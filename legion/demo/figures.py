@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..host import Turn
 from ..model import Arm, Window
+from ..wheel import Turn
 from .clock import EPOCH_S
 
 

@@ -9,8 +9,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ..host import Turn
 from ..model import Arm, Level, Verdict, Window
+from ..wheel import Turn
 from .rollout import Demo
 
 

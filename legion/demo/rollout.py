@@ -13,9 +13,10 @@ from pathlib import Path
 import attrs
 
 from ..canonical import JSON
-from ..host import Host, Turn
+from ..host import Host
 from ..model import Arm
 from ..stages import Plan, Status
+from ..wheel import Turn
 from .answering import SETTINGS_400, SETTINGS_410, Answering, build
 from .clock import EPOCH_S, RequestClock
 from .faults import settings_of

@@ -6,8 +6,8 @@ import html
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..host import Turn
 from ..model import Finding
+from ..wheel import Turn
 from . import ending
 from .rollout import Demo
 from .timeline import day_of

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from ..host import Turn
 from ..model import Move
+from ..wheel import Turn
 from .clock import EPOCH_S
 from .rollout import Demo
 

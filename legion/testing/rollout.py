@@ -7,12 +7,13 @@ from typing import Self
 
 import attrs
 
-from ..host import Host, Turn
+from ..host import Host
 from ..metrics import Metric, find
 from ..model import Decision, Move
 from ..plugins import Plugins
 from ..stages import Plan, Stage, Status
 from ..store import Database
+from ..wheel import Turn
 from .clock import ManualClock
 from .feed import Feed, Figure
 from .figures import Fault, fault_of, healthy, metrics_of
