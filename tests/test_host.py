@@ -281,7 +281,7 @@ def test_promote_asks_the_choosers_and_the_evidence(plan, tmp_path, clock):
 def test_promote_does_not_skip_the_rehearsal(plan, tmp_path, clock, monkeypatch):
     """Shadow is not left before the way back was tried, not even by hand."""
     with open_host(plan, tmp_path, clock) as host:
-        monkeypatch.setattr(type(host), "_rehearse", lambda self: None)
+        monkeypatch.setattr(type(host._wheel), "_rehearse", lambda self: None)
         host.tick()
         for _ in range(4):
             serve(host, 500)

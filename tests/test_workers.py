@@ -222,7 +222,7 @@ def test_an_engine_that_never_led_is_fenced(plan, tmp_path, clock):
         canary(open_host(plan, tmp_path, clock), clock) as one,
         open_host(plan, tmp_path, clock) as other,
     ):
-        observation = one._observe()
+        observation = one._wheel._observe()
         other.engine.learn(observation, other.watchdog.judge(observation))
         with pytest.raises(NotLeadingError):
             other.engine.keep()
