@@ -138,6 +138,9 @@ class Wheel:
         if not self._workers.leads(0.0 if self.started else self.interval_s):
             return False
         if self._led != self._workers.token:
+            # Whoever led meanwhile may have learned what could not be written here.
+            self._workers.unlearn()
+            self.engine.follow()
             self.engine.lead(self._workers.token)
             if (remembered := self._memory.load("watchdog")) is not None:
                 self.watchdog.restore(remembered)

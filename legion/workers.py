@@ -130,7 +130,11 @@ class Workers:
                 if one.id not in self._inherited:
                     self._restore(one.id, one.units)
                     self._inherited.add(one.id)
-            self.write()
+            # What was taken of others goes with what was learned of it, and not now.
+            self._name()
+            self._file.keep(self._id, self.telemetry.to_json())
+            self._file.forget((), self._inherited)
+            self._database.after_commit(self._inherited.clear)
 
     def _restore(self, worker: int, units: object) -> None:
         try:
@@ -198,6 +202,12 @@ class Workers:
 
     # What all others do.
 
+    def unlearn(self) -> None:
+        """Take what was not written down for not learned: somebody led meanwhile."""
+        self._unsent = [*self._learned, *self._unsent]
+        self._learned = []
+        self._taken.clear()
+
     def publish(self, *own: Observation) -> None:
         """
         Leave what this host saw to whoever leads, and what it could not write before.
@@ -205,9 +215,8 @@ class Workers:
         Raises:
             StateError: The file cannot be written; it is published with the next one.
         """
-        self._unsent = [*self._learned, *self._unsent, *own]
-        self._learned = []
-        self._taken.clear()
+        self.unlearn()
+        self._unsent += own
         with self._database.transaction(durable=False):
             self._file.publish(self._id, self._unsent)
             self._file.keep(self._id, self.telemetry.to_json())

@@ -259,9 +259,11 @@ class StageEngine:
         if not self._pointer.refresh():
             return
         self._learner.forget()
-        for entry, observation, report in self._unkept:
-            if entry == self.state.entry:
-                self._take(observation, report)
+        # What was seen of a stage that was left meanwhile is no evidence of this one.
+        here = self.state.entry
+        self._unkept = [one for one in self._unkept if one[0] == here]
+        for _, observation, report in self._unkept:
+            self._take(observation, report)
 
     def decide(self, report: Report) -> Decision:
         """

@@ -65,6 +65,7 @@ class Learner:
     rows: UnitRows | None = None
     _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict)
     _holds: tuple[int, int] | None = attrs.field(init=False, default=None)
+    _entry: int | None = attrs.field(init=False, default=None)
     _follows: int | None = attrs.field(init=False, default=None)
     _outdated: bool = attrs.field(init=False, default=False)
 
@@ -156,9 +157,11 @@ class Learner:
     ) -> Mapping[str, JSON] | None:
         """Return the test of the split, of units that are surely counted once."""
         plan = self.ladder.plan
-        if state.turn == 0:
+        # Who learned before it was entered has been told of every unit of it once; after
+        # a restart those who come back would pass for new ones.
+        if state.turn == 0 or self._entry not in {None, state.entry}:
             self._follows = state.entry
-        # After a restart those who come back would pass for new ones.
+        self._entry = state.entry
         if plan.unit is not Unit.TASK and self._follows != state.entry:
             return state.exposed
         return exposed(state.exposed, observation, plan=plan, stage=stage)
