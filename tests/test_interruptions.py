@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 
 import pytest
 
@@ -125,7 +126,9 @@ def test_a_task_that_takes_a_day_is_bad_at_its_age(life, arm):
 @pytest.mark.parametrize("arm", list(Arm))
 def test_a_task_whose_process_dies_is_bad_at_its_age(life, arm):
     """It was begun, and written down at a look: the next process knows it by its age."""
-    life.host.engine.trial(life.unit(arm)).__enter__()
+    # In a context of its own, as what is begun here never ends.
+    begun = life.host.engine.trial(life.unit(arm))
+    contextvars.copy_context().run(begun.__enter__)
     assert units(life.turn(1), arm) == (0, 0)
     life.killed()
 

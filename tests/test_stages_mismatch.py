@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 
-from stages_rig import plan, rig, with_stage
+from stages_rig import plan, registry, rig, with_stage
 
 import legion
 
@@ -68,9 +68,9 @@ def test_units_that_are_lost_or_too_many_are_seen(candidate, of_all):
 
 def test_what_cannot_be_counted_is_left_out():
     """Lost events, units not followed, nobody who counts, and a share of all or none."""
-    assert of(1_000, 0, dropped=1)["counts"] == [0, 0]
-    assert of(1_000, 0, errors={"units": "too many"})["counts"] == [0, 0]
-    assert of(None, 0)["counts"] == [0, 0]
+    assert of(1_000, 0, dropped=1)["exposed"]["counts"] == [0, 0]
+    assert of(1_000, 0, errors={"units": "too many"})["exposed"]["counts"] == [0, 0]
+    assert of(None, 0)["exposed"]["counts"] == [0, 0]
     assert of(1_000, 0, share="100%") is None
     assert mismatch(None) == ""
 
@@ -79,7 +79,7 @@ def test_users_are_counted_for_as_long_as_all_are_remembered():
     """Beyond that who comes back would be new, in the larger arm first."""
     many = of(7_000, 133_000, unit="user")
     assert of(0, 50_000, before=many, unit="user") == many
-    assert of(0, 50_000, before=many)["counts"] == [7_000, 183_000]
+    assert of(0, 50_000, before=many)["exposed"]["counts"] == [7_000, 183_000]
 
 
 def test_a_unit_is_exposed_once():
@@ -135,9 +135,7 @@ def test_a_mismatch_holds_and_says_what_to_look_for(canary):
 
     assert {decision.move for decision in decisions} == {Move.HOLD}
     assert last.code == "ratio_mismatch"
-    assert (
-        "1,000 of 10,000 had the candidate, 0.1 where 0.25 was planned" in last.reason
-    )
+    assert "100 of 1,000 had the candidate, 0.1 where 0.25 was planned" in last.reason
     compared = canary.state.findings[
         "trigger: error_rate more than 50 % above baseline"
     ]
@@ -160,7 +158,7 @@ def test_each_stage_begins_its_own_test_and_a_restart_goes_on(canary):
     assert canary.state.exposed is None
     turn(canary, candidate=250, control=750)
     body = canary.state.to_json()
-    assert type(canary.state).from_json(body).exposed["counts"] == [250, 750]
+    assert type(canary.state).from_json(body).exposed["exposed"]["counts"] == [250, 750]
     later = canary.state.entered("everyone", "", "", control=False, spent={})
     assert later.exposed is None
 
@@ -173,7 +171,59 @@ def test_users_are_not_counted_again_after_a_restart(tmp_path):
     first.climb("canary")
     turn(first, candidate=250, control=750)
     again = rig(rules=rules, state=str(file), clock=first.clock)
-    assert again.state.exposed["counts"] == [250, 750]
+    assert again.state.exposed["exposed"]["counts"] == [250, 750]
     turn(again, candidate=250, control=750)
 
-    assert again.state.exposed["counts"] == [250, 750]
+    assert again.state.exposed["exposed"]["counts"] == [250, 750]
+
+
+def test_units_that_one_arm_alone_cuts_off_hold_the_stage(canary):
+    """A candidate that hangs until it is cancelled leaves only those who look well."""
+    for _ in range(6):
+        seen = canary.seen()
+        cut = attrs.evolve(seen.candidate, cancelled=20, exposed=250)
+        fine = attrs.evolve(seen.control, exposed=750)
+        observation = attrs.evolve(seen, candidate=cut, control=fine)
+        report = canary.watchdog.judge(observation, canary.state.baseline)
+        canary.engine.learn(observation, report)
+        decision = canary.engine.decide(report)
+
+    assert (decision.move, decision.code) == (Move.HOLD, "ratio_mismatch")
+    assert "of 80 had the candidate" in decision.reason
+    assert "Put timeouts inside" in decision.reason
+
+
+def test_a_mismatch_that_was_found_stays(canary):
+    """A split that is right afterwards does not mend what is among the evidence."""
+    for _ in range(3):
+        turn(canary, candidate=100, control=900)
+    decisions = [turn(canary, candidate=2_500, control=7_500) for _ in range(40)]
+
+    assert {decision.code for decision in decisions} == {"ratio_mismatch"}
+
+
+def test_a_unit_that_is_cancelled_counts_once_in_its_arm():
+    """A timeout around it, and each of its retries, cut the same unit off."""
+    telemetry = Telemetry(ManualClock())
+    for unit in (1, 1, 2):
+        telemetry.record(("trial", "candidate", unit, "x", 0.0, "began"))
+        telemetry.record(("trial", "candidate", unit, "x", 0.0, "cancelled"))
+    seen = telemetry.close(exposure="x")
+
+    assert (seen.candidate.cancelled, seen.control.cancelled) == (2, 0)
+    assert telemetry.close(exposure="x").candidate.cancelled == 0
+    assert Window.from_json(seen.candidate.to_json()) == seen.candidate
+
+
+def test_users_are_tested_on_after_an_update(tmp_path):
+    """The process that saw the code change has heard of every unit of it once."""
+    code = registry(tmp_path / "registry")
+    code.tag("next", "2.0.0")
+    one = rig(code=code, rules=plan(candidate="next", unit="user")).climb("canary")
+    one.turn()
+    code.tag("next", code.put({"answer.txt": b"newer"}))
+    one.turn()
+    for _ in range(6):
+        decision = turn(one, candidate=50, control=3_000)
+
+    assert decision.code == "ratio_mismatch"

@@ -9,8 +9,10 @@ import threading
 import numpy as np
 import pytest
 
+from stages_rig import plan
+
 from legion.model import Arm, Count
-from legion.stages import current_trial
+from legion.stages import StageEngine, current_trial
 from legion.stages.exposure import Exposure
 from legion.stages.mirror import Mirror
 from legion.stages.splitter import Splitter
@@ -222,3 +224,21 @@ def test_a_unit_whose_end_was_lost_is_not_bad(exposure):
     clock.advance(60)
 
     assert not telemetry.close(exposure=exposure).candidate.bad_units
+
+
+def test_a_trial_that_a_generator_left_behind_is_nobodys():
+    """Streams that are interleaved reset their contexts out of turn."""
+    engine = StageEngine(plan(), clock=ManualClock())
+
+    def stream(unit):
+        with engine.trial(unit):
+            yield 1
+
+    one, other = stream("one"), stream("other")
+    next(one)
+    next(other)
+    one.close()
+    assert current_trial() is None or current_trial().unit == "other"
+    other.close()
+
+    assert current_trial() is None

@@ -97,6 +97,7 @@ class Window:
         unmirrored: Mirrored runs that were dropped because too many waited.
         exposed: Units of this arm that were first heard of in this window, of age or
             not; None where nobody counts them.
+        cancelled: Units of this arm that were cut off without an outcome.
         baseline: The window to compare with: control's, else a stored one, else None.
     """
 
@@ -113,6 +114,7 @@ class Window:
     stale: int = 0
     unmirrored: int = 0
     exposed: int | None = None
+    cancelled: int = 0
     baseline: Window | None = None
 
     @classmethod
@@ -234,6 +236,7 @@ class Window:
                 if (self.exposed, later.exposed) != (None, None)
                 else None
             ),
+            cancelled=self.cancelled + later.cancelled,
             baseline=baseline,
         )
 
@@ -282,6 +285,7 @@ class Window:
             "stale": self.stale,
             "unmirrored": self.unmirrored,
             "exposed": self.exposed,
+            "cancelled": self.cancelled,
             "baseline": None if self.baseline is None else self.baseline.to_json(),
         }
 
@@ -308,6 +312,7 @@ class Window:
             stale=int(raw.get("stale", 0)),
             unmirrored=int(raw.get("unmirrored", 0)),
             exposed=None if raw.get("exposed") is None else int(raw["exposed"]),
+            cancelled=int(raw.get("cancelled", 0)),
             baseline=None
             if raw["baseline"] is None
             else cls.from_json(raw["baseline"]),

@@ -162,9 +162,8 @@ class Learner:
         if state.turn == 0 or self._entry not in {None, state.entry}:
             self._follows = state.entry
         self._entry = state.entry
-        if plan.unit is not Unit.TASK and self._follows != state.entry:
-            return state.exposed
-        return exposed(state.exposed, observation, plan=plan, stage=stage)
+        once = plan.unit is Unit.TASK or self._follows == state.entry
+        return exposed(state.exposed, observation, plan=plan, stage=stage, once=once)
 
     def _read_units(self) -> None:
         """Read what others wrote of the units; going back does not wait for that."""

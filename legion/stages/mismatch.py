@@ -1,11 +1,14 @@
-"""Sample-ratio mismatch: does each arm get the units it should?"""
+"""Sample-ratio mismatch: does each arm get, and keep, the units it should?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self, cast
+
+import attrs
 
 from ..canonical import JSON
-from ..model import Observation
+from ..model import Observation, Window
 from ..stats import RatioMismatch, decides, e_value
 from .plan import Plan, Stage, Unit
 
@@ -17,9 +20,80 @@ REMEMBERED = 131_072
 """Units that telemetry surely knows again; what comes later may be counted twice."""
 
 
-def applies(plan: Plan, stage: Stage) -> bool:
-    """Tell whether units are split in *stage*, and each is in one arm alone."""
-    return 0 < plan.share(stage) < 1 and not stage.mirror
+@attrs.frozen(kw_only=True)
+class Split:
+    """
+    Whether arms of one stage can be compared at all.
+
+    Both tests spend half of `ALPHA`. What was found once stays: looked at often enough,
+    any evidence falls again, and what it was found in is still among the stage's own.
+
+    Attributes:
+        exposed: Of the units that were exposed.
+        cancelled: Of those that were cut off and have no outcome.
+        found: What does not fit the planned shares, or "".
+    """
+
+    exposed: RatioMismatch
+    cancelled: RatioMismatch
+    found: str = ""
+
+    @classmethod
+    def of(cls, share: float) -> Self:
+        """Start the tests of a stage that gives the candidate this *share*."""
+        blank = RatioMismatch.of(share, 1 - share)
+        return cls(exposed=blank, cancelled=blank)
+
+    def seen(self, candidate: Window, control: Window, *, counted: bool) -> Self:
+        """
+        Return the tests after one more look.
+
+        Args:
+            candidate: What was recorded of it.
+            control: What was recorded of control.
+            counted: Whether the exposed units are surely counted, each once.
+        """
+        split = attrs.evolve(
+            self,
+            cancelled=self.cancelled.update(candidate.cancelled, control.cancelled),
+        )
+        if counted and candidate.exposed is not None and control.exposed is not None:
+            more = self.exposed.update(candidate.exposed, control.exposed)
+            split = attrs.evolve(split, exposed=more)
+        return attrs.evolve(split, found=self.found or split._finds())
+
+    def _finds(self) -> str:
+        if decides(self.exposed.log_e, alpha=ALPHA / 2):
+            return (
+                f"units are not split as planned: {_said(self.exposed)}; arms cannot be"
+                " compared. Look for units that crash or leave before anything of them"
+                " is recorded, for events that one arm alone records, and for a cache"
+                " or a splitter of its own in front"
+            )
+        if decides(self.cancelled.log_e, alpha=ALPHA / 2):
+            return (
+                f"one arm's units are cut off more often: {_said(self.cancelled)}; they"
+                " have no outcome, and those that are left look better. Put timeouts"
+                " inside of what `run` calls, where they count as failures"
+            )
+        return ""
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return what `from_json` reads back to equal tests."""
+        return {
+            "exposed": self.exposed.to_json(),
+            "cancelled": self.cancelled.to_json(),
+            "found": self.found,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, JSON]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(
+            exposed=RatioMismatch.from_json(_mapping(value["exposed"])),
+            cancelled=RatioMismatch.from_json(_mapping(value["cancelled"])),
+            found=str(value["found"]),
+        )
 
 
 def exposed(
@@ -28,9 +102,10 @@ def exposed(
     *,
     plan: Plan,
     stage: Stage,
+    once: bool = True,
 ) -> Mapping[str, JSON] | None:
     """
-    Return the test of a stage's split with the units exposed since the last look.
+    Return the tests of a stage's split with what came since the last look.
 
     What was lost, or not followed, may be of one arm alone: such a window is left out.
     Units that come back are counted for as long as all of them are remembered.
@@ -40,38 +115,33 @@ def exposed(
         observation: What was seen since then.
         plan: The plan.
         stage: The stage.
+        once: Whether whoever is new here is surely new.
     """
-    share = plan.share(stage)
-    control = observation.control
-    if not applies(plan, stage) or control is None:
+    control, share = observation.control, plan.share(stage)
+    if control is None or stage.mirror or not 0 < share < 1:
         return before
-    test = (
-        RatioMismatch.of(share, 1 - share)
-        if before is None
-        else RatioMismatch.from_json(before)
-    )
+    split = Split.of(share) if before is None else Split.from_json(before)
     windows = (observation.candidate, control)
-    counts = [window.exposed for window in windows]
-    lost = any(window.dropped or "units" in window.errors for window in windows)
-    forgotten = plan.unit is not Unit.TASK and max(test.counts) >= REMEMBERED
-    if lost or forgotten or None in counts:
-        return test.to_json()
-    return test.update(*(n for n in counts if n is not None)).to_json()
+    if any(window.dropped or "units" in window.errors for window in windows):
+        return split.to_json()
+    most = max(split.exposed.counts)
+    forgotten = plan.unit is not Unit.TASK and most >= REMEMBERED
+    return split.seen(*windows, counted=once and not forgotten).to_json()
 
 
 def mismatch(test: Mapping[str, JSON] | None) -> str:
-    """Return what does not fit the planned shares, or "" while nothing does."""
-    if test is None:
-        return ""
-    found = RatioMismatch.from_json(test)
-    if not decides(found.log_e, alpha=ALPHA):
-        return ""
-    candidate, all_units = found.counts[0], sum(found.counts)
+    """Return what does not fit the planned shares, or "" while nothing did."""
+    return "" if test is None else str(test["found"])
+
+
+def _said(test: RatioMismatch) -> str:
+    candidate, all_units = test.counts[0], sum(test.counts)
     return (
-        f"units are not split as planned: {candidate:,} of {all_units:,} had the"
-        f" candidate, {candidate / all_units:.3g} where {found.shares[0]:.3g} was"
-        f" planned, E {e_value(found.log_e):.3g} of {1 / ALPHA:.4g}; arms cannot be"
-        " compared. Look for units that crash or leave before anything of them is"
-        " recorded, for events that one arm alone records, and for a cache or a"
-        " splitter of its own in front"
+        f"{candidate:,} of {all_units:,} had the candidate, {candidate / all_units:.3g}"
+        f" where {test.shares[0]:.3g} was planned, E {e_value(test.log_e):.3g} of"
+        f" {2 / ALPHA:.4g}"
     )
+
+
+def _mapping(value: JSON) -> Mapping[str, JSON]:
+    return cast("Mapping[str, JSON]", value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Lock
 from types import TracebackType
 from typing import Protocol, Self
@@ -15,6 +15,7 @@ from ..metrics import WITHOUT_TOOLS
 from ..model import Arm, Clock
 from ..telemetry import (
     BEGAN,
+    CANCELLED,
     FAILED,
     INTERRUPTED,
     NAMES,
@@ -106,6 +107,7 @@ class Trial:
         exposure: What was exposed when it began; a later move does not change it.
         place: The unit's hash, its place in the plan's fixed order.
         slices: In which slices of the plan it is, such as ``tenant=acme``.
+        over: Whether it has ended.
     """
 
     unit: str
@@ -115,6 +117,7 @@ class Trial:
     _telemetry: Recording = attrs.field(alias="telemetry")
     _clock: Clock = attrs.field(alias="clock")
     slices: tuple[str, ...] = ()
+    over: bool = attrs.field(init=False, default=False)
     _began_s: float = attrs.field(init=False, default=0.0)
     _failure: str | None = attrs.field(init=False, default=None)
     _token: contextvars.Token[Run | None] | None = attrs.field(init=False, default=None)
@@ -184,6 +187,7 @@ class Trial:
         traceback: TracebackType | None,
     ) -> None:
         ended_s = self._clock.machine()
+        self.over = True
         if self._token is not None:
             # A generator that is finalised in another context cannot reset it there.
             # `contextlib.suppress` would cost a tenth of the whole trial.
@@ -194,7 +198,8 @@ class Trial:
         if error is not None and self._calls is not None:
             self._calls.forget()  # There is no pair without an answer of control's.
         if error is not None and is_interruption(error):
-            self._mark(INTERRUPTED, ended_s)
+            waits = isinstance(error, Exception)
+            self._mark(INTERRUPTED if waits else CANCELLED, ended_s)
             return
         arm, digest, took_s = (
             NAMES[self.arm],
@@ -233,13 +238,14 @@ def current_trial() -> Trial | None:
         if trial is not None:
             trial.score("cost", 0.012)
     """
-    run = current_run.get()
-    return run if isinstance(run, Trial) else None
+    # A generator may leave a trial behind that has ended, as the innermost one.
+    return next(_under_way(), None)
 
 
 def trial_of(plan: str) -> Trial | None:
     """Return the innermost trial of *plan* that the running code acts for, or None."""
-    for run in runs():
-        if isinstance(run, Trial) and run.exposure.plan == plan:
-            return run
-    return None
+    return next((one for one in _under_way() if one.exposure.plan == plan), None)
+
+
+def _under_way() -> Iterator[Trial]:
+    return (run for run in runs() if isinstance(run, Trial) and not run.over)

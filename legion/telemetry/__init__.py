@@ -4,6 +4,7 @@ from .clock import SystemClock
 from .cohort import Cohort
 from .event import (
     BEGAN,
+    CANCELLED,
     FAILED,
     INTERRUPTED,
     NAMES,
@@ -21,6 +22,7 @@ from .stream import Telemetry
 
 __all__ = [
     "BEGAN",
+    "CANCELLED",
     "FAILED",
     "INTERRUPTED",
     "NAMES",

@@ -46,6 +46,7 @@ class Closed:
         aged: Who came of age.
         stale: Events of other exposures.
         unmirrored: Mirrored runs that were dropped.
+        cancelled: Units that were cut off, for the first time.
         faults: Why some units are missing.
         unsliced: Why some are in no slice of their own, or "".
     """
@@ -54,6 +55,7 @@ class Closed:
     aged: Aged
     stale: Mapping[Arm, int]
     unmirrored: Mapping[Arm, int]
+    cancelled: Mapping[Arm, int]
     faults: Mapping[Arm, list[str]]
     unsliced: str
 
@@ -115,10 +117,12 @@ class Fold(dict[str, Exposed]):
         cohort = Cohort(
             matures=self._matures, default_s=self._default_s, visits=self._visits
         )
+        cancelled: set[int] = set()
         sides = {
             name: Side(
                 Tallies(self._known, self._watched(arm)),
                 cohort.arm(arm) if exposure else Loose(),
+                cancelled=cancelled,
             )
             for arm, name in NAMES.items()
         }
@@ -203,9 +207,11 @@ class Fold(dict[str, Exposed]):
         faults: dict[Arm, list[str]] = {arm: [] for arm in Arm}
         tallies: dict[Arm, Tallies] = {}
         unmirrored: dict[Arm, int] = {}
+        cancelled: dict[Arm, int] = {}
         for arm, name in NAMES.items():
             side, rest = here.sides[name], loose.sides[name]
             tallies[arm], unmirrored[arm] = side.tallies, side.unmirrored
+            cancelled[arm] = side.new_cancelled
             units = here.cohort.arm(arm)
             assert isinstance(rest.units, Loose)
             if left_out := rest.units.hand_on(units):
@@ -224,6 +230,7 @@ class Fold(dict[str, Exposed]):
             aged=aged,
             stale=stale,
             unmirrored=unmirrored,
+            cancelled=cancelled,
             faults=faults,
             unsliced=here.cohort.unsliced(),
         )

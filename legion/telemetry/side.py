@@ -10,6 +10,7 @@ import attrs
 
 from .event import (
     BEGAN,
+    CANCELLED,
     ERROR_RATE,
     FAILED,
     INTERRUPTED,
@@ -21,7 +22,11 @@ from .event import (
 from .tally import Tallies, Tally
 
 
-_OUTCOMES = {SUCCEEDED: False, FAILED: True, INTERRUPTED: None}
+_OUTCOMES = {SUCCEEDED: False, FAILED: True, INTERRUPTED: None, CANCELLED: None}
+
+
+_MOST = 200_000
+"""How many cancelled units are told apart, of both arms; then no further one counts."""
 
 
 class Following(Protocol):
@@ -48,16 +53,21 @@ class Side:
         units: What happened to its units.
         n: How many events that was.
         unmirrored: Mirrored runs that were dropped.
+        cancelled: Units of both arms that were cut off; each counts once.
+        new_cancelled: How many of them since the last close.
     """
 
     tallies: Tallies
     units: Following
     n: int = 0
     unmirrored: int = 0
+    cancelled: set[int] = attrs.field(factory=set)
+    new_cancelled: int = 0
 
     def renew(self, tallies: Tallies) -> None:
         """Begin anew with empty *tallies*; the units go on."""
         self.tallies, self.n, self.unmirrored = tallies, 0, 0
+        self.new_cancelled = 0
 
     def unusual(self, tally: Tally, unit: int, at_s: float, value: object) -> None:
         """Add what is no plain float, no mark and no flag of a unit's hash."""
@@ -90,6 +100,9 @@ class Side:
             self.units.within(unit, mark.removeprefix(WITHIN))
         else:
             failed = _OUTCOMES[mark]
+            if mark == CANCELLED and len(self.cancelled) < _MOST:
+                self.new_cancelled += unit not in self.cancelled
+                self.cancelled.add(unit)
             self.units.ended(unit, at_s, failed=failed)
             if failed is not None:
                 self._flag(self.tallies[ERROR_RATE], failed)

@@ -56,6 +56,7 @@ def recorded(blank: Window, closed: Closed, arm: Arm) -> Window:
         stale=closed.stale[arm],
         exposed=closed.aged.exposed[arm],
         unmirrored=unmirrored,
+        cancelled=closed.cancelled[arm],
     )
 
 
