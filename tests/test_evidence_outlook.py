@@ -125,8 +125,9 @@ def test_nothing_bad_yet_proves_nothing_unless_there_is_a_floor():
     none = LabelProcess.proof(1.25)
     floor = BernoulliProcess.proof(0.005).update(0, 300)
 
-    assert (
-        of_margin(none).says == "not provable as it stands: no bad unit to compare yet"
+    assert of_margin(none).says == (
+        "not provable as it stands: no bad unit to compare yet; with or_below, as"
+        " `or_below: 0.5%`, few bad units are proof"
     )
     assert of_margin(none, floor=floor).seconds > 0
     proven = floor.update(0, 10_000)

@@ -44,6 +44,7 @@ SLICED = {
         {"name": "everyone", "traffic": "100%", "dwell": "1h"},
     ],
 }
+BY = ("tenant",)
 OTHERS = [f"tenant-{number}" for number in range(8)]
 
 
@@ -156,8 +157,8 @@ def control(**sizes):
 
 def test_the_largest_slices_get_a_place_and_keep_it():
     """Places go by size, and nobody is put out of one."""
-    first = admitted((), control(small=LEAST, large=500, tiny=LEAST - 1))
-    later = admitted(first, control(small=LEAST, large=500, tiny=9_000))
+    first = admitted((), control(small=LEAST, large=500, tiny=LEAST - 1), BY)
+    later = admitted(first, control(small=LEAST, large=500, tiny=9_000), BY)
 
     assert first == ("tenant=large", "tenant=small")
     assert later == (*first, "tenant=tiny")
@@ -166,11 +167,12 @@ def test_the_largest_slices_get_a_place_and_keep_it():
 def test_there_are_no_more_places_than_the_budget_has():
     """A thousand tenants share the places there are."""
     many = control(**{f"t{number:04}": LEAST + number for number in range(1_000)})
-    found = admitted((), many)
+    found = admitted((), many, BY)
 
     assert len(found) == MOST
     assert found[0] == "tenant=t0999"
-    assert admitted(found, many) == found
+    assert admitted(found, many, BY) == found
+    assert admitted((), many, ["region"]) == ()
 
 
 def test_evidence_of_slices_outlasts_a_restart(tmp_path):
@@ -228,20 +230,29 @@ def test_more_slices_than_can_be_told_apart_are_counted_with_all_and_said():
     assert "units" not in seen.candidate.errors
 
 
-@pytest.mark.parametrize(
-    ("value", "kind", "said"),
-    [
-        (7, TypeError, "write a str"),
-        ("", ValueError, "1 to 100"),
-        ("a\nb", ValueError, "printable"),
-        ("x" * 101, ValueError, "1 to 100"),
-    ],
-)
-def test_a_slice_that_is_no_name_is_said_at_once(value, kind, said):
-    """Who gives a wrong value hears of it where it was given."""
+@pytest.mark.parametrize("value", ["", None, "a\nb", "x" * 101, []])
+def test_what_names_no_slice_costs_no_request(value):
+    """The unit counts with all, and in no slice."""
     engine = legion.StageEngine(Plan.from_dict(SLICED), clock=ManualClock())
-    with pytest.raises(kind, match=said):
-        engine.trial("u", slices={"tenant": value})
+    with engine.trial("u", slices={"tenant": value}) as trial:
+        assert trial.slices in {(), ("tenant=[]",)}
+    seen = engine.telemetry.close(exposure=engine.exposure.digest).control
+
+    assert seen.units["error_rate"] == 1
+
+
+def test_a_number_names_a_slice_as_its_text_does():
+    """Tenants may have numbers for names."""
+    engine = legion.StageEngine(Plan.from_dict(SLICED), clock=ManualClock())
+
+    assert engine.trial("u", slices={"tenant": 7}).slices == ("tenant=7",)
+
+
+def test_slices_that_are_no_mapping_are_said_at_once():
+    """Who gives a list hears of it where it was given."""
+    engine = legion.StageEngine(Plan.from_dict(SLICED), clock=ManualClock())
+    with pytest.raises(TypeError, match="write a mapping"):
+        engine.trial("u", slices=["tenant"])
 
 
 @pytest.mark.parametrize(

@@ -602,3 +602,63 @@ def test_two_engines_without_a_host_know_each_others_bad_users(tmp_path):
     written = Known()
     other.engine._learner.rows.load(written)
     assert written.units == other.engine._learner.known.units
+
+
+@contextlib.contextmanager
+def refusing(host):
+    """Let the host's file be read and not written."""
+    connection = host._database._session().connection
+    connection.execute("PRAGMA query_only = ON")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA query_only = OFF")
+
+
+def test_who_leads_again_learns_nothing_twice(tmp_path):
+    """What it took and could not write was learned by who led meanwhile."""
+    clock = ManualClock(1e9)
+    with (
+        canary(open_host(SLOW, tmp_path, clock), clock) as one,
+        open_host(SLOW, tmp_path, clock) as other,
+        open_host(SLOW, tmp_path, clock) as third,
+    ):
+        third.tick()
+        clock.advance(60)
+        one.tick()
+        other.tick()
+        serve(third, 400)
+        served = _of_the_candidate(third, 400)
+        third.tick()
+        with refusing(one), pytest.raises(StateError):
+            one.tick()
+        clock.advance(1e6)
+        other.tick()
+        assert _units(other) == {served}
+        other.close()
+        clock.advance(60)
+        one.tick()
+
+        assert _units(one) == {served}
+
+
+def test_what_was_published_stays_until_it_is_written_as_learned(tmp_path):
+    """Taking over the units of a dead worker deletes nothing that was only learned."""
+    clock = ManualClock(1e9)
+    with (
+        canary(open_host(SLOW, tmp_path, clock), clock) as one,
+        open_host(SLOW, tmp_path, clock) as other,
+    ):
+        other.tick()
+        clock.advance(60)
+        one.tick()
+        serve(other, 400)
+        other.tick()
+        with refusing(one), pytest.raises(StateError):
+            one.tick()
+        waiting = len(one._workers._file.waiting())
+        one._workers._file.join(DEAD.rpartition("/")[0])
+        one._workers.inherit()
+
+        assert waiting
+        assert len(one._workers._file.waiting()) == waiting

@@ -142,7 +142,7 @@ class Learner:
         """Give slices that have grown large a place, and begin their evidence."""
         if not self.ladder.plan.slices:
             return state
-        slices = admitted(state.slices, baseline)
+        slices = admitted(state.slices, baseline, self.ladder.plan.slices)
         if slices == state.slices:
             return state
         state = attrs.evolve(state, slices=slices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from ..model import Window
 
@@ -17,33 +17,31 @@ LONGEST = 100
 """Characters of the longest value."""
 
 
-def slices_of(names: Iterable[str], given: Mapping[str, object]) -> tuple[str, ...]:
+def slices_of(names: Iterable[str], given: object) -> tuple[str, ...]:
     """
     Return the slices of a unit, of those that *names* tells apart.
 
+    A value is taken as text. One that is empty, too long or cannot be printed is in no
+    slice: a request does not fail for what is known of it beside.
+
     Raises:
-        TypeError: A value is no string.
-        ValueError: It is empty, too long or has no place in a name.
+        TypeError: *given* is no mapping.
     """
-    found = []
-    for name in names:
-        value = given.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            msg = f"slices: got {name}={value!r:.40} of {type(value)}; write a str"
-            raise TypeError(msg)
-        if not 0 < len(value) <= LONGEST or not value.isprintable():
-            msg = (
-                f"slices: got {name}={value!r:.40}; write 1 to {LONGEST} printable"
-                " characters, such as a tenant's id"
-            )
-            raise ValueError(msg)
-        found.append(f"{name}={value}")
-    return tuple(found)
+    if not isinstance(given, Mapping):
+        msg = f"slices: got {given!r:.40} of {type(given)}; write a mapping, as a dict"
+        raise TypeError(msg)
+    values = ((name, given.get(name)) for name in names)
+    texts = ((name, "" if value is None else str(value)) for name, value in values)
+    return tuple(
+        f"{name}={text}"
+        for name, text in texts
+        if 0 < len(text) <= LONGEST and text.isprintable()
+    )
 
 
-def admitted(known: tuple[str, ...], control: Window | None) -> tuple[str, ...]:
+def admitted(
+    known: tuple[str, ...], control: Window | None, names: Collection[str]
+) -> tuple[str, ...]:
     """
     Return the slices that are judged from now on: *known*, and the largest new ones.
 
@@ -53,6 +51,7 @@ def admitted(known: tuple[str, ...], control: Window | None) -> tuple[str, ...]:
     Args:
         known: Those that have a place.
         control: What control did in this stage so far.
+        names: By what the plan tells units apart.
     """
     free = MOST - len(known)
     if free <= 0 or control is None:
@@ -60,7 +59,7 @@ def admitted(known: tuple[str, ...], control: Window | None) -> tuple[str, ...]:
     sizes: dict[str, int] = {}
     for name, n in control.units.items():
         slice_ = name.partition("{")[2].removesuffix("}")
-        if slice_:
+        if slice_.partition("=")[0] in names:
             sizes[slice_] = max(sizes.get(slice_, 0), n)
     large = [name for name, n in sizes.items() if n >= LEAST and name not in known]
     large.sort(key=lambda name: (-sizes[name], name))

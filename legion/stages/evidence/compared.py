@@ -78,6 +78,7 @@ class ComparedEvidence:
     _error: str = attrs.field(init=False, default="")
     _counted: bool = attrs.field(init=False, default=False)
     _whole: bool = attrs.field(init=False, default=False)
+    _young: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         if self.share == 0 and self.metric.stream == LATENCY:
@@ -127,7 +128,11 @@ class ComparedEvidence:
         self._at_s = observation.at_s
         self._error = observation.candidate.errors.get(self.metric.stream, "")
         candidate = observation.candidate
-        self._counted |= self.metric.stream in candidate.counts
+        # A share that is recorded by unit is among the units, with 0 of age.
+        self._counted |= (
+            self.metric.stream in candidate.counts and self.name not in candidate.units
+        )
+        self._young |= self.name in candidate.units
         # Times that were recorded whole, by hand, in a stage that mirrors.
         self._whole |= self.metric.stream == WITHOUT_TOOLS and (
             LATENCY in candidate.histograms
@@ -250,6 +255,8 @@ class ComparedEvidence:
                 "recorded with the time in tools; give tools_s, 0 where there are none"
             )
             return Missing.INCONCLUSIVE, why
+        if self._young:
+            return Missing.INCONCLUSIVE, "no unit is of age yet"
         return Missing.NO_DATA, "not measured"
 
     @property
@@ -297,6 +304,8 @@ class ComparedEvidence:
             "at_s": self._at_s,
             "error": self._error,
             "counted": self._counted,
+            "whole": self._whole,
+            "young": self._young,
         }
 
     def restore(self, value: JSON) -> None:
@@ -314,3 +323,4 @@ class ComparedEvidence:
         self._at_s = float(cast("float", raw["at_s"]))
         self._error = str(raw["error"])
         self._counted = bool(raw["counted"])
+        self._whole, self._young = bool(raw.get("whole")), bool(raw.get("young"))

@@ -158,6 +158,9 @@ class LimitEvidence:
             return Missing.NO_DATA, f"{metric}: not measured"
         if self._at_s - self._tally.at_s > self.stale_s:
             return Missing.STALE, f"{metric}: nothing recorded lately"
+        if not self._tally.candidate:
+            why = "no unit of the candidate is of age yet"
+            return Missing.INCONCLUSIVE, f"{metric}: {why}"
         if self._by_event and self.clustered:
             why = (
                 "counted by event, and events of one user or session are not"

@@ -95,8 +95,16 @@ def outlook_of_margin(
         logs += floor.logs
         gains += floor.logs if so_far else below.logs
     change = _change(process, share)
+    known = tally.control_bad or tally.candidate_bad
+    none = (
+        "control has no bad unit yet to compare with"
+        if known
+        else "no bad unit to compare yet"
+    )
+    if floor is None:
+        none += "; with or_below, as `or_below: 0.5%`, few bad units are proof"
     why = (
-        "no bad unit to compare yet"
+        none
         if change is None
         else f"observed {change:+.0%}, margin {margin:.0%}"
         if not slow
