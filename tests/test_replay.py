@@ -413,6 +413,7 @@ def test_other_limits_judge_anew(tmp_path):
     ("changes", "said"),
     [
         ({"matures": "1h"}, "what was observed depends on it"),
+        ({"slices": ["tenant"]}, "not told apart by tenant"),
         ({"check_interval": "5m"}, "would have been seen at other"),
         ({"stages.cannary.dwell": "1h"}, "write one of dark, canary, everyone"),
         ({"without": "eror_rate"}, "eror_rate"),

@@ -88,6 +88,13 @@ def _leave_out(raw: dict[str, Any], metric: str, plan: Plan) -> None:
 
 
 def _refuse_other_looks(plan: Plan, other: Plan) -> None:
+    if unseen := [name for name in other.slices if name not in plan.slices]:
+        there = ", ".join(plan.slices) or "none"
+        msg = (
+            f"slices: units were not told apart by {', '.join(unseen)} when they were"
+            f" seen; write some of those that were: {there}"
+        )
+        raise LegionError(msg)
     looks = {stage.name: stage.check_interval_s for stage in plan.stages}
     for stage in other.stages:
         if looks.get(stage.name, stage.check_interval_s) != stage.check_interval_s:
