@@ -81,14 +81,15 @@ def test_no_thread_ever_gets_another_question_s_answer(monkeypatch):
 
 
 def assert_whole(cache, table):
-    """Every entry lies where its row says, with its own vector and its own count."""
+    """Every entry lies where its slot says, with its own vector and its own count."""
     stats, views = cache.stats(), [cache.scope(name) for name in "abc"]
     assert sum(len(view) for view in views) == len(cache) == stats.entries
     assert sum(view.stats().lookups for view in views) == stats.lookups
     for view in views:
         partition = view._partition
         for key, entry in partition.exact.items():
-            assert partition._by_row[entry.row] is entry
+            (slot,), block = entry.slots, partition._vectors._block
+            assert block.owners[slot] is entry
             assert entry.key == key
-            stored = partition._rows._vectors[entry.row]
+            stored = block.vectors[slot]
             assert stored @ table[key] / np.linalg.norm(table[key]) > 1 - 1e-5

@@ -40,6 +40,11 @@ class Hit(Generic[V]):
     scope: str
     id: int
 
+    @property
+    def negative(self) -> bool:
+        """Whether the answer is that there is none: None was stored."""
+        return self.value is None
+
 
 @attrs.frozen(kw_only=True)
 class Explanation:
