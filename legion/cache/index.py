@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FEW = 512
 """Up to so many slots it is as quick to compare all vectors."""
-_GATHERED = 64
+_GATHERED = 32
 """So many candidates are compared at once; of more, the rest of their sketches first."""
 _WIDE_FROM = 1 / 16
 """Where the first bits let through a larger share, whole sketches are quicker to scan."""
@@ -193,8 +193,10 @@ class VectorSlots(Generic[T]):
             if block.wide is None:
                 rows: NDArray[Any] = np.arange(block.n)
                 return [self._best(block, v, rows, k, floor) for v in vectors]
-            sketches = np.stack([self.sketcher.sketch(vector) for vector in vectors])
-            found = self._candidates(block, sketches)
+            sketches = [self.sketcher.sketch(vector) for vector in vectors]
+            found = self._candidates(
+                block, np.concatenate(sketches).reshape(len(sketches), -1)
+            )
             return [
                 self._best(block, vector, rows, k, floor)
                 for vector, rows in zip(vectors, found, strict=True)
@@ -214,8 +216,8 @@ class VectorSlots(Generic[T]):
             # A lost update by another thread does no harm.
             self._let_through += (len(rows) / n - self._let_through) / 64
             if len(rows) > _GATHERED:
-                differ = distances(sketches[i], block.wide.take(rows, axis=0))
-                found[i] = rows[differ <= radius]
+                wide = block.wide.take(rows, axis=0)
+                found[i] = rows[distances(sketches[i], wide, len(rows)) <= radius]
         return found
 
     def _best(

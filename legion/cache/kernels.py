@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _kernels: Any = faiss  # its type stubs leave out the plain functions
 _ptr = _kernels.swig_ptr
 
+_SHORT = 32_768
+"""Up to so many sketches it is as quick to write all distances down."""
+
 
 class OneThread:
     """
@@ -47,6 +50,9 @@ def within(
     Returns:
         For each of those asked, the rows in rising order.
     """
+    if len(asked) == 1 and n <= _SHORT:
+        (rows,) = (distances(asked[0], sketches, n) <= radius).nonzero()
+        return [rows]
     found = _kernels.RangeSearchResult(len(asked))
     # faiss compares with "less than".
     _kernels.hamming_range_search(
@@ -65,12 +71,12 @@ def within(
     return [rows[limits[i] : limits[i + 1]] for i in range(len(asked))]
 
 
-def distances(asked: NDArray[np.uint8], sketches: NDArray[np.uint8]) -> NDArray[Any]:
-    """Return in how many bits each of *sketches* differs from the one asked."""
-    differ = np.empty(len(sketches), np.int32)
-    _kernels.hammings(
-        _ptr(asked), _ptr(sketches), 1, len(sketches), len(asked), _ptr(differ)
-    )
+def distances(
+    asked: NDArray[np.uint8], sketches: NDArray[np.uint8], n: int
+) -> NDArray[np.int32]:
+    """Return in how many bits each of the first *n* sketches differs from one."""
+    differ = np.empty(n, np.int32)
+    _kernels.hammings(_ptr(asked), _ptr(sketches), 1, n, len(asked), _ptr(differ))
     return differ
 
 

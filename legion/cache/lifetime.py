@@ -10,14 +10,6 @@ from reprlib import repr as brief
 import attrs
 
 
-def _tags(tags: Iterable[str]) -> frozenset[str]:
-    given = None if isinstance(tags, str) else frozenset(tags)
-    if given is None or not all(isinstance(tag, str) for tag in given):
-        msg = f"put: got tags={brief(tags)}; write several strings, as in {{'cards'}}"
-        raise TypeError(msg)
-    return given
-
-
 @attrs.frozen(kw_only=True)
 class Terms:
     """
@@ -29,21 +21,40 @@ class Terms:
         tags: What it can be invalidated by.
         cost: What it cost to make, in any unit that is the same for all.
 
-    Raises:
-        ValueError: *ttl_s* or *cost* is out of range.
-        TypeError: *tags* is one string, or not of strings.
     """
 
     ttl_s: float | None = None
     sliding: bool | None = None
-    tags: frozenset[str] = attrs.field(default=frozenset(), converter=_tags)
+    tags: frozenset[str] = frozenset()
     cost: float = 1.0
 
-    def __attrs_post_init__(self) -> None:
-        check_seconds("put", "ttl_s", self.ttl_s)
-        if not _number(self.cost) or not 0 <= self.cost < math.inf:
-            msg = f"put: got cost={brief(self.cost)}; write a number from 0 up"
+    @classmethod
+    def of(
+        cls,
+        *,
+        ttl_s: float | None,
+        sliding: bool | None,
+        tags: Iterable[str],
+        cost: float,
+    ) -> Terms:
+        """
+        Check what a put was given, and return the terms.
+
+        Raises:
+            ValueError: *ttl_s* or *cost* is out of range.
+            TypeError: *tags* is one string, or not of strings.
+        """
+        if ttl_s is None and sliding is None and tags == () and cost == 1:
+            return NOTHING_SAID
+        check_seconds("put", "ttl_s", ttl_s)
+        if not _number(cost) or not 0 <= cost < math.inf:
+            msg = f"put: got cost={brief(cost)}; write a number from 0 up"
             raise ValueError(msg)
+        return cls(ttl_s=ttl_s, sliding=sliding, tags=_tags(tags), cost=cost)
+
+
+NOTHING_SAID = Terms()
+"""The terms of most puts."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,3 +113,11 @@ def check_seconds(who: str, name: str, given: object) -> None:
 
 def _number(given: object) -> bool:
     return isinstance(given, int | float) and not isinstance(given, bool)
+
+
+def _tags(tags: Iterable[str]) -> frozenset[str]:
+    given = None if isinstance(tags, str) else frozenset(tags)
+    if given is None or not all(isinstance(tag, str) for tag in given):
+        msg = f"put: got tags={brief(tags)}; write several strings, as in {{'cards'}}"
+        raise TypeError(msg)
+    return given

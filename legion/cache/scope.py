@@ -141,11 +141,12 @@ class Scope(Generic[V]):
             ValueError: *ttl_s* or *cost* is out of range; nothing is stored.
             TypeError: *tags* is one string; nothing is stored.
         """
-        pairs = [(question, answer)]
-        stored = self.put_many(
-            pairs, ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost
-        )
-        return stored == 1
+        key = normalised(question)
+        terms = Terms.of(ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost)
+        if not self._admits(question, answer):
+            return False
+        item = Item(key, question, answer, self._embed([key])[0], terms)
+        return self._shelf.store(self._partition, [item]) == 1
 
     def put_many(
         self,
@@ -171,7 +172,7 @@ class Scope(Generic[V]):
         """
         given = [pair(one) for one in pairs]
         keyed = [(normalised(question), question, answer) for question, answer in given]
-        terms = Terms(ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost)
+        terms = Terms.of(ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost)
         admitted = [each for each in keyed if self._admits(each[1], each[2])]
         if not admitted:
             return 0

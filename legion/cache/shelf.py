@@ -15,7 +15,7 @@ from ..model import Clock
 from .entry import Entry
 from .eviction import ORDERS, Eviction
 from .hit import Explanation, Hit, V
-from .lifetime import Lifetime, Terms
+from .lifetime import NOTHING_SAID, Lifetime, Terms
 from .partition import Partition
 from .rising import RisingHeap
 from .room import Room
@@ -46,7 +46,7 @@ class Item(NamedTuple, Generic[V]):
     question: str
     value: V
     vector: NDArray[np.float32]
-    terms: Terms = Terms()
+    terms: Terms = NOTHING_SAID
 
 
 @attrs.define(eq=False)
@@ -179,7 +179,8 @@ class Shelf(Generic[V]):
         if not found or found[0][1] < self.threshold:
             self.count(partition, "misses")
             return None
-        self.count(partition, "semantic_hits")
+        partition.tally.semantic_hits += 1
+        self._tally.semantic_hits += 1
         return self._hit(found[0][0], min(found[0][1], 1.0), now, exact=False)
 
     def _hit(
@@ -221,27 +222,26 @@ class Shelf(Generic[V]):
 
     def _store(self, partition: Partition[V], item: Item[V]) -> bool:
         size = self._size(item) if self.capacity_bytes is not None else 0
-        near = partition.top(item.vector, 2) if self.eviction == "cost" else []
-        others = (cosine for one, cosine in near if one.key != item.key)
-        redundancy = min(max(next(others, 0.0), 0.0), 1.0)
+        redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
+            now = self.clock.machine()
+            self._sweep(now, at_most=_SWEPT)
+            old = partition.exact.get(item.key)
+            if not self._made_room(partition, size, old):
+                self.count(partition, "refused")
+                return False
             self._last_id += 1
             entry = Entry(
                 self._last_id,
                 item.key,
                 item.question,
                 item.value,
-                self.clock.machine(),
+                now,
                 partition,
                 item.terms,
                 size,
                 redundancy,
             )
-            self._sweep(entry.stored_s, at_most=_SWEPT)
-            old = partition.exact.get(item.key)
-            if not self._made_room(entry, old):
-                self.count(partition, "refused")
-                return False
             if old is None:
                 partition.add(entry, item.vector, sketcher=self._sketches(item.vector))
             else:
@@ -249,21 +249,34 @@ class Shelf(Generic[V]):
                 partition.replace(old, entry, item.vector)
             self._entries[entry.id] = entry
             self._room.add(entry)
-            self._expires(entry, used_s=entry.stored_s)
-            self.count(partition, "puts")
+            self._expires(entry, used_s=now)
+            partition.tally.puts += 1
+            self._tally.puts += 1
             return True
 
     def _size(self, item: Item[V]) -> int:
         texts = deep_size(item.question) + deep_size(item.key)
-        vector = item.vector.nbytes * 33 // 32 + 64
-        return ENTRY_BYTES + texts + vector + self.size_of(item.value)
+        sketch = item.vector.nbytes // 32 + 64
+        return (
+            ENTRY_BYTES + texts + item.vector.nbytes + sketch + self.size_of(item.value)
+        )
 
-    def _made_room(self, entry: Entry[V], old: Entry[V] | None) -> bool:
-        """Evict until *entry* fits in where *old* was, unless it never would."""
-        rooms = [room for room in (entry.partition.room, self._room) if room]
-        if any(room.never(entry.size) for room in rooms):
-            return False
-        entries, size = (1, entry.size) if old is None else (0, entry.size - old.size)
+    def _redundancy(self, partition: Partition[V], item: Item[V]) -> float:
+        near = partition.top(item.vector, 2)
+        others = (cosine for entry, cosine in near if entry.key != item.key)
+        return min(max(next(others, 0.0), 0.0), 1.0)
+
+    def _made_room(
+        self, partition: Partition[V], size: int, old: Entry[V] | None
+    ) -> bool:
+        """Evict until an entry of *size* fits in where *old* was; never, if it cannot."""
+        rooms = [self._room] if partition.room is None else [partition.room, self._room]
+        entries = 1
+        if old is not None:
+            entries, size = 0, size - old.size
+        for room in rooms:
+            if room.never(size + (old.size if old is not None else 0)):
+                return False
         for room in rooms:
             if old is not None:
                 room.order.discard(old)
@@ -274,7 +287,8 @@ class Shelf(Generic[V]):
     def _evict(self, room: Room) -> None:
         entry: Entry[V] = room.order.victim()
         self._remove(entry)
-        self.count(entry.partition, "evictions")
+        entry.partition.tally.evictions += 1
+        self._tally.evictions += 1
 
     def _expires(self, entry: Entry[V], *, used_s: float) -> None:
         entry.expires_s = self.lifetime.expiry(
