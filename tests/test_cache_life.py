@@ -392,6 +392,32 @@ def test_an_answer_that_grew_makes_room_without_going_itself():
     assert cache.stats().bytes <= 20_000
 
 
+@pytest.mark.parametrize("size", [-1, 1.5, None, True])
+def test_a_size_that_is_none_is_refused(size):
+    """Nothing is stored, nor what else was put with it."""
+    cache = SemanticCache(embed, capacity_bytes=50_000, size_of=lambda x: x)
+
+    with pytest.raises(ValueError, match=f"size_of: got {size}; return a whole"):
+        cache.put_many([("good", 1), ("bad", size)])
+    assert len(cache) == 0
+
+
+def test_a_destructor_of_an_evicted_answer_may_use_the_cache():
+    """It puts the very question for which room is being made."""
+    cache = SemanticCache(embed, capacity=2)
+
+    class Answer:
+        def __del__(self):
+            cache.put("new", "by the destructor")
+
+    cache.put_many([("a", Answer()), ("b", 2)])
+    cache.put("new", "by the caller")
+
+    assert cache.get("new").value == "by the destructor"
+    assert len(cache) == 2
+    assert len(cache._partition._vectors) == 2
+
+
 def test_the_size_of_an_answer_follows_what_it_holds():
     """Lists, dictionaries, attributes and slots, each object once."""
     from legion.cache.size import deep_size

@@ -59,10 +59,12 @@ class Shelf(Generic[V]):
 
     Attributes:
         threshold: Cosine from which an answer is reused.
+        capacity: Entries over all scopes.
         clock: Its machine time gives entries their age.
         lifetime: How long entries last.
         eviction: In which order entries make room.
-        size_of: How many bytes a value takes; asked only where a limit is in bytes.
+        capacity_bytes: Bytes over all scopes, or None where nobody counts them.
+        size_of: How many bytes a value takes.
     """
 
     threshold: float
@@ -218,16 +220,29 @@ class Shelf(Generic[V]):
         Returns:
             How many; one that takes more bytes than there may be is refused.
         """
-        return sum(self._store(partition, item) for item in items)
+        sized = [(item, self._size(item)) for item in items]
+        return sum(self._store(partition, item, size) for item, size in sized)
 
-    def _store(self, partition: Partition[V], item: Item[V]) -> bool:
-        size = self._size(item) if self.capacity_bytes is not None else 0
+    def _size(self, item: Item[V]) -> int:
+        if self.capacity_bytes is None:
+            return 0
+        size = self.size_of(item.value)
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            msg = f"size_of: got {size!r}; return a whole number of bytes"
+            raise ValueError(msg)
+        texts = deep_size(item.question) + deep_size(item.key)
+        sketch = item.vector.nbytes // 32 + 64
+        return ENTRY_BYTES + texts + item.vector.nbytes + sketch + size
+
+    def _store(self, partition: Partition[V], item: Item[V], size: int) -> bool:
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
             now = self.clock.machine()
             self._sweep(now, at_most=_SWEPT)
             old = partition.exact.get(item.key)
-            if not self._made_room(partition, size, old):
+            # Held until all is in its place: a destructor may come back to the cache.
+            gone = self._make_room(partition, size, old)
+            if gone is None:
                 self.count(partition, "refused")
                 return False
             self._last_id += 1
@@ -254,41 +269,40 @@ class Shelf(Generic[V]):
             self._tally.puts += 1
             return True
 
-    def _size(self, item: Item[V]) -> int:
-        texts = deep_size(item.question) + deep_size(item.key)
-        sketch = item.vector.nbytes // 32 + 64
-        return (
-            ENTRY_BYTES + texts + item.vector.nbytes + sketch + self.size_of(item.value)
-        )
-
     def _redundancy(self, partition: Partition[V], item: Item[V]) -> float:
         near = partition.top(item.vector, 2)
         others = (cosine for entry, cosine in near if entry.key != item.key)
         return min(max(next(others, 0.0), 0.0), 1.0)
 
-    def _made_room(
+    def _make_room(
         self, partition: Partition[V], size: int, old: Entry[V] | None
-    ) -> bool:
-        """Evict until an entry of *size* fits in where *old* was; never, if it cannot."""
+    ) -> list[Entry[V]] | None:
+        """
+        Evict until an entry of *size* fits in, where *old* was.
+
+        Returns:
+            Who is gone; None if it would not even fit in alone.
+        """
         rooms = [self._room] if partition.room is None else [partition.room, self._room]
+        if any(room.never(size) for room in rooms):
+            return None
         entries = 1
         if old is not None:
             entries, size = 0, size - old.size
-        for room in rooms:
-            if room.never(size + (old.size if old is not None else 0)):
-                return False
-        for room in rooms:
-            if old is not None:
+            for room in rooms:
                 room.order.discard(old)
+        gone: list[Entry[V]] = []
+        for room in rooms:
             while room.lacks(entries=entries, size=size):
-                self._evict(room)
-        return True
+                gone.append(self._evict(room))
+        return gone
 
-    def _evict(self, room: Room) -> None:
+    def _evict(self, room: Room) -> Entry[V]:
         entry: Entry[V] = room.order.victim()
         self._remove(entry)
         entry.partition.tally.evictions += 1
         self._tally.evictions += 1
+        return entry
 
     def _expires(self, entry: Entry[V], *, used_s: float) -> None:
         entry.expires_s = self.lifetime.expiry(
