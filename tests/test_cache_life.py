@@ -349,8 +349,9 @@ def test_bytes_are_a_limit_of_their_own():
     assert cache.stats().bytes == 0
 
 
-@pytest.mark.parametrize("dim", [64, 384])
-@pytest.mark.parametrize("more", [{}, {"eviction": "cost", "ttl_s": 60}])
+@pytest.mark.parametrize(
+    ("dim", "more"), [(64, {}), (384, {"eviction": "cost", "ttl_s": 60})]
+)
 def test_the_estimate_is_what_python_takes(dim, more):
     """For 1,024 entries of short texts: at most a tenth below, and a quarter above."""
     cache = SemanticCache(
