@@ -126,6 +126,15 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session(python=HERE)
+def hammer(session: nox.Session) -> None:
+    """Use one cache from eight threads a million times; ``-- 100000`` fewer."""
+    session.install("-e", ".", *group("tests"))
+    operations = session.posargs[0] if session.posargs else "1000000"
+    session.env["LEGION_CACHE_OPERATIONS"] = operations
+    session.run("pytest", "-rP", "tests/test_cache_threads.py")
+
+
+@nox.session(python=HERE)
 def kills(session: nox.Session) -> None:
     """Kill workers 1,000 times, and a turn at every write; ``-- 100`` fewer."""
     session.install("-e", ".[demo]", *group("tests"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import math
 import zlib
 
 from collections import OrderedDict
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 
@@ -39,27 +41,66 @@ def vector(text, dim):
     return random(topic) + (0.3 + 0.02 * int(variant)) * random(text)
 
 
+class Ticks:
+    """A clock that stands until it is told."""
+
+    now = 100.0
+
+    def plan(self):
+        raise AssertionError("the cache must not read plan time")
+
+    def wall(self):
+        raise AssertionError("the cache must not read the date")
+
+    def machine(self):
+        return self.now
+
+
+@attrs.define
+class Stored:
+    """What the model knows of an entry."""
+
+    value: object
+    stored: float
+    ttl: float
+    sliding: bool
+    tags: set
+    used: float
+
+    def expires(self, max_age):
+        began = self.used if self.sliding else self.stored
+        return min(began + self.ttl, self.stored + max_age)
+
+
 class AgainstExactScan(RuleBasedStateMachine):
-    """Put, replace, look up, forget, clear and evict, and a dictionary that does too."""
+    """All that changes what is stored, and a dictionary that does the same."""
 
     few = 512
 
     questions = st.builds("{}.{}".format, st.sampled_from("abc"), st.integers(0, 9))
     scopes = st.sampled_from(["x", "y"])
+    tags = st.sets(st.sampled_from(["red", "blue"]))
 
     @initialize(
         dim=st.sampled_from([64, 100, 384]),
         capacity=st.integers(1, 12),
         threshold=st.sampled_from([0.3, 0.85, 0.9]),
+        max_age=st.sampled_from([None, 40.0]),
+        quota=st.sampled_from([None, 1, 3]),
     )
-    def begin(self, dim, capacity, threshold):
+    def begin(self, dim, capacity, threshold, max_age, quota):
         self.before, index.FEW = index.FEW, self.few
         self.dim, self.capacity, self.threshold = dim, capacity, threshold
+        self.max_age, self.quota = max_age or math.inf, quota or capacity
+        self.clock = Ticks()
         self.cache = SemanticCache(
             lambda texts: [vector(text, dim) for text in texts],
             threshold=threshold,
             capacity=capacity,
+            clock=self.clock,
+            max_age_s=max_age,
         )
+        self.cache.limit(self.cache.scope("y"), capacity=quota)
         self.model = OrderedDict()
         self.puts = 0
 
@@ -70,15 +111,37 @@ class AgainstExactScan(RuleBasedStateMachine):
         v = vector(question, self.dim)
         return v / np.linalg.norm(v)
 
-    @rule(scope=scopes, question=questions)
-    def put(self, scope, question):
+    def mine(self, scope):
+        return [key for key in self.model if key[0] == scope]
+
+    @rule(
+        scope=scopes,
+        question=questions,
+        ttl=st.sampled_from([None, 3.0, 30.0]),
+        sliding=st.booleans(),
+        tags=tags,
+    )
+    def put(self, scope, question, ttl, sliding, tags):
         self.puts += 1
         value = (scope, question, self.puts)
-        self.cache.scope(scope).put(question, value)
+        view = self.cache.scope(scope)
+        assert view.put(question, value, ttl_s=ttl, sliding=sliding, tags=tags)
+        now = self.clock.now
         self.model.pop((scope, question), None)
-        self.model[scope, question] = value
+        self.model[scope, question] = Stored(
+            value, now, ttl or math.inf, sliding, tags, now
+        )
+        if scope == "y" and len(self.mine("y")) > self.quota:
+            del self.model[self.mine("y")[0]]
         if len(self.model) > self.capacity:
             self.model.popitem(last=False)
+
+    @rule(seconds=st.sampled_from([1.0, 2.0, 20.0]))
+    def wait(self, seconds):
+        self.clock.now += seconds
+        for key, stored in list(self.model.items()):
+            if stored.expires(self.max_age) <= self.clock.now:
+                del self.model[key]
 
     @rule(scope=scopes, question=questions)
     def get(self, scope, question):
@@ -95,22 +158,27 @@ class AgainstExactScan(RuleBasedStateMachine):
                     self.check(scope, question, hit)
 
     def check(self, scope, question, hit):
-        mine = [key for key in self.model if key[0] == scope]
         if (scope, question) in self.model:
             assert hit.exact
-            assert hit.value == self.model[scope, question]
-            self.model.move_to_end((scope, question))
+            self.used((scope, question), hit)
             return
-        cosines = {key: self.unit(key[1]) @ self.unit(question) for key in mine}
+        cosines = {
+            key: self.unit(key[1]) @ self.unit(question) for key in self.mine(scope)
+        }
         best = max(cosines.values(), default=-1.0)
         if hit is None:
             assert best < self.threshold + ROUNDING
             return
         assert best >= self.threshold - ROUNDING
         key = (scope, hit.question)
-        assert hit.value == self.model[key]
         assert cosines[key] >= best - ROUNDING
         assert abs(hit.similarity - cosines[key]) < ROUNDING
+        self.used(key, hit)
+
+    def used(self, key, hit):
+        assert hit.value == self.model[key].value
+        assert hit.age_s == self.clock.now - self.model[key].stored
+        self.model[key].used = self.clock.now
         self.model.move_to_end(key)
 
     @precondition(lambda self: self.model)
@@ -120,16 +188,37 @@ class AgainstExactScan(RuleBasedStateMachine):
         assert self.cache.forget(self.cache.scope(key[0]).get(key[1]))
         del self.model[key]
 
+    @rule(
+        scope=st.sampled_from(["x", "y", "both"]), tag=st.sampled_from(["red", "blue"])
+    )
+    def invalidate(self, scope, tag):
+        self.cache.expire()
+        tagged = [
+            key
+            for key, stored in self.model.items()
+            if tag in stored.tags and scope in {key[0], "both"}
+        ]
+        view = self.cache if scope == "both" else self.cache.scope(scope)
+        assert view.invalidate(tag) == len(tagged)
+        for key in tagged:
+            del self.model[key]
+
     @rule(scope=scopes)
     def clear(self, scope):
         self.cache.scope(scope).clear()
-        for key in [key for key in self.model if key[0] == scope]:
+        for key in self.mine(scope):
             del self.model[key]
 
+    @rule()
+    def expire(self):
+        self.cache.expire()
+        assert len(self.cache) == len(self.model)
+        assert len(self.cache.scope("y")) == len(self.mine("y"))
+
     @invariant()
-    def same_size(self):
+    def nothing_is_lost_and_nothing_too_much(self):
         if hasattr(self, "cache"):
-            assert len(self.cache) == len(self.model) <= self.capacity
+            assert len(self.model) <= len(self.cache) <= self.capacity
 
 
 class AgainstExactScanBySketches(AgainstExactScan):

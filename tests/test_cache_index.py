@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from legion.cache import index
-from legion.cache.index import BITS, FEW, Sketcher, VectorRows
+from legion.cache import index, sketch
+from legion.cache.index import FEW, VectorSlots
+from legion.cache.sketch import BITS, NARROW_BITS, Sketcher
 
 
 def units(seed, n, dim):
@@ -23,53 +24,190 @@ def units(seed, n, dim):
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("f4")
 
 
+class Owner:
+    """Somebody with vectors."""
+
+    def __init__(self, name):
+        self.name, self.slots = name, []
+
+    def __repr__(self):
+        return self.name
+
+
+def filled(vectors, threshold=0.85):
+    """Store a vector for each of as many owners."""
+    slots = VectorSlots(Sketcher.of(vectors.shape[1], threshold))
+    owners = [Owner(str(i)) for i in range(len(vectors))]
+    for owner, vector in zip(owners, vectors, strict=True):
+        slots.put(owner, vector)
+    return slots, owners
+
+
+def names(found):
+    return [owner.name for owner, _ in found]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 99), max_size=120), st.sampled_from([4, FEW]))
-def test_rows_stay_dense_whatever_comes_and_goes(steps, few):
-    """A row that goes is overwritten by the last; the rest is where it was."""
+def test_slots_hold_what_is_stored_whatever_comes_and_goes(steps, few):
+    """Owners with one vector or two come, are replaced and go; the rest stays put."""
     before, index.FEW = index.FEW, few
     try:
-        rows, expected = VectorRows(Sketcher.of(64, 0.85)), []
-        vectors = units(3, 120, 64)
+        slots, stored = VectorSlots(Sketcher.of(64, 0.85)), []
+        vectors = iter(units(3, 300, 64))
         for i, step in enumerate(steps):
-            if step < 40 and expected:
-                row = step % len(expected)
-                rows.remove(row)
-                last = expected.pop()
-                if row < len(expected):
-                    expected[row] = last
+            owner, given = Owner(str(i)), [next(vectors), next(vectors)]
+            if step < 40 and stored:
+                slots.remove(stored.pop(step % len(stored))[0])
+            elif step < 55 and stored:
+                at = step % len(stored)
+                slots.replace(stored[at][0], owner, given[0])
+                assert stored[at][0].slots == []
+                stored[at] = (owner, given[:1])
             else:
-                assert rows.append(vectors[i]) == len(expected)
-                expected.append(i)
-        assert len(rows) == len(expected)
-        assert len(rows._vectors) <= max(4, 4 * len(expected) + 4)
-        for row, i in enumerate(expected):
-            for find in (rows.similar, rows.nearest):
-                assert find(vectors[i]) == (row, pytest.approx(1.0, abs=1e-6))
+                stored.append((owner, given[: 1 + step % 2]))
+                for vector in stored[-1][1]:
+                    slots.put(owner, vector)
+        assert len(slots) == sum(len(own) for _, own in stored)
+        assert len(slots._block) <= max(4, 4 * len(slots) + 4)
+        for owner, own in stored:
+            assert len(owner.slots) == len(own)
+            for slot, vector in zip(owner.slots, own, strict=True):
+                assert (slots._block.vectors[slot] == vector).all()
+                close = pytest.approx(1.0, abs=1e-6)
+                assert slots.top([vector], 1) == [[(owner, close)]]
+                assert slots.nearest(vector) == (owner, close)
     finally:
         index.FEW = before
 
 
-def test_no_rows_have_no_nearest():
-    """An empty set of rows answers None, never row -1."""
-    rows = VectorRows(Sketcher.of(64, 0.85))
-    vector = units(0, 1, 64)[0]
+def test_no_slots_have_no_nearest():
+    """An empty set of slots answers None, never slot -1, and so do freed ones."""
+    slots = VectorSlots(Sketcher.of(64, 0.85))
+    (vector,), owner = units(0, 1, 64), Owner("a")
 
-    assert rows.similar(vector) is rows.nearest(vector) is None
-    rows.append(vector)
-    rows.remove(0)
-    assert rows.similar(vector) is rows.nearest(vector) is None
+    assert slots.top([vector], 1) == [[]]
+    assert slots.nearest(vector) is None
+    slots.put(owner, vector)
+    slots.remove(owner)
+    assert slots.top([vector], 1) == [[]]
+    assert slots.nearest(vector) is None
 
 
-def test_nothing_within_the_radius_is_none():
-    """A look-up that no sketch comes near to compares no vector."""
-    rows = VectorRows(Sketcher.of(384, 0.99))
-    for vector in units(1, FEW + 1, 384):
-        rows.append(vector)
+@pytest.mark.parametrize("n", [FEW // 2, 8 * FEW])
+@pytest.mark.parametrize("threshold", [0.6, 0.85])
+def test_the_best_few_are_those_of_an_exact_scan(n, threshold):
+    """Best first, each owner once, by the nearest of its vectors; and no others."""
+    dim, k = 96, 8
+    random = np.random.default_rng(7)
+    centres = random.standard_normal((n // 16, dim))
+    vectors = np.repeat(centres, 16, axis=0) + 0.35 * random.standard_normal((n, dim))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = vectors.astype("f4")
+    slots = VectorSlots(Sketcher.of(dim, threshold))
+    owners = [Owner(str(i)) for i in range(n // 2)]
+    for i, vector in enumerate(vectors):
+        slots.put(owners[i // 2], vector)
+    asked = vectors[::37] + 0.02 * random.standard_normal((len(vectors[::37]), dim))
+    asked = (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype("f4")
+    several = 0
+    for vector, found in zip(asked, slots.top(list(asked), k), strict=True):
+        cosines = (vectors @ vector).reshape(-1, 2).max(1)
+        order = [i for i in np.argsort(-cosines)[:k] if cosines[i] >= threshold]
+        assert names(found) == [str(i) for i in order]
+        assert [c for _, c in found] == pytest.approx(cosines[order], abs=1e-6)
+        assert found == slots.top([vector], k)[0]
+        several += len(found) > 1
+    assert several > 3
 
-    assert rows._sketches is not None
-    assert rows.similar(-rows._vectors[0]) is None
-    assert rows.nearest(-rows._vectors[0]) is not None
+
+def test_where_the_first_bits_say_little_whole_sketches_are_scanned():
+    """Vectors that crowd on one side pass the first 128 bits; no hit is missed."""
+    random = np.random.default_rng(3)
+    vectors = random.standard_normal((2_000, 64)) + 0.75
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("f4")
+    slots, _ = filled(vectors)
+    for vector in vectors[:200]:
+        (found,) = slots.top([vector], 1)
+        assert found[0][1] > 0.999
+    assert slots._let_through > index._WIDE_FROM
+
+    vectors = units(4, 2_000, 384)
+    spread, _ = filled(vectors)
+    for vector in vectors[:200]:
+        spread.top([vector], 1)
+    assert spread._let_through < index._WIDE_FROM / 4
+
+
+@pytest.mark.parametrize("n", [FEW // 2, 8 * FEW])
+def test_what_was_overwritten_during_a_search_is_never_returned(monkeypatch, n):
+    """The slot that wins is given to another owner while it is compared."""
+    vectors = units(5, n + 1, 64)
+    slots, owners = filled(vectors[:n])
+    asked, usurper = vectors[17], Owner("usurper")
+    compare = {"products": index.products, "products_of": index.products_of}
+
+    def meanwhile(name):
+        def compared(*given):
+            cosines = compare[name](*given)
+            if owners[17].slots:
+                slots.remove(owners[17])
+                slots.put(usurper, vectors[n])
+                assert usurper.slots == [17], "the same slot"
+            return cosines
+
+        return compared
+
+    for name in compare:
+        monkeypatch.setattr(index, name, meanwhile(name))
+
+    assert slots.top([asked], 1) == [[]], "the one that answered is gone"
+    assert names(slots.top([vectors[n]], 1)[0]) == ["usurper"]
+
+
+@pytest.mark.parametrize("change", ["grows", "shrinks"])
+def test_a_search_finds_what_it_began_with_though_the_slots_move(monkeypatch, change):
+    """Slots double, or halve and are numbered anew, while a search goes on."""
+    n = 2 * FEW
+    vectors = units(6, 2 * n, 64)
+    slots, owners = filled(vectors[:n])
+    found, compare = owners[n - 1], index.products_of
+
+    def meanwhile(*given):
+        monkeypatch.setattr(index, "products_of", compare)
+        before = slots._block
+        if change == "grows":
+            for vector in vectors[n:]:
+                slots.put(Owner("later"), vector)
+        else:
+            for owner in owners[:-4]:
+                slots.remove(owner)
+            assert found.slots != [n - 1]
+        assert slots._block is not before
+        return compare(*given)
+
+    monkeypatch.setattr(index, "products_of", meanwhile)
+
+    assert slots.top([vectors[n - 1]], 1)[0][0][0] is found
+
+
+def test_a_slot_that_is_always_written_does_not_hold_a_search_up(monkeypatch):
+    """After some rounds the search returns what is whole, and leaves the rest out."""
+    vectors = units(8, 8, 64)
+    slots, owners = filled(vectors)
+    compare, rounds = index.products, []
+
+    def meanwhile(*given):
+        rounds.append(1)
+        slots.replace(owners[3], Owner("next"), vectors[3])
+        owners[3] = slots._block.owners[3]
+        return compare(*given)
+
+    monkeypatch.setattr(index, "products", meanwhile)
+
+    assert slots.top([vectors[3]], 1) == [[]]
+    assert len(rounds) == index._ROUNDS
+    assert names(slots.top([vectors[4]], 1)[0]) == ["4"]
 
 
 @pytest.mark.parametrize("dim", [64, 384, 4096])
@@ -85,7 +223,7 @@ def test_sketches_of_similar_vectors_differ_within_the_radius(dim, kind):
     print("seed", seed)
     random = np.random.default_rng(seed)
     sketcher = Sketcher.of(dim, threshold)
-    differ = []
+    differ, first = [], []
     for _ in range(2_000):
         one = random.standard_normal(dim)
         other = random.standard_normal(dim)
@@ -99,10 +237,12 @@ def test_sketches_of_similar_vectors_differ_within_the_radius(dim, kind):
         near = threshold * one + math.sqrt(1 - threshold**2) * other
         bits = sketcher.sketch(one.astype("f4")) ^ sketcher.sketch(near.astype("f4"))
         differ.append(int(np.unpackbits(bits).sum()))
+        first.append(int(np.unpackbits(bits)[:NARROW_BITS].sum()))
 
     p = math.acos(threshold) / math.pi
     spread = math.sqrt(BITS * p * (1 - p))
     assert max(differ) <= sketcher.radius
+    assert max(first) <= sketcher.narrow_radius
     assert abs(np.mean(differ) - BITS * p) < spread
     assert np.std(differ) < 1.15 * spread, "no worse than independent hyperplanes"
 
@@ -110,23 +250,21 @@ def test_sketches_of_similar_vectors_differ_within_the_radius(dim, kind):
 def test_the_radius_is_the_quantile_of_the_binomial():
     """Beyond it lies less than the share that may be overlooked; at it, more."""
     for threshold in (0.5, 0.7, 0.85, 0.95, 0.999, 1.0):
-        radius = index._radius(threshold)
+        radius = sketch._radius(threshold, BITS)
         p = math.acos(threshold) / math.pi
         beyond = sum(
             math.comb(BITS, k) * p**k * (1 - p) ** (BITS - k)
             for k in range(radius + 1, BITS + 1)
         )
         at = math.comb(BITS, radius) * p**radius * (1 - p) ** (BITS - radius)
-        assert beyond <= index.MISSED < beyond + at or (threshold, radius) == (1.0, 0)
+        assert beyond <= sketch.MISSED < beyond + at or (threshold, radius) == (1.0, 0)
 
 
 def test_a_loose_threshold_reads_every_vector():
     """Where half of all would be within the radius, sketches are not kept."""
-    rows = VectorRows(Sketcher.of(64, 0.3))
-    for vector in units(1, 2 * FEW, 64):
-        rows.append(vector)
+    slots, _ = filled(units(1, 2 * FEW, 64), threshold=0.3)
 
-    assert rows._sketches is None
+    assert slots._block.wide is None
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc to count in")
@@ -136,18 +274,23 @@ def test_a_look_up_starts_no_thread_and_leaves_the_setting_alone():
 import os
 import faiss
 import numpy as np
-from legion.cache.index import FEW, Sketcher, VectorRows
+from legion.cache.index import FEW, VectorSlots
+from legion.cache.sketch import Sketcher
+
+class Owner:
+    def __init__(self):
+        self.slots = []
 
 faiss.omp_set_num_threads(3)
-rows = VectorRows(Sketcher.of(384, 0.85))
+slots = VectorSlots(Sketcher.of(384, 0.85))
 vectors = np.random.default_rng(1).standard_normal((4 * FEW, 384)).astype("f4")
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 before = len(os.listdir("/proc/self/task"))
 for vector in vectors:
-    rows.append(vector)
+    slots.put(Owner(), vector)
 for vector in vectors[:50]:
-    assert rows.similar(vector)[1] > 0.99
-    assert rows.nearest(vector)[1] > 0.99
+    assert slots.top([vector], 8)[0][0][1] > 0.99
+    assert slots.nearest(vector)[1] > 0.99
 print(len(os.listdir("/proc/self/task")) - before, faiss.omp_get_max_threads())
 """
     done = subprocess.run(

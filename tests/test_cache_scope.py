@@ -164,5 +164,6 @@ def test_a_small_scope_is_small():
     scope = cache.scope("a")
     scope.put("q", 1)
 
-    assert scope._partition._rows._vectors.nbytes <= 4 * 64 * 4
-    assert scope._partition._rows._sketches is None
+    block = scope._partition._vectors._block
+    assert block.vectors.nbytes <= 4 * 64 * 4
+    assert block.wide is None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..canonical import JSON
 from .embedding import Embed, UnitVectors
+from .eviction import ORDERS, Eviction
 from .flight import SingleFlight
-from .given import refuse_embed
+from .given import refuse_embed, whole_number
 from .hit import Hit, V
 from .key import DEFAULT_SCOPE, scope_key
+from .lifetime import Lifetime
 from .scope import Admission, Scope
 from .shelf import Shelf
+from .size import deep_size
 from .stats import CacheStats
 
 
@@ -28,18 +32,30 @@ class SemanticCache(Scope[V]):
     happens under its lock. Entries live in memory.
 
     Used as it is, it is its own default scope. What it says of itself is said of all
-    scopes: `stats`, `clear`, `forget` and ``len``.
+    scopes: `stats`, `clear`, `forget`, `invalidate` and ``len``.
 
     Args:
         embed: From a list of n texts to an array of shape (n, dim), dim at most 4096;
             it need not return unit vectors.
         threshold: Cosine from which an answer is reused, above 0 and at most 1.
-        capacity: Entries over all scopes; the least recently used makes room.
+        capacity: Entries over all scopes; who goes for more says *eviction*.
         plugins: Whose `legion_admit` may keep answers out; nobody by default.
         clock: Its machine time gives entries their age; the system's by default.
+        ttl_s: How long an answer lasts, in seconds; without end by default.
+        sliding: Whether each hit lets it last that long once more.
+        max_age_s: After which an answer goes, whatever hits there were and whatever its
+            put said; never by default.
+        negative_ttl_s: The *ttl_s* of answers that are None; that of all by default.
+        eviction: Who makes room: ``lru``, the least recently used; ``lfu``, the least
+            frequently used; ``cost``, what is worth least by its uses, its cost, its
+            size and how near its nearest neighbour is.
+        capacity_bytes: Bytes over all scopes, vectors and overhead included; by default
+            nobody counts them.
+        size_of: How many bytes an answer takes; by default an estimate that follows
+            containers and attributes.
 
     Raises:
-        ValueError: *threshold* or *capacity* is out of range.
+        ValueError: A number is out of range, or *eviction* is not known.
         TypeError: *embed* cannot be called, or is async.
 
     .. versionadded:: 0.1
@@ -53,19 +69,37 @@ class SemanticCache(Scope[V]):
         capacity: int = 10_000,
         plugins: Admission | None = None,
         clock: Clock | None = None,
+        ttl_s: float | None = None,
+        sliding: bool = False,
+        max_age_s: float | None = None,
+        negative_ttl_s: float | None = None,
+        eviction: Eviction = "lru",
+        capacity_bytes: int | None = None,
+        size_of: Callable[[V], int] = deep_size,
     ) -> None:
         refuse_embed(embed)
         if not 0 < threshold <= 1:
             msg = f"cache: got threshold={threshold}; write a cosine above 0, at most 1"
             raise ValueError(msg)
-        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
-            msg = f"cache: got capacity={capacity}; write a whole number from 1 up"
+        whole_number("cache", "capacity", capacity)
+        if capacity_bytes is not None:
+            whole_number("cache", "capacity_bytes", capacity_bytes)
+        if eviction not in ORDERS:
+            msg = f"cache: got eviction={eviction!r}; write one of {sorted(ORDERS)}"
             raise ValueError(msg)
+        lifetime = Lifetime(
+            ttl_s=ttl_s,
+            sliding=sliding,
+            max_age_s=max_age_s,
+            negative_ttl_s=negative_ttl_s,
+        )
         if clock is None:
             from ..telemetry import SystemClock
 
             clock = SystemClock()
-        shelf: Shelf[V] = Shelf(threshold, capacity, clock)
+        shelf: Shelf[V] = Shelf(
+            threshold, capacity, clock, lifetime, eviction, capacity_bytes, size_of
+        )
         super().__init__(
             shelf=shelf,
             embed=UnitVectors(embed),
@@ -95,6 +129,58 @@ class SemanticCache(Scope[V]):
             flights=self._flights,
             partition=self._shelf.partition(scope_key(tenant, settings)),
         )
+
+    def limit(
+        self,
+        scope: Scope[V],
+        *,
+        capacity: int | None = None,
+        capacity_bytes: int | None = None,
+    ) -> None:
+        """
+        Give *scope* a quota within the whole, or take it away.
+
+        What makes room for more than the quota is the scope's own; what was used before
+        there was one does not count. A view cannot do this, so who holds one cannot
+        take more than it was given.
+
+        Args:
+            scope: A view of this cache; the cache itself stands for its default scope.
+            capacity: Entries, or None for as many as the cache holds.
+            capacity_bytes: Bytes, or None likewise.
+
+        Raises:
+            ValueError: A number is out of range, *scope* is of another cache, or bytes
+                are not counted, as the cache has no *capacity_bytes*.
+        """
+        if capacity is not None:
+            whole_number("limit", "capacity", capacity)
+        if capacity_bytes is not None:
+            whole_number("limit", "capacity_bytes", capacity_bytes)
+            if self._shelf.capacity_bytes is None:
+                msg = (
+                    f"limit: got capacity_bytes={capacity_bytes} for a cache that does "
+                    f"not count bytes; give SemanticCache capacity_bytes, too"
+                )
+                raise ValueError(msg)
+        if scope._shelf is not self._shelf:
+            msg = "limit: got a view of another cache; write one that scope() made"
+            raise ValueError(msg)
+        self._shelf.limit(
+            scope._partition, capacity=capacity, capacity_bytes=capacity_bytes
+        )
+
+    def expire(self) -> int:
+        """
+        Take out every entry whose time is over, and return how many.
+
+        Nobody has to: an expired entry answers nothing, and each put takes a few out.
+        """
+        return self._shelf.expire()
+
+    def invalidate(self, tag: str) -> int:
+        """Take out the entries with *tag*, of whatever scope, and return how many."""
+        return self._shelf.invalidate(tag, within=None)
 
     def forget(self, hit: Hit[V]) -> bool:
         """Take out the entry of *hit*, of whatever scope; False if it is gone."""

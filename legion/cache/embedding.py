@@ -115,8 +115,8 @@ def _unit(
     usable = [least < square < 1 / least for square in squares.tolist()]
     if all(usable):
         lengths = np.sqrt(squares)[:, None]
-        unit: NDArray[np.float32] = (raw / lengths).astype(np.float32, order="C")
-        return unit
+        unit: NDArray[np.float32] = raw / lengths
+        return unit.astype(np.float32, order="C", copy=False)
     if raw.dtype == np.float32:
         return _unit(raw.astype(np.float64), texts)
     worst = usable.index(False)

@@ -26,6 +26,18 @@ def refuse_embed(embed: object) -> None:
         raise TypeError(msg)
 
 
+def whole_number(who: str, name: str, given: object) -> None:
+    """
+    Raise if *given* is not a whole number from 1 up.
+
+    Raises:
+        ValueError: It is not; the message names *who* and *name*.
+    """
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        msg = f"{who}: got {name}={brief(given)}; write a whole number from 1 up"
+        raise ValueError(msg)
+
+
 def refuse_async(compute: object) -> None:
     """
     Raise if what *compute* returns would be a coroutine and no answer.

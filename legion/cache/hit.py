@@ -17,7 +17,9 @@ else:  # a default for type checkers costs no dependency at run time
     V = TypeVar("V")
 
 
-@attrs.frozen(kw_only=True)
+# A dictionary is quicker to fill than slots that are frozen: of what an exact hit costs,
+# making the hit is the larger half.
+@attrs.frozen(kw_only=True, slots=False)
 class Hit(Generic[V]):
     """
     An answer found.
@@ -39,6 +41,11 @@ class Hit(Generic[V]):
     age_s: float
     scope: str
     id: int
+
+    @property
+    def negative(self) -> bool:
+        """Whether the answer is that there is none: None was stored."""
+        return self.value is None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,251 +1,258 @@
 """
-The only file that touches faiss: rows of vectors, and the nearest of them.
+Vectors in slots, and who of their owners is nearest.
 
-A few rows are compared one by one. Of many, a sketch of 512 bits is kept beside each
-vector: on which side of 512 random hyperplanes it lies. Two vectors at the angle theta
-differ in each bit with probability theta / pi (Goemans and Williamson, 1995; Charikar,
-2002, section 3), so the sketches of two that are similar enough differ in few. Those
-within that distance are found by a scan of the sketches, which are a twentieth of the
-bytes, and compared one by one.
+A slot never moves while its arrays last, and is overwritten in place. So whoever
+searches needs no lock: it reads what is there, and then looks at the generation of each
+slot that it would return. One that was written meanwhile is read again.
 """
 
 from __future__ import annotations
 
-import math
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import attrs
-import faiss
 import numpy as np
+
+from .kernels import OneThread, distances, products, products_of, within
+from .sketch import BITS, NARROW_BITS, Sketcher
 
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_kernels: Any = faiss  # its type stubs leave out the plain functions
-
-BITS = 512
-"""Bits of a sketch; faiss has a kernel made for this many."""
 FEW = 512
-"""Up to so many rows it is as quick to compare them all."""
-MISSED = 1e-7
-"""How often, about, a vector that is just similar enough is overlooked."""
-_SEED = 2002
+"""Up to so many slots it is as quick to compare all vectors."""
+_GATHERED = 32
+"""So many candidates are compared at once; of more, the rest of their sketches first."""
+_WIDE_FROM = 1 / 16
+"""Where the first bits let through a larger share, whole sketches are quicker to scan."""
+_ROUNDS = 16
+"""So often a slot is read again that is written while it is read."""
 
 
-@attrs.frozen(eq=False)
-class Sketcher:
-    """
-    Vectors into sketches.
+class Owner(Protocol):
+    """Whose vectors they are; it may have several."""
 
-    The hyperplanes are rows of H D' H D, with Hadamard matrices H and random signs D:
-    spread like independent ones for dense vectors and for sparse ones, and without a
-    large matrix to read (Ailon and Chazelle, 2006, have one round).
-
-    Attributes:
-        dim: Length of the vectors.
-        radius: In how many bits the sketches of two vectors differ at most, if their
-            cosine is the threshold; all but `MISSED` of the time.
-        selective: Whether few vectors lie within the radius by chance.
-    """
-
-    dim: int
-    radius: int
-    selective: bool
-    _signs: NDArray[np.float32]
-    _places: NDArray[np.int64]
-    _more_signs: NDArray[np.float32]
-    _left: NDArray[np.float32]
-    _right: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, dim: int, threshold: float) -> Sketcher:
-        """Make the sketcher of vectors of length *dim*, with a fixed seed."""
-        size = max(BITS, 1 << (dim - 1).bit_length())
-        left = 1 << (size.bit_length() - 1) // 2
-        shape = (left, size // left)
-        random = np.random.default_rng(_SEED)
-        either = np.array([-1, 1], np.float32)
-        radius = _radius(threshold)
-        return cls(
-            dim,
-            radius,
-            radius < BITS / 2 - 3 * math.sqrt(BITS) / 2,
-            random.choice(either, dim),
-            random.permutation(size)[:dim],
-            random.choice(either, shape),
-            _hadamard(shape[0]),
-            _hadamard(shape[1]),
-        )
-
-    def sketch(self, vector: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return the sketch of *vector*, shape (dim,), in BITS / 8 bytes."""
-        spread = np.zeros(self._more_signs.size, np.float32)
-        spread[self._places] = vector * self._signs
-        # The Kronecker product of two Hadamard matrices is one, so a product from
-        # each side is the whole transform.
-        turned = self._left @ spread.reshape(self._more_signs.shape) @ self._right
-        turned *= self._more_signs
-        turned = self._left @ turned @ self._right
-        return np.packbits(turned.ravel()[:BITS] > 0)
+    slots: list[int]
 
 
-def _hadamard(size: int) -> NDArray[np.float32]:
-    matrix = np.ones((1, 1), np.float32)
-    while len(matrix) < size:
-        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    return np.ascontiguousarray(matrix)
-
-
-def _radius(threshold: float) -> int:
-    """Return the upper `MISSED` quantile of Binomial(BITS, theta / pi)."""
-    p = math.acos(threshold) / math.pi
-    tail = 0.0
-    for k in range(BITS, -1, -1):
-        tail += math.comb(BITS, k) * p**k * (1 - p) ** (BITS - k)
-        if tail > MISSED:
-            return k
-    return 0
+T = TypeVar("T", bound=Owner)
 
 
 @attrs.define(eq=False)
-class VectorRows:
+class Block(Generic[T]):
     """
-    Unit vectors in rows without gaps; their number doubles and halves as needed.
+    Arrays of a fixed number of slots.
 
-    A faiss index takes milliseconds to remove a vector, since every later one moves.
-    Here the last row is copied over the one that goes.
+    Attributes:
+        vectors: Unit vectors, shape (slots, dim).
+        wide: Their sketches, or None where few are compared, or sketches say little.
+        narrow: The first bits of each, one after the other, or None.
+        generations: How often each slot was written, twice; odd while it is.
+        owners: Whose each is; None if it is free.
+        n: Slots that were ever written; the first ones.
+    """
+
+    vectors: NDArray[np.float32]
+    wide: NDArray[np.uint8] | None
+    narrow: NDArray[np.uint8] | None
+    generations: NDArray[np.int64]
+    owners: list[T | None]
+    n: int = 0
+
+    @classmethod
+    def of(cls, slots: int, sketcher: Sketcher) -> Block[T]:
+        """Make an empty block."""
+        sketched = slots > FEW and sketcher.selective
+        narrowed = sketched and sketcher.narrowly
+        return cls(
+            np.empty((slots, sketcher.dim), np.float32),
+            np.empty((slots, BITS // 8), np.uint8) if sketched else None,
+            np.empty((slots, NARROW_BITS // 8), np.uint8) if narrowed else None,
+            np.zeros(slots, np.int64),
+            [None] * slots,
+        )
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def write(
+        self, slot: int, owner: T, vector: NDArray[np.float32], sketcher: Sketcher
+    ) -> None:
+        """Overwrite *slot*."""
+        sketch = None if self.wide is None else sketcher.sketch(vector)
+        self.generations[slot] += 1
+        self.vectors[slot] = vector
+        if self.wide is not None and sketch is not None:
+            self.wide[slot] = sketch
+            if self.narrow is not None:
+                self.narrow[slot] = sketch[: NARROW_BITS // 8]
+        self.owners[slot] = owner
+        self.generations[slot] += 1
+        self.n = max(self.n, slot + 1)
+
+    def free(self, slot: int) -> None:
+        """Leave *slot* as it is, but nobody's."""
+        self.owners[slot] = None
+        self.generations[slot] += 2
+
+
+@attrs.define(eq=False)
+class VectorSlots(Generic[T]):
+    """
+    Unit vectors in slots; their number doubles and halves as needed.
+
+    Who writes holds a lock of its own; who searches needs none.
 
     Attributes:
         sketcher: How to sketch the vectors.
     """
 
     sketcher: Sketcher
-    _n: int = attrs.field(init=False, default=0)
-    _vectors: NDArray[np.float32] = attrs.field(init=False)
-    _sketches: NDArray[np.uint8] | None = attrs.field(init=False, default=None)
+    _block: Block[T] = attrs.field(init=False)
+    _free: list[int] = attrs.field(init=False, factory=list)
+    _let_through: float = attrs.field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
-        self._vectors = np.empty((4, self.sketcher.dim), np.float32)
+        self._block = Block.of(4, self.sketcher)
 
     def __len__(self) -> int:
-        return self._n
+        return self._block.n - len(self._free)
 
-    def append(self, vector: NDArray[np.float32]) -> int:
-        """Store *vector*, shape (dim,), and return its row."""
-        if self._n == len(self._vectors):
-            self._resize(2 * self._n)
-        row = self._n
-        self._vectors[row] = vector
-        if self._sketches is not None:
-            self._sketches[row] = self.sketcher.sketch(vector)
-        self._n += 1
-        return row
+    def put(self, owner: T, vector: NDArray[np.float32]) -> None:
+        """Store *vector*, shape (dim,), as one more of *owner*'s."""
+        if not self._free and self._block.n == len(self._block):
+            self._move(range(self._block.n), 2 * len(self._block))
+        slot = self._free.pop() if self._free else self._block.n
+        self._block.write(slot, owner, vector, self.sketcher)
+        owner.slots.append(slot)
 
-    def remove(self, row: int) -> None:
-        """Overwrite *row* with the last one, which is then gone from its place."""
-        last = self._n - 1
-        if row != last:
-            self._vectors[row] = self._vectors[last]
-            if self._sketches is not None:
-                self._sketches[row] = self._sketches[last]
-        self._n = last
-        if 4 < 4 * last <= len(self._vectors):
-            self._resize(len(self._vectors) // 2)
-
-    def _resize(self, rows: int) -> None:
-        vectors = np.empty((rows, self.sketcher.dim), np.float32)
-        vectors[: self._n] = self._vectors[: self._n]
-        sketches = None
-        if rows > FEW and self.sketcher.selective:
-            sketches = np.empty((rows, BITS // 8), np.uint8)
-            if self._sketches is not None:
-                sketches[: self._n] = self._sketches[: self._n]
-            else:
-                for row in range(self._n):
-                    sketches[row] = self.sketcher.sketch(vectors[row])
-        self._vectors, self._sketches = vectors, sketches
-
-    def similar(self, vector: NDArray[np.float32]) -> tuple[int, float] | None:
+    def replace(self, old: T, new: T, vector: NDArray[np.float32]) -> None:
         """
-        Return (row, cosine) of the nearest row, if it is similar enough.
+        Store *vector* as *new*'s, where the first one of *old* was, and free the rest.
+
+        A search that goes on meanwhile finds one or the other.
+        """
+        first, *rest = old.slots
+        self._block.write(first, new, vector, self.sketcher)
+        old.slots, new.slots = rest, [first]
+        self.remove(old)
+
+    def remove(self, owner: T) -> None:
+        """Free the slots of *owner*."""
+        for slot in owner.slots:
+            self._block.free(slot)
+        self._free += owner.slots
+        owner.slots = []
+        if 4 < 4 * len(self) <= len(self._block):
+            self._shrink()
+
+    def _shrink(self) -> None:
+        owners = self._block.owners
+        taken = [slot for slot, owner in enumerate(owners) if owner is not None]
+        self._move(taken, len(self._block) // 2)
+        row_of = {slot: row for row, slot in enumerate(taken)}
+        for owner in {
+            id(one): one for one in self._block.owners if one is not None
+        }.values():
+            owner.slots = [row_of[slot] for slot in owner.slots]
+        self._free = []
+
+    def _move(self, taken: Sequence[int], slots: int) -> None:
+        """Copy what is *taken* to a new block; the old one stays whole for searches."""
+        old, new = self._block, Block[T].of(slots, self.sketcher)
+        n = len(taken)
+        np.take(old.vectors, taken, axis=0, out=new.vectors[:n])
+        if new.wide is not None:
+            if old.wide is not None:
+                np.take(old.wide, taken, axis=0, out=new.wide[:n])
+            else:
+                for row in range(n):
+                    new.wide[row] = self.sketcher.sketch(new.vectors[row])
+            if new.narrow is not None:
+                new.narrow[:n] = new.wide[:n, : NARROW_BITS // 8]
+        new.owners[:n] = [old.owners[slot] for slot in taken]
+        new.n = n
+        self._block, self._let_through = new, 0.0
+
+    def top(
+        self, vectors: Sequence[NDArray[np.float32]], k: int
+    ) -> list[list[tuple[T, float]]]:
+        """
+        Return who is nearest to each of *vectors*.
 
         Returns:
-            The nearest row where its cosine reaches the threshold (all but `MISSED` of
-            the time); else some other row, or None.
+            For each, at most *k* owners and their cosines, best first: the best of those
+            whose cosine reaches the floor, all but `MISSED` of the time. Each pair was
+            stored at some moment of the search.
         """
-        if self._sketches is None:
-            return self.nearest(vector)
-        sketch = self.sketcher.sketch(vector)
-        # faiss starts a team of threads even for one query. OpenMP keeps the number
-        # for each calling thread, so nobody else notices that it was 1 for a moment.
-        threads = _kernels.omp_get_max_threads()
-        _kernels.omp_set_num_threads(1)
-        try:
-            distances = _distances(sketch, self._sketches, self._n)
-            (rows,) = (distances <= self.sketcher.radius).nonzero()
-            if not len(rows):
-                return None
-            cosines = _products_of(vector, self._vectors, rows)
-        finally:
-            _kernels.omp_set_num_threads(threads)
-        best = int(cosines.argmax())
-        return int(rows[best]), float(cosines[best])
+        block, floor = self._block, self.sketcher.floor
+        with OneThread():
+            if block.wide is None:
+                rows: NDArray[Any] = np.arange(block.n)
+                return [self._best(block, v, rows, k, floor) for v in vectors]
+            sketches = [self.sketcher.sketch(vector) for vector in vectors]
+            found = self._candidates(block, sketches)
+            return [
+                self._best(block, vector, rows, k, floor)
+                for vector, rows in zip(vectors, found, strict=True)
+            ]
 
-    def nearest(self, vector: NDArray[np.float32]) -> tuple[int, float] | None:
-        """Return (row, cosine) of the nearest row of all, or None without rows."""
-        if not self._n:
-            return None
-        cosines = _products(vector, self._vectors, self._n)
-        best = int(cosines.argmax())
-        return best, float(cosines[best])
+    def _candidates(
+        self, block: Block[T], sketches: Sequence[NDArray[np.uint8]]
+    ) -> list[NDArray[np.int64]]:
+        """Return which slots' sketches are near enough to each of *sketches*."""
+        assert block.wide is not None
+        radius, n = self.sketcher.radius, block.n
+        if block.narrow is None or self._let_through > _WIDE_FROM:
+            return within(sketches, block.wide, n, radius)
+        narrow = [sketch[: NARROW_BITS // 8] for sketch in sketches]
+        found = within(narrow, block.narrow, n, self.sketcher.narrow_radius)
+        for i, rows in enumerate(found):
+            # A lost update by another thread does no harm.
+            self._let_through += (len(rows) / n - self._let_through) / 64
+            if len(rows) > _GATHERED:
+                wide = block.wide.take(rows, axis=0)
+                found[i] = rows[distances(sketches[i], wide, len(rows)) <= radius]
+        return found
 
+    def _best(
+        self,
+        block: Block[T],
+        vector: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        k: int,
+        floor: float,
+    ) -> list[tuple[T, float]]:
+        """Return the *k* best of the slots *rows*, read again until all are whole."""
+        best: list[tuple[T, float]] = []
+        whole = not len(rows)
+        rounds = 0
+        while not whole and rounds < _ROUNDS:
+            rounds += 1
+            before = block.generations[rows]
+            if len(rows) == block.n:
+                cosines = products(vector, block.vectors, len(rows))
+            else:
+                cosines = products_of(vector, block.vectors, rows)
+            (near,) = (cosines >= floor).nonzero()
+            if len(near) > 1:
+                near = near[(-cosines[near]).argsort(kind="stable")]
+            best, whole = [], True
+            for i in near.tolist():
+                owner = block.owners[rows[i]]
+                if before[i] % 2 or block.generations[rows[i]] != before[i]:
+                    whole = False
+                elif owner is not None and all(owner is not one for one, _ in best):
+                    best.append((owner, float(cosines[i])))
+                    if len(best) == k:
+                        break
+        return best
 
-def _distances(
-    sketch: NDArray[np.uint8], sketches: NDArray[np.uint8], n: int
-) -> NDArray[np.int32]:
-    """Return in how many bits each of the first *n* sketches differs."""
-    distances = np.empty(n, np.int32)
-    _kernels.hammings(
-        _kernels.swig_ptr(sketch),
-        _kernels.swig_ptr(sketches),
-        1,
-        n,
-        BITS // 8,
-        _kernels.swig_ptr(distances),
-    )
-    return distances
-
-
-def _products(
-    vector: NDArray[np.float32], rows: NDArray[np.float32], n: int
-) -> NDArray[np.float32]:
-    """Return the inner products with the first *n* rows; in one thread, unlike BLAS."""
-    products = np.empty(n, np.float32)
-    _kernels.fvec_inner_products_ny(
-        _kernels.swig_ptr(products),
-        _kernels.swig_ptr(vector),
-        _kernels.swig_ptr(rows),
-        rows.shape[1],
-        n,
-    )
-    return products
-
-
-def _products_of(
-    vector: NDArray[np.float32], rows: NDArray[np.float32], chosen: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return the inner products with the rows *chosen*, without copying them."""
-    products = np.empty(len(chosen), np.float32)
-    _kernels.fvec_inner_products_by_idx(
-        _kernels.swig_ptr(products),
-        _kernels.swig_ptr(vector),
-        _kernels.swig_ptr(rows),
-        _kernels.swig_ptr(chosen),
-        rows.shape[1],
-        1,
-        len(chosen),
-    )
-    return products
+    def nearest(self, vector: NDArray[np.float32]) -> tuple[T, float] | None:
+        """Return who is nearest of all, and the cosine, or None without anybody."""
+        block = self._block
+        best = self._best(block, vector, np.arange(block.n), 1, -2.0)
+        return best[0] if best else None

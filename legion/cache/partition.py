@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic
 
 import attrs
 
+from .entry import Entry
 from .hit import V
+from .room import Room
 from .stats import Tally
 
 
@@ -15,31 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .index import Sketcher, VectorRows
-
-
-@attrs.define(eq=False)
-class Entry(Generic[V]):
-    """
-    One question and its answer.
-
-    Attributes:
-        id: Number of the entry; a row is used again, an id never is.
-        key: The normalised question.
-        question: The question as it was put.
-        value: The answer.
-        stored_s: When, in seconds of machine time.
-        partition: Where it lies.
-        row: In which row its vector lies; changes when another entry goes.
-    """
-
-    id: int
-    key: str
-    question: str
-    value: V
-    stored_s: float
-    partition: Partition[V] = attrs.field(repr=False)
-    row: int = -1
+    from .index import VectorSlots
+    from .sketch import Sketcher
 
 
 @attrs.define(eq=False)
@@ -47,53 +27,108 @@ class Partition(Generic[V]):
     """
     One scope's entries; no look-up ever sees another's.
 
-    It has no lock: the `Shelf` it stands on has one for all.
+    It has no lock: the `Shelf` it stands on has one for all, and holds it whenever
+    something changes. `top` and `nearest` need none.
 
     Attributes:
         scope: Key of the scope.
         tally: What happened in it.
         exact: Entries by normalised question.
+        room: Its own limits, or None where only the cache's hold.
+        bytes: What its entries take, where that is counted.
     """
 
     scope: str
     tally: Tally = attrs.field(init=False, factory=Tally)
     exact: dict[str, Entry[V]] = attrs.field(init=False, factory=dict)
-    _by_row: list[Entry[V]] = attrs.field(init=False, factory=list)
-    _rows: VectorRows | None = attrs.field(init=False, default=None)
+    room: Room | None = attrs.field(init=False, default=None)
+    bytes: int = attrs.field(init=False, default=0)
+    _by_tag: dict[str, dict[int, Entry[V]]] = attrs.field(init=False, factory=dict)
+    _vectors: VectorSlots[Entry[V]] | None = attrs.field(init=False, default=None)
 
     def __len__(self) -> int:
-        return len(self._by_row)
+        return len(self.exact)
+
+    def limit(self, room: Room | None) -> None:
+        """Keep to *room* from now on, which is empty yet, or to none of its own."""
+        self.room = room
+        if room is not None:
+            for entry in self.exact.values():
+                room.add(entry)
 
     def add(
         self, entry: Entry[V], vector: NDArray[np.float32], *, sketcher: Sketcher
     ) -> None:
         """Store *entry*, whose question is not stored yet."""
-        if self._rows is None:
-            from .index import VectorRows
+        if self._vectors is None:
+            from .index import VectorSlots
 
-            self._rows = VectorRows(sketcher)
-        entry.row = self._rows.append(vector)
-        self._by_row.append(entry)
-        self.exact[entry.key] = entry
+            self._vectors = VectorSlots(sketcher)
+        self._vectors.put(entry, vector)
+        self._enter(entry)
+
+    def replace(
+        self, old: Entry[V], new: Entry[V], vector: NDArray[np.float32]
+    ) -> None:
+        """Store *new* for the same question as *old*, which goes with its aliases."""
+        assert self._vectors is not None
+        self._leave(old)
+        self._vectors.replace(old, new, vector)
+        self._enter(new)
+
+    def add_alias(self, entry: Entry[V], vector: NDArray[np.float32]) -> None:
+        """Let *entry*, which is stored here, be found by one more *vector*."""
+        assert self._vectors is not None
+        self._vectors.put(entry, vector)
 
     def remove(self, entry: Entry[V]) -> None:
-        """Take out *entry*, which is stored here."""
-        assert self._rows is not None
-        self._rows.remove(entry.row)
-        last = self._by_row.pop()
-        if last is not entry:
-            self._by_row[entry.row] = last
-            last.row = entry.row
-        del self.exact[entry.key]
-        if not self._by_row:
-            self._rows = None
+        """Take out *entry*, which is stored here, and its aliases."""
+        assert self._vectors is not None
+        self._leave(entry)
+        self._vectors.remove(entry)
+        if not self.exact:
+            self._vectors = None
 
-    def similar(self, vector: NDArray[np.float32]) -> tuple[Entry[V], float] | None:
-        """Return the nearest entry and its cosine, if it may be similar enough."""
-        found = None if self._rows is None else self._rows.similar(vector)
-        return None if found is None else (self._by_row[found[0]], found[1])
+    def _enter(self, entry: Entry[V]) -> None:
+        self.exact[entry.key] = entry
+        self.bytes += entry.size
+        for tag in entry.terms.tags:
+            self._by_tag.setdefault(tag, {})[entry.id] = entry
+        if self.room is not None:
+            self.room.add(entry)
+
+    def _leave(self, entry: Entry[V]) -> None:
+        del self.exact[entry.key]
+        self.bytes -= entry.size
+        for tag in entry.terms.tags:
+            tagged = self._by_tag[tag]
+            del tagged[entry.id]
+            if not tagged:
+                del self._by_tag[tag]
+        if self.room is not None:
+            self.room.remove(entry)
+
+    def tagged(self, tag: str) -> list[Entry[V]]:
+        """Return the entries that have *tag*."""
+        return list(self._by_tag.get(tag, {}).values())
+
+    def top(self, vector: NDArray[np.float32], k: int) -> list[tuple[Entry[V], float]]:
+        """
+        Return the *k* nearest entries and their cosines, best first.
+
+        Those below the sketcher's floor are left out. An entry is in it once, by the
+        nearest of its vectors. Without the lock, one may be gone by now: `Entry.alive`.
+        """
+        return self.top_many([vector], k)[0]
+
+    def top_many(
+        self, vectors: Sequence[NDArray[np.float32]], k: int
+    ) -> list[list[tuple[Entry[V], float]]]:
+        """Return for each of *vectors* what `top` would, by one scan."""
+        slots = self._vectors
+        return [[] for _ in vectors] if slots is None else slots.top(vectors, k)
 
     def nearest(self, vector: NDArray[np.float32]) -> tuple[Entry[V], float] | None:
         """Return the nearest entry of all and its cosine; reads every vector."""
-        found = None if self._rows is None else self._rows.nearest(vector)
-        return None if found is None else (self._by_row[found[0]], found[1])
+        slots = self._vectors
+        return None if slots is None else slots.nearest(vector)

@@ -14,6 +14,7 @@ from .flight import SingleFlight
 from .given import pair, plain, refuse_async, refuse_plain
 from .hit import Explanation, Hit, V
 from .key import normalised
+from .lifetime import Terms
 from .partition import Partition
 from .shelf import Item, Outcome, Shelf
 from .stats import CacheStats
@@ -96,31 +97,74 @@ class Scope(Generic[V]):
             for _ in rest:
                 self._shelf.count(self._partition, "misses")
         elif rest:
-            vectors = self._vectors([keys[i] for i in rest])
-            for i in rest:
-                key = keys[i]
-                hits[i] = self._shelf.similar(self._partition, key, vectors[key])
+            asked = [keys[i] for i in rest]
+            vectors = self._vectors(asked)
+            found = self._shelf.similar_many(
+                self._partition, asked, [vectors[key] for key in asked]
+            )
+            for i, hit in zip(rest, found, strict=True):
+                hits[i] = hit
         return hits
 
-    def put(self, question: str, answer: V) -> bool:
+    def put(
+        self,
+        question: str,
+        answer: V,
+        *,
+        ttl_s: float | None = None,
+        sliding: bool | None = None,
+        tags: Iterable[str] = (),
+        cost: float = 1.0,
+    ) -> bool:
         """
         Store an answer; it replaces that of the same question.
 
+        An answer of None is a negative entry: it is known that there is no answer.
+
+        Args:
+            question: What was asked.
+            answer: What was answered.
+            ttl_s: How long it lasts, in seconds; the cache's own by default, and
+                `math.inf` for no end.
+            sliding: Whether each hit lets it last that long once more; the cache's own
+                by default.
+            tags: What `invalidate` may take it out by.
+            cost: What the answer cost to make, in any unit that is the same for all, as
+                the seconds that `get_or_compute` measures; the eviction ``cost`` keeps
+                what was expensive.
+
         Returns:
-            False if a plugin keeps it out.
+            False if a plugin keeps it out, or it takes more bytes than there may be.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing is
                 stored.
+            ValueError: *ttl_s* or *cost* is out of range; nothing is stored.
+            TypeError: *tags* is one string; nothing is stored.
         """
-        return self.put_many([(question, answer)]) == 1
+        key = normalised(question)
+        terms = Terms.of(ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost)
+        if not self._admits(question, answer):
+            return False
+        item = Item(key, question, answer, self._embed([key])[0], terms)
+        return self._shelf.store(self._partition, [item]) == 1
 
-    def put_many(self, pairs: Iterable[tuple[str, V]]) -> int:
+    def put_many(
+        self,
+        pairs: Iterable[tuple[str, V]],
+        *,
+        ttl_s: float | None = None,
+        sliding: bool | None = None,
+        tags: Iterable[str] = (),
+        cost: float = 1.0,
+    ) -> int:
         """
         Store several answers, with one call of the embedder.
 
+        Each is stored as `put` would, on the same terms.
+
         Returns:
-            How many were stored; plugins keep out the others.
+            How many were stored.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector a question;
@@ -129,14 +173,15 @@ class Scope(Generic[V]):
         """
         given = [pair(one) for one in pairs]
         keyed = [(normalised(question), question, answer) for question, answer in given]
+        terms = Terms.of(ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost)
         admitted = [each for each in keyed if self._admits(each[1], each[2])]
-        if admitted:
-            vectors = self._vectors([key for key, _, _ in admitted])
-            self._shelf.store(
-                self._partition,
-                (Item(key, q, answer, vectors[key]) for key, q, answer in admitted),
-            )
-        return len(admitted)
+        if not admitted:
+            return 0
+        vectors = self._vectors([key for key, _, _ in admitted])
+        return self._shelf.store(
+            self._partition,
+            (Item(key, q, answer, vectors[key], terms) for key, q, answer in admitted),
+        )
 
     def _vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         distinct = list(dict.fromkeys(keys))
@@ -153,7 +198,8 @@ class Scope(Generic[V]):
         Return the answer that is stored, or compute and store it.
 
         Who asks the same question meanwhile, from whatever thread or loop, waits for
-        it. An exception goes to all of them, and nothing is stored.
+        it. An exception goes to all of them, and nothing is stored. What the answer
+        cost, for the eviction ``cost``, is the time it took, in seconds.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
@@ -177,7 +223,9 @@ class Scope(Generic[V]):
             hit = self._shelf.similar(self._partition, key, vector)
             if hit is not None:
                 return _found(hit)
-            return self._keep(question, key, plain(compute(question)), vector)
+            began = self._shelf.clock.machine()
+            computed = plain(compute(question))
+            return self._keep(question, key, computed, vector, began)
 
         outcome: Outcome = "misses"
         try:
@@ -214,9 +262,10 @@ class Scope(Generic[V]):
             hit = self._shelf.similar(self._partition, key, vector)
             if hit is not None:
                 return _found(hit)
+            began = self._shelf.clock.machine()
             computed = compute(question)
             refuse_plain(computed)
-            return self._keep(question, key, await computed, vector)
+            return self._keep(question, key, await computed, vector, began)
 
         outcome: Outcome = "misses"
         try:
@@ -228,10 +277,17 @@ class Scope(Generic[V]):
         return answered.value
 
     def _keep(
-        self, question: str, key: str, value: V, vector: NDArray[np.float32]
+        self,
+        question: str,
+        key: str,
+        value: V,
+        vector: NDArray[np.float32],
+        began_s: float,
     ) -> Answered[V]:
         if self._admits(question, value):
-            self._shelf.store(self._partition, [Item(key, question, value, vector)])
+            terms = Terms(cost=self._shelf.clock.machine() - began_s)
+            item = Item(key, question, value, vector, terms)
+            self._shelf.store(self._partition, [item])
         return Answered(value, "misses")
 
     def _count_waiter(self, outcome: Outcome) -> None:
@@ -255,6 +311,10 @@ class Scope(Generic[V]):
     def forget(self, hit: Hit[V]) -> bool:
         """Take out the entry of *hit*; False if it is gone, or another scope's."""
         return self._shelf.forget(hit, within=self._partition)
+
+    def invalidate(self, tag: str) -> int:
+        """Take out the entries of this scope that have *tag*, and return how many."""
+        return self._shelf.invalidate(tag, within=self._partition)
 
     def clear(self) -> None:
         """Take out every entry of this scope."""

@@ -21,7 +21,10 @@ class CacheStats:
         refused: Answers that a plugin kept out.
         evictions: Entries that made room for others.
         entries: Entries there are now.
-        capacity: Entries the whole cache may hold.
+        capacity: Entries the whole cache may hold, or a scope that has a limit.
+        expired: Entries whose time was over.
+        bytes: What the entries take; 0 where the cache has no `capacity_bytes`.
+        capacity_bytes: Bytes the whole cache may take, or a scope that has a limit.
     """
 
     lookups: int = 0
@@ -34,6 +37,9 @@ class CacheStats:
     evictions: int = 0
     entries: int = 0
     capacity: int = 0
+    expired: int = 0
+    bytes: int = 0
+    capacity_bytes: int | None = None
 
     @property
     def hits(self) -> int:
@@ -57,12 +63,17 @@ class Tally:
     puts: int = 0
     refused: int = 0
     evictions: int = 0
+    expired: int = 0
 
-    def stats(self, *, entries: int, capacity: int) -> CacheStats:
+    def stats(
+        self, *, entries: int, capacity: int, size: int, capacity_bytes: int | None
+    ) -> CacheStats:
         """Return the counters as a fact."""
         return CacheStats(
             lookups=self.exact_hits + self.semantic_hits + self.misses,
             entries=entries,
             capacity=capacity,
+            bytes=size,
+            capacity_bytes=capacity_bytes,
             **attrs.asdict(self),
         )

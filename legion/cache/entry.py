@@ -1,0 +1,54 @@
+"""One question and its answer."""
+
+from __future__ import annotations
+
+import math
+
+from typing import TYPE_CHECKING, Generic
+
+import attrs
+
+from .hit import V
+from .lifetime import Terms
+
+
+if TYPE_CHECKING:
+    from .partition import Partition
+
+
+@attrs.define(eq=False)
+class Entry(Generic[V]):
+    """
+    One question and its answer.
+
+    Attributes:
+        id: Number of the entry; a slot is used again, an id never is.
+        key: The normalised question.
+        question: The question as it was put.
+        value: The answer.
+        stored_s: When, in seconds of machine time.
+        partition: Where it lies.
+        terms: What the put said of it.
+        size: Bytes that it takes, or 0 where nobody counts them.
+        redundancy: Cosine of the nearest entry when it was stored, or 0 without one as
+            near as the floor, or where nobody asks.
+        expires_s: When it expires, in machine time.
+        slots: Where its vectors lie: its own question's first, then aliases'. None are
+            left of an entry that is gone.
+    """
+
+    id: int
+    key: str
+    question: str
+    value: V
+    stored_s: float
+    partition: Partition[V] = attrs.field(repr=False)
+    terms: Terms = attrs.field(factory=Terms)
+    size: int = 0
+    redundancy: float = 0.0
+    expires_s: float = math.inf
+    slots: list[int] = attrs.field(init=False, factory=list)
+
+    def alive(self, now_s: float) -> bool:
+        """Whether it is stored, and has not expired by *now_s*."""
+        return bool(self.slots) and now_s < self.expires_s

@@ -1,0 +1,53 @@
+"""How much may be stored, in a cache or in one of its scopes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from .entry import Entry
+from .eviction import Order
+
+
+@attrs.define(eq=False)
+class Room:
+    """
+    How much may be stored, what is, and who makes room.
+
+    Attributes:
+        order: The order in which entries go.
+        capacity: Entries there may be, or None for any number.
+        capacity_bytes: Bytes they may take, or None for any number.
+        entries: Entries there are.
+        bytes: Bytes they take, where they are counted.
+    """
+
+    order: Order
+    capacity: int | None = None
+    capacity_bytes: int | None = None
+    entries: int = attrs.field(init=False, default=0)
+    bytes: int = attrs.field(init=False, default=0)
+
+    def add(self, entry: Entry[Any]) -> None:
+        """Take *entry* in."""
+        self.order.add(entry)
+        self.entries += 1
+        self.bytes += entry.size
+
+    def remove(self, entry: Entry[Any]) -> None:
+        """Take *entry* out, which is in."""
+        self.order.discard(entry)
+        self.entries -= 1
+        self.bytes -= entry.size
+
+    def never(self, size: int) -> bool:
+        """Whether an entry of *size* would not fit if it were alone."""
+        return self.capacity_bytes is not None and size > self.capacity_bytes
+
+    def lacks(self, *, entries: int, size: int) -> bool:
+        """Whether somebody must go before so many more entries of *size* fit in."""
+        if self.capacity is not None and self.entries + entries > self.capacity:
+            return True
+        limit = self.capacity_bytes
+        return limit is not None and self.bytes + size > limit

@@ -1,0 +1,113 @@
+"""
+Sketches: 512 bits that say on which side of 512 random hyperplanes a vector lies.
+
+Two vectors at the angle theta differ in each bit with probability theta / pi (Goemans and
+Williamson, 1995; Charikar, 2002, section 3), so the sketches of two that are similar
+enough differ in few. That holds of any two, however vectors are spread and whatever else
+is stored, unlike the signs of the components themselves: those are alike of vectors
+without negative ones, and say little where a few components outweigh the rest.
+"""
+
+from __future__ import annotations
+
+import math
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+BITS = 512
+"""Bits of a sketch; faiss has a kernel made for this many."""
+NARROW_BITS = 128
+"""As many first bits of it are looked through before the rest, where they suffice."""
+MISSED = 1e-7
+"""How often, about, a vector that is just similar enough is overlooked by a scan."""
+_SEED = 2002
+
+
+@attrs.frozen(eq=False)
+class Sketcher:
+    """
+    Vectors into sketches.
+
+    The hyperplanes are rows of H D' H D, with Hadamard matrices H and random signs D:
+    spread like independent ones for dense vectors and for sparse ones, and without a
+    large matrix to read (Ailon and Chazelle, 2006, have one round).
+
+    Attributes:
+        dim: Length of the vectors.
+        floor: Cosine below which no neighbour matters.
+        radius: In how many bits the sketches of two vectors differ at most, if their
+            cosine is the floor; all but `MISSED` of the time.
+        narrow_radius: The same of the first `NARROW_BITS`.
+        selective: Whether few vectors lie within the radius by chance.
+        narrowly: Whether few do within the narrow one.
+    """
+
+    dim: int
+    floor: float
+    radius: int
+    narrow_radius: int
+    selective: bool
+    narrowly: bool
+    _signs: NDArray[np.float32]
+    _more_signs: NDArray[np.float32]
+    _left: NDArray[np.float32]
+    _right: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, dim: int, floor: float) -> Sketcher:
+        """Make the sketcher of vectors of length *dim*, with a fixed seed."""
+        size = max(BITS, 1 << (dim - 1).bit_length())
+        left = 1 << (size.bit_length() - 1) // 2
+        shape = (left, size // left)
+        random = np.random.default_rng(_SEED)
+        either = np.array([-1, 1], np.float32)
+        radius, narrow = _radius(floor, BITS), _radius(floor, NARROW_BITS)
+        return cls(
+            dim,
+            floor,
+            radius,
+            narrow,
+            radius < BITS / 2 - 3 * math.sqrt(BITS) / 2,
+            narrow < NARROW_BITS / 2 - 2.5 * math.sqrt(NARROW_BITS) / 2,
+            random.choice(either, dim),
+            random.choice(either, shape),
+            _hadamard(shape[0]),
+            _hadamard(shape[1]),
+        )
+
+    def sketch(self, vector: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the sketch of *vector*, shape (dim,), in BITS / 8 bytes."""
+        spread = np.zeros(self._more_signs.shape, np.float32)
+        np.multiply(vector, self._signs, out=spread.ravel()[: self.dim])
+        # The Kronecker product of two Hadamard matrices is one, so a product from
+        # each side is the whole transform.
+        turned = self._left.dot(spread).dot(self._right)
+        turned *= self._more_signs
+        turned = self._left.dot(turned).dot(self._right)
+        return np.packbits(turned.ravel()[:BITS] > 0)
+
+
+def _hadamard(size: int) -> NDArray[np.float32]:
+    matrix = np.ones((1, 1), np.float32)
+    while len(matrix) < size:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return np.ascontiguousarray(matrix)
+
+
+def _radius(floor: float, bits: int) -> int:
+    """Return the upper `MISSED` quantile of Binomial(bits, theta / pi)."""
+    p = math.acos(floor) / math.pi
+    tail = 0.0
+    for k in range(bits, -1, -1):
+        tail += math.comb(bits, k) * p**k * (1 - p) ** (bits - k)
+        if tail > MISSED:
+            return k
+    return 0
