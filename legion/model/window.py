@@ -93,6 +93,8 @@ class Window:
         errors: By metric or source, why it could not be measured.
         dropped: Events of this arm that were lost because the buffer was full; what is
             left may look healthier than it was.
+        left_out: Units of this arm, visits and remarks that were not followed because
+            too many waited.
         stale: Events that were left out because they belong to another exposure.
         unmirrored: Mirrored runs that were dropped because too many waited.
         exposed: Units of this arm that were first heard of in this window, of age or
@@ -110,6 +112,7 @@ class Window:
     visits: Mapping[str, Visits] = attrs.field(factory=dict)
     errors: Mapping[str, str] = attrs.field(factory=dict)
     dropped: int = 0
+    left_out: int = 0
     stale: int = 0
     unmirrored: int = 0
     exposed: int | None = None
@@ -227,6 +230,7 @@ class Window:
             visits=_merged(self.visits, later.visits),
             errors={**self.errors, **later.errors},
             dropped=self.dropped + later.dropped,
+            left_out=self.left_out + later.left_out,
             stale=self.stale + later.stale,
             unmirrored=self.unmirrored + later.unmirrored,
             exposed=(
@@ -279,6 +283,7 @@ class Window:
             "visits": {k: visits.to_json() for k, visits in self.visits.items()},
             "errors": dict(self.errors),
             "dropped": self.dropped,
+            "left_out": self.left_out,
             "stale": self.stale,
             "unmirrored": self.unmirrored,
             "exposed": self.exposed,
@@ -305,6 +310,7 @@ class Window:
             visits={k: Visits.from_json(v) for k, v in raw.get("visits", {}).items()},
             errors=dict(raw["errors"]),
             dropped=int(raw["dropped"]),
+            left_out=int(raw.get("left_out", 0)),
             stale=int(raw.get("stale", 0)),
             unmirrored=int(raw.get("unmirrored", 0)),
             exposed=None if raw.get("exposed") is None else int(raw["exposed"]),

@@ -50,11 +50,9 @@ def exposed(
         if before is None
         else RatioMismatch.from_json(before)
     )
-    windows = (observation.candidate, control)
-    counts = [window.exposed for window in windows]
-    lost = any(window.dropped or "units" in window.errors for window in windows)
+    counts = [window.exposed for window in (observation.candidate, control)]
     forgotten = plan.unit is not Unit.TASK and max(test.counts) >= REMEMBERED
-    if lost or forgotten or None in counts:
+    if observation.lost or forgotten or None in counts:
         return test.to_json()
     return test.update(*(n for n in counts if n is not None)).to_json()
 

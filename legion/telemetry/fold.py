@@ -13,6 +13,7 @@ from .cohort import Aged, Cohort
 from .event import NAMES, TRIAL, Event
 from .loose import Loose
 from .side import Side
+from .slices import Slices
 from .tally import Tallies
 
 
@@ -47,6 +48,7 @@ class Closed:
         stale: Events of other exposures.
         unmirrored: Mirrored runs that were dropped.
         faults: Why some units are missing.
+        left_out: How much of them was not followed, as too much waited.
         unsliced: Why some are in no slice of their own, or "".
     """
 
@@ -55,6 +57,7 @@ class Closed:
     stale: Mapping[Arm, int]
     unmirrored: Mapping[Arm, int]
     faults: Mapping[Arm, list[str]]
+    left_out: Mapping[Arm, int]
     unsliced: str
 
 
@@ -73,6 +76,7 @@ class Fold(dict[str, Exposed]):
         visits: Metrics of which every visit of a unit counts, beside the unit.
 
     Attributes:
+        slices: Which slices are told apart, under all exposures alike.
         refused: What was no event, since `take_refused`.
         example: The last of those.
 
@@ -97,6 +101,7 @@ class Fold(dict[str, Exposed]):
         self._past: deque[str] = deque(maxlen=_MOST)
         self._lapsed = dict.fromkeys(Arm, 0)
         self._current = ""
+        self.slices = Slices()
         self.refused = 0
         self.example = ""
         self[""] = self._exposed("")  # a wrong age is said at once
@@ -113,7 +118,10 @@ class Fold(dict[str, Exposed]):
 
     def _exposed(self, exposure: str) -> Exposed:
         cohort = Cohort(
-            matures=self._matures, default_s=self._default_s, visits=self._visits
+            matures=self._matures,
+            default_s=self._default_s,
+            visits=self._visits,
+            slices=self.slices,
         )
         sides = {
             name: Side(
@@ -201,6 +209,7 @@ class Fold(dict[str, Exposed]):
         self._move_on(exposure)
         here, loose = self[exposure], self[""]
         faults: dict[Arm, list[str]] = {arm: [] for arm in Arm}
+        missed = dict.fromkeys(Arm, 0)
         tallies: dict[Arm, Tallies] = {}
         unmirrored: dict[Arm, int] = {}
         for arm, name in NAMES.items():
@@ -210,6 +219,7 @@ class Fold(dict[str, Exposed]):
             assert isinstance(rest.units, Loose)
             if left_out := rest.units.hand_on(units):
                 faults[arm].append(f"{left_out} remarks without an exposure were lost")
+                missed[arm] += left_out
             if rest is not side:
                 side.tallies.absorb(rest.tallies)
                 unmirrored[arm] += rest.unmirrored
@@ -217,6 +227,7 @@ class Fold(dict[str, Exposed]):
             side.renew(Tallies(self._known, self._watched(arm)))
         aged = here.cohort.close(now_s)
         for arm in Arm:
+            missed[arm] += here.cohort.left_out(arm)
             faults[arm] += here.cohort.faults(arm)
         stale, self._lapsed = self._lapsed, dict.fromkeys(Arm, 0)
         return Closed(
@@ -225,6 +236,7 @@ class Fold(dict[str, Exposed]):
             stale=stale,
             unmirrored=unmirrored,
             faults=faults,
+            left_out=missed,
             unsliced=here.cohort.unsliced(),
         )
 

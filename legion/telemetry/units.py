@@ -13,7 +13,13 @@ from .slices import Slices
 
 
 MOST = 1_000_000
-"""How many units of an arm may wait to come of age."""
+"""
+How many units may wait to come of age, of both arms together.
+
+Were it so many of each arm, only the larger one would ever be full, and what failed late
+be missing there alone. Once it is full nobody new is followed in either arm: whether a
+unit is followed hangs on when it comes, and by then its arm is drawn.
+"""
 
 KEPT = 2**18
 """How many units that have counted are remembered, good and bad ones each."""
@@ -79,6 +85,7 @@ class Units:
     Attributes:
         ages: How old they must be, by metric.
         slices: Which slices there are, the same for both arms.
+        waiting: The `young` of both arms, which share the places there are.
         young: Those that have not counted in everything yet.
         newly: (unit, metrics it came of age in, those of them that were bad, slices).
         exposed: How many were heard of for the first time.
@@ -87,6 +94,7 @@ class Units:
 
     ages: Ages
     slices: Slices = attrs.field(factory=Slices)
+    waiting: list[dict[int, Member]] = attrs.field(factory=list)
     young: dict[int, Member] = attrs.field(init=False, factory=dict)
     newly: list[tuple[int, int, int, int]] = attrs.field(init=False, factory=list)
     exposed: int = attrs.field(init=False, default=0)
@@ -94,6 +102,9 @@ class Units:
     _due: dict[float, list[tuple[float, int]]] = attrs.field(init=False)
     _fresh: dict[int, None] = attrs.field(init=False, factory=dict)
     _memory: Memory = attrs.field(init=False, factory=Memory)
+
+    def __attrs_post_init__(self) -> None:
+        self.waiting.append(self.young)
 
     @_due.default
     def _one_for_each_age(self) -> dict[float, list[tuple[float, int]]]:
@@ -176,7 +187,7 @@ class Units:
 
     def enter(self, unit: int, member: Member) -> Member | None:
         """Follow *unit* from now on; None if too many are followed."""
-        if len(self.young) >= MOST:
+        if sum(map(len, self.waiting)) >= MOST:
             self.left_out += 1
             return None
         self.young[unit] = member
