@@ -191,7 +191,7 @@ def test_visits_that_are_left_out_are_told_the_same_after_a_restart(
     """How many is part of what was learned, and not of the process that counts them."""
     monkeypatch.setattr(visitors, "MOST", 600)
     wheel = Wheel(tmp_path).climb("canary")
-    for restart in (False, True, False, False):
+    for restart in (False, True, False):
         wheel.turn()
         if restart:
             wheel.restart()

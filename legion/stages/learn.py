@@ -219,7 +219,7 @@ class Learner:
             return attrs.evolve(
                 found,
                 met=None,
-                missing=found.missing or Missing.INCONCLUSIVE,
+                missing=Missing.INCONCLUSIVE,
                 reason=f"{found.metric}: {why}",
             )
         past = state.past
