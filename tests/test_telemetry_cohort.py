@@ -225,8 +225,32 @@ def test_a_place_that_is_free_again_is_anybody_s(monkeypatch):
 
     assert list(cohort.arm(CANDIDATE).young) == [4, 5]
     assert not cohort.arm(CONTROL).young
-    # Of an hour ago the candidate's third, now control's sixth, twice: begun and ended.
-    assert [cohort.left_out(arm) for arm in (CANDIDATE, CONTROL)] == [2, 2]
+    assert [cohort.left_out(arm) for arm in (CANDIDATE, CONTROL)] == [1, 1]
+
+
+def test_who_began_in_vain_is_not_followed_for_a_later_remark(monkeypatch):
+    """An arm that records more of each unit has no more tries to be followed."""
+    monkeypatch.setattr("legion.telemetry.units.MOST", 2)
+    cohort = Cohort(default_s=HOUR)
+    for unit in range(4):
+        cohort.arm(CANDIDATE).began(unit, 0.0)
+    cohort.close(HOUR)
+    cohort.arm(CANDIDATE).note(3, "toxic", HOUR, True)
+    cohort.arm(CANDIDATE).ended(3, HOUR, failed=True)
+
+    assert not cohort.arm(CANDIDATE).young
+
+
+def test_units_without_trials_are_followed_again_when_there_is_room(monkeypatch):
+    """Where there are remarks alone, the next one after it was full is as good."""
+    monkeypatch.setattr("legion.telemetry.units.MOST", 2)
+    cohort = Cohort(default_s=HOUR)
+    for unit in range(4):
+        cohort.arm(CANDIDATE).note(unit, "toxic", 0.0, True)
+    cohort.close(HOUR)
+    cohort.arm(CANDIDATE).note(7, "toxic", HOUR, True)
+
+    assert list(cohort.arm(CANDIDATE).young) == [7]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):

@@ -47,14 +47,14 @@ class Observation(Noun):
         """
         Why arms cannot be compared by what is left here, or "" where all of it is.
 
-        What was lost or left out may be of one arm more than of the other.
+        What was lost or not followed may be of one arm more than of the other.
         """
         windows = (self.candidate, self.control or Window())
         dropped = sum(window.dropped for window in windows)
         left_out = sum(window.left_out for window in windows)
         said = [
             f"{dropped:,} events were lost" if dropped else "",
-            f"{left_out:,} units or visits were left out" if left_out else "",
+            f"{left_out:,} units or visits were not followed" if left_out else "",
         ]
         return " and ".join(part for part in said if part)
 

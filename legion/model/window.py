@@ -93,8 +93,8 @@ class Window:
         errors: By metric or source, why it could not be measured.
         dropped: Events of this arm that were lost because the buffer was full; what is
             left may look healthier than it was.
-        left_out: Units of this arm, visits and remarks that were not followed because
-            too many waited.
+        left_out: How often a unit of this arm, a visit or a remark was not followed, as
+            too many waited; what is left may be unlike the whole.
         stale: Events that were left out because they belong to another exposure.
         unmirrored: Mirrored runs that were dropped because too many waited.
         exposed: Units of this arm that were first heard of in this window, of age or

@@ -49,7 +49,7 @@ logger = logging.getLogger("legion")
 
 _MORE_ROOM = (
     "Turn or drain more often or raise the capacity of telemetry where events were lost;"
-    " shorten `matures` where units were left out"
+    " shorten `matures` where units were not followed"
 )
 
 

@@ -13,7 +13,7 @@ from ..model import Arm, Pairs, Visits
 from .ages import Ages
 from .event import NAMES
 from .slices import Slices
-from .units import MOST, Member, Units
+from .units import MOST, Member, Room, Units
 from .visiting import Followed, Visit, visiting
 
 
@@ -80,8 +80,8 @@ class Cohort:
     ) -> None:
         self._ages = Ages(matures or {}, default_s)
         self._slices = Slices() if slices is None else slices
-        waiting: list[dict[int, Member]] = []
-        self._arms = {arm: Units(self._ages, self._slices, waiting) for arm in Arm}
+        room = Room()
+        self._arms = {arm: Units(self._ages, self._slices, room) for arm in Arm}
         self._visits = visiting(frozenset(visits), self._ages)
         self._unsaved = dict.fromkeys(Arm, 0)
         self._unsaved_visits = dict.fromkeys(Arm, 0)
