@@ -177,6 +177,7 @@ class Wheel:
         return Turn(observation=observation, report=report, decision=decision)
 
     def _watch(self) -> None:
+        self.telemetry.tell_apart(self.engine.state.slices)
         for edge in self.engine.edges:
             self.telemetry.watch(
                 edge.name, edge.stream, candidate=edge.candidate, control=edge.control

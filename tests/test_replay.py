@@ -17,6 +17,7 @@ import legion
 from legion import planner
 from legion.exceptions import JournalError, LegionError, PlanError, StateError
 from legion.stages import Status
+from legion.stages.evidence import visitors
 from legion.testing import ManualClock
 
 
@@ -182,6 +183,23 @@ def test_restarts_change_no_decision(tmp_path):
 
     assert found.same == found.looks + 1
     assert not found.apart
+
+
+def test_visits_that_are_left_out_are_told_the_same_after_a_restart(
+    tmp_path, monkeypatch
+):
+    """How many is part of what was learned, and not of the process that counts them."""
+    monkeypatch.setattr(visitors, "MOST", 600)
+    wheel = Wheel(tmp_path).climb("canary")
+    for restart in (False, True, False):
+        wheel.turn()
+        if restart:
+            wheel.restart()
+    wheel.host.close()
+    found = wheel.host.engine.state.findings
+
+    assert any(one.evidence.get("visits_left_out") for one in found.values())
+    assert same(tmp_path).same == len(decisions(tmp_path))
 
 
 def test_what_people_do_is_followed_and_not_counted(tmp_path):

@@ -69,7 +69,7 @@ def test_units_that_are_lost_or_too_many_are_seen(candidate, of_all):
 def test_what_cannot_be_counted_is_left_out():
     """Lost events, units not followed, nobody who counts, and a share of all or none."""
     assert of(1_000, 0, dropped=1)["exposed"]["counts"] == [0, 0]
-    assert of(1_000, 0, errors={"units": "too many"})["exposed"]["counts"] == [0, 0]
+    assert of(1_000, 0, left_out=1)["exposed"]["counts"] == [0, 0]
     assert of(None, 0)["exposed"]["counts"] == [0, 0]
     assert of(1_000, 0, share="100%") is None
     assert mismatch(None) == ""

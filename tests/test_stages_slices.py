@@ -15,7 +15,7 @@ from legion.exceptions import PlanError
 from legion.model import Arm, Move, Window
 from legion.stages import Plan
 from legion.stages.slices import LEAST, MOST, admitted
-from legion.telemetry import Telemetry
+from legion.telemetry import TRIAL, WITHIN, Telemetry
 from legion.testing import ManualClock
 
 
@@ -228,6 +228,68 @@ def test_more_slices_than_can_be_told_apart_are_counted_with_all_and_said():
     assert sum("{" in name for name in seen.control.units) == 256
     assert "over 256" in seen.candidate.errors["slices"]
     assert "units" not in seen.candidate.errors
+
+
+def seen_of(telemetry, engine, slices, *, first):
+    """Return control's window after a unit in each of *slices*."""
+    for number, tenant in enumerate(slices, first):
+        with engine.trial(f"u{number}", slices={"tenant": tenant}):
+            pass
+    return telemetry.close(exposure=engine.exposure.digest).control
+
+
+def test_a_slice_that_is_judged_is_told_apart_whoever_comes_first():
+    """256 others had all places; it is told apart from then on, and they still are."""
+    engine = legion.StageEngine(Plan.from_dict(SLICED), clock=ManualClock())
+    telemetry, others = engine.telemetry, [f"t{number}" for number in range(300)]
+    seen_of(telemetry, engine, others, first=0)
+    late = seen_of(telemetry, engine, ["acme"], first=1_000)
+    telemetry.tell_apart(["tenant=acme"])
+    told = seen_of(telemetry, engine, ["acme", "t0"], first=2_000)
+
+    assert "error_rate{tenant=acme}" not in late.units
+    assert told.units["error_rate{tenant=acme}"] == 1
+    assert told.units["error_rate{tenant=t0}"] == 1
+
+
+def test_slices_are_the_same_under_the_next_exposure():
+    """Whoever was told apart stays so; a move gives its place to nobody else."""
+    telemetry = Telemetry(ManualClock())
+    for exposure, first in (("before", "acme"), ("after", "t0")):
+        names = [first, *(f"t{number}" for number in range(300)), "acme"]
+        for unit, name in enumerate(names):
+            telemetry.begin(Arm.CONTROL, unit, exposure=exposure)
+            within = f"{WITHIN}tenant={name}"
+            telemetry.record((TRIAL, "control", unit, exposure, 0.0, within))
+            telemetry.end(Arm.CONTROL, unit, failed=False, exposure=exposure)
+        seen = telemetry.close(exposure=exposure).control
+
+    assert seen.units["error_rate{tenant=acme}"] == 1
+
+
+def test_a_host_tells_its_telemetry_which_slices_are_judged(tmp_path):
+    """After a restart as well, where others come before the first turn does."""
+    rules, clock = Plan.from_dict(SLICED), ManualClock(1e9)
+
+    def opened():
+        return legion.Host.open(rules, state=tmp_path, clock=clock)
+
+    def served(host, tenants, look):
+        for number in range(400):
+            tenant = {"tenant": tenants[number % len(tenants)]}
+            with host.engine.trial(f"{look}-{number}", slices=tenant):
+                clock.advance(0.01)
+        clock.advance(60)
+        return host.tick().observation.control
+
+    with opened() as host:
+        served(host, ["acme"], 0)
+        for look in range(1, 4):
+            served(host, ["acme"], look)
+        assert host.engine.state.slices == ("tenant=acme",)
+    with opened() as host:
+        served(host, [f"t{number}" for number in range(300)], 4)
+        assert "error_rate{tenant=acme}" in served(host, ["acme"], 5).units
 
 
 @pytest.mark.parametrize("value", ["", None, "a\nb", "x" * 101, []])

@@ -196,6 +196,63 @@ def test_what_is_followed_is_bounded(monkeypatch):
     assert not cohort.faults(CONTROL)
 
 
+def test_once_it_is_full_nobody_new_is_followed_in_either_arm(monkeypatch):
+    """A twentieth of the units and of those followed: what is left out is left in both."""
+    monkeypatch.setattr("legion.telemetry.units.MOST", 400)
+    cohort = Cohort(default_s=HOUR)
+    for unit in range(2_000):
+        arm = CANDIDATE if unit % 20 == 0 else CONTROL
+        finish(cohort, arm, unit, HOUR * unit / 2_000, failed=True)
+    left_out = {arm: cohort.left_out(arm) for arm in Arm}
+    aged = cohort.close(3 * HOUR)
+
+    assert aged.units[CANDIDATE] == {"error_rate": 20}
+    assert aged.units[CONTROL] == {"error_rate": 380}
+    assert left_out[CANDIDATE] * 19 == left_out[CONTROL] > 0
+
+
+def test_a_place_that_is_free_again_is_anybody_s(monkeypatch):
+    """Who came of age makes room for the next one, whichever arm either has."""
+    monkeypatch.setattr("legion.telemetry.units.MOST", 2)
+    cohort = Cohort(default_s=HOUR)
+    finish(cohort, CONTROL, 1)
+    finish(cohort, CONTROL, 2)
+    finish(cohort, CANDIDATE, 3)
+    cohort.close(HOUR)
+    finish(cohort, CANDIDATE, 4, HOUR)
+    finish(cohort, CANDIDATE, 5, HOUR)
+    finish(cohort, CONTROL, 6, HOUR)
+
+    assert list(cohort.arm(CANDIDATE).young) == [4, 5]
+    assert not cohort.arm(CONTROL).young
+    assert [cohort.left_out(arm) for arm in (CANDIDATE, CONTROL)] == [1, 1]
+
+
+def test_who_began_in_vain_is_not_followed_for_a_later_remark(monkeypatch):
+    """An arm that records more of each unit has no more tries to be followed."""
+    monkeypatch.setattr("legion.telemetry.units.MOST", 2)
+    cohort = Cohort(default_s=HOUR)
+    for unit in range(4):
+        cohort.arm(CANDIDATE).began(unit, 0.0)
+    cohort.close(HOUR)
+    cohort.arm(CANDIDATE).note(3, "toxic", HOUR, True)
+    cohort.arm(CANDIDATE).ended(3, HOUR, failed=True)
+
+    assert not cohort.arm(CANDIDATE).young
+
+
+def test_units_without_trials_are_followed_again_when_there_is_room(monkeypatch):
+    """Where there are remarks alone, the next one after it was full is as good."""
+    monkeypatch.setattr("legion.telemetry.units.MOST", 2)
+    cohort = Cohort(default_s=HOUR)
+    for unit in range(4):
+        cohort.arm(CANDIDATE).note(unit, "toxic", 0.0, True)
+    cohort.close(HOUR)
+    cohort.arm(CANDIDATE).note(7, "toxic", HOUR, True)
+
+    assert list(cohort.arm(CANDIDATE).young) == [7]
+
+
 def test_what_is_remembered_is_bounded(monkeypatch):
     """The newest that have counted are known for long, and bad ones longer."""
     monkeypatch.setattr("legion.telemetry.units.KEPT", 100)

@@ -27,6 +27,7 @@ from legion.stages.evidence import (
     Seen,
     Stay,
     Visitors,
+    log_e_of_look,
     visitors,
 )
 from legion.stats import thinned
@@ -171,13 +172,64 @@ def test_more_units_than_fit_are_said_and_the_others_stay(monkeypatch):
     """The first that come are followed; the finding says how much is left out."""
     monkeypatch.setattr(visitors, "MOST", 2)
     them, harm = known(), compared(visits_s=1.0)
-    for at_s in (1.0, 2.0):
-        many = dict.fromkeys(range(5), (0, 1))
-        harm.update(them.see(looked({9: (1, 1)}, many, at_s=at_s), HERE))
+    first = looked({9: (1, 1)}, {8: (0, 1)}, at_s=1.0)
+    many = looked({9: (1, 1), 7: (1, 3)}, dict.fromkeys(range(5), (0, 2)), at_s=2.0)
+    for observation in (first, many):
+        harm.update(them.see(observation, HERE))
 
-    assert len(them.visitors.metrics["error_rate"]) == 2
-    assert harm.finding().evidence["visits_left_out"] == 8
-    assert "8 visits of later units left out" in harm.finding().reason
+    assert set(them.visitors.metrics["error_rate"]) == {8, 9}
+    assert harm.finding().evidence["visits_left_out"] == 3 + 5 * 2
+    assert "13 visits of later units left out" in harm.finding().reason
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_the_last_places_of_one_look_go_to_neither_arm_first(monkeypatch, share):
+    """
+    A harmless candidate's units get their share of the places, and no evidence comes of it.
+
+    The units' own hashes are in the order of the arms, as the split draws them.
+    """
+    monkeypatch.setattr(visitors, "MOST", 2_000)
+    rng = np.random.default_rng(1)
+    everyone, at = range(8_000), Stay(2, share)
+    bad = rng.random(8_000) < 0.02
+    mine = round(share * 8_000)
+    fared = {unit << 50: (int(bad[unit]), 1) for unit in everyone}
+    units = list(fared)
+    observation = looked(
+        {unit: fared[unit] for unit in units[:mine]},
+        {unit: fared[unit] for unit in units[mine:]},
+    )
+    them = Visitors()
+    left_out = them.see(observation, at)
+    drawn = them.drawn("error_rate", at)
+    few = binomtest(int(drawn.candidate.sum()), 2_000, share)
+
+    assert len(drawn.units) == 2_000
+    assert left_out == {"error_rate": 6_000}
+    assert few.pvalue > 0.001
+    assert log_e_of_look(drawn, stream="error_rate", margin=0.0) < math.log(10)
+
+
+@pytest.mark.parametrize("what", ["dropped", "left_out"])
+@pytest.mark.parametrize("arm", ["candidate", "control"])
+def test_of_a_look_that_is_not_whole_nothing_is_known(what, arm):
+    """Neither visits nor first bad units; what is bad later is bad for the first time."""
+    them, harm = known(), compared(visits_s=1.0)
+    whole = looked({1: (1, 1)}, {2: (1, 1)}, at_s=1.0)
+    broken = attrs.evolve(
+        whole, **{arm: attrs.evolve(whole.window(Arm(arm)), **{what: 1})}
+    )
+    before = harm.to_json()
+    seen = them.see(broken, HERE)
+    harm.update(seen)
+
+    assert not them.visitors.metrics
+    assert not them.units
+    said = {"at_s": 0.0, "counted": False, "young": False}
+    assert {**harm.to_json(), **said} == before
+    harm.update(them.see(whole, HERE))
+    assert harm.finding().evidence["bad_units"] == 1
 
 
 def test_a_host_without_visits_is_judged_as_before():

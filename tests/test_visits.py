@@ -209,3 +209,44 @@ def test_visits_that_are_not_saved_are_said(monkeypatch):
 
     assert sum("visit" in entry for entry in saved) == 2
     assert "3 visits were not saved" in "; ".join(one.faults(CANDIDATE))
+
+
+@pytest.mark.parametrize("age_s", [0.0, HOUR])
+@pytest.mark.parametrize("ended", [True, False])
+def test_visits_that_do_not_fit_are_left_out_of_both_arms(monkeypatch, age_s, ended):
+    """Open, young or waiting to be taken: the arms share the places there are."""
+    monkeypatch.setattr("legion.telemetry.visiting.MOST", 100)
+    them = cohort(default_s=age_s)
+    for unit in range(1_000):
+        arm = CANDIDATE if unit % 20 == 0 else CONTROL
+        them.arm(arm).began(unit, 0.0)
+        if ended:
+            them.arm(arm).ended(unit, 0.0, failed=False)
+    left_out = {arm: them.left_out(arm) for arm in Arm}
+    if not ended and not age_s:
+        for unit in range(100):
+            arm = CANDIDATE if unit % 20 == 0 else CONTROL
+            them.arm(arm).ended(unit, 0.0, failed=False)
+    aged = them.close(HOUR).visits
+
+    assert {arm: len(aged[arm]["error_rate"].units) for arm in Arm} == {
+        CANDIDATE: 5,
+        CONTROL: 95,
+    }
+    assert left_out == {CANDIDATE: 45, CONTROL: 855}
+
+
+def test_a_window_says_how_much_was_left_out(monkeypatch):
+    """Units and visits, in the window's own words and as a number, once."""
+    monkeypatch.setattr("legion.telemetry.units.MOST", 4)
+    monkeypatch.setattr("legion.telemetry.visiting.MOST", 4)
+    telemetry = Telemetry(ManualClock(), default_s=HOUR, visits={"error_rate"})
+    for unit in range(6):
+        telemetry.begin(CONTROL, unit, exposure="x")
+    seen = telemetry.close(exposure="x")
+
+    assert (seen.control.left_out, seen.candidate.left_out) == (4, 0)
+    assert "2 were not followed" in seen.control.errors["units"]
+    assert Window.from_json(seen.control.to_json()) == seen.control
+    assert seen.control.merge(seen.control).left_out == 8
+    assert telemetry.close(exposure="x").control.left_out == 0

@@ -42,6 +42,22 @@ class Observation(Noun):
         """Return the window of *arm*."""
         return self.candidate if arm is Arm.CANDIDATE else self.control
 
+    @property
+    def lost(self) -> str:
+        """
+        Why arms cannot be compared by what is left here, or "" where all of it is.
+
+        What was lost or not followed may be of one arm more than of the other.
+        """
+        windows = (self.candidate, self.control or Window())
+        dropped = sum(window.dropped for window in windows)
+        left_out = sum(window.left_out for window in windows)
+        said = [
+            f"{dropped:,} events were lost" if dropped else "",
+            f"{left_out:,} units or visits were not followed" if left_out else "",
+        ]
+        return " and ".join(part for part in said if part)
+
     def moved(self, by_s: float) -> Observation:
         """Return the same, seen *by_s* seconds of plan time later."""
         return attrs.evolve(

@@ -93,6 +93,8 @@ class Window:
         errors: By metric or source, why it could not be measured.
         dropped: Events of this arm that were lost because the buffer was full; what is
             left may look healthier than it was.
+        left_out: How often a unit of this arm, a visit or a remark was not followed, as
+            too many waited; what is left may be unlike the whole.
         stale: Events that were left out because they belong to another exposure.
         unmirrored: Mirrored runs that were dropped because too many waited.
         exposed: Units of this arm that were first heard of in this window, of age or
@@ -111,6 +113,7 @@ class Window:
     visits: Mapping[str, Visits] = attrs.field(factory=dict)
     errors: Mapping[str, str] = attrs.field(factory=dict)
     dropped: int = 0
+    left_out: int = 0
     stale: int = 0
     unmirrored: int = 0
     exposed: int | None = None
@@ -229,6 +232,7 @@ class Window:
             visits=_merged(self.visits, later.visits),
             errors={**self.errors, **later.errors},
             dropped=self.dropped + later.dropped,
+            left_out=self.left_out + later.left_out,
             stale=self.stale + later.stale,
             unmirrored=self.unmirrored + later.unmirrored,
             exposed=(
@@ -282,6 +286,7 @@ class Window:
             "visits": {k: visits.to_json() for k, visits in self.visits.items()},
             "errors": dict(self.errors),
             "dropped": self.dropped,
+            "left_out": self.left_out,
             "stale": self.stale,
             "unmirrored": self.unmirrored,
             "exposed": self.exposed,
@@ -309,6 +314,7 @@ class Window:
             visits={k: Visits.from_json(v) for k, v in raw.get("visits", {}).items()},
             errors=dict(raw["errors"]),
             dropped=int(raw["dropped"]),
+            left_out=int(raw.get("left_out", 0)),
             stale=int(raw.get("stale", 0)),
             unmirrored=int(raw.get("unmirrored", 0)),
             exposed=None if raw.get("exposed") is None else int(raw["exposed"]),

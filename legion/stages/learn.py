@@ -47,6 +47,11 @@ from .unit_rows import UnitRows
 
 logger = logging.getLogger("legion")
 
+_MORE_ROOM = (
+    "Turn or drain more often or raise the capacity of telemetry where events were lost;"
+    " shorten `matures` where units were not followed"
+)
+
 
 @attrs.define(eq=False)
 class Learner:
@@ -115,7 +120,7 @@ class Learner:
             baseline=baseline,
             rates=(
                 state.rates
-                if observation.control is None
+                if observation.control is None or observation.lost
                 else rates(state.rates, observation.control, self._watches())
             ),
             candidate=measured(state, observation, self.ladder.plan, stage),
@@ -126,14 +131,13 @@ class Learner:
         learned = attrs.evolve(
             learned,
             findings={
-                key: self._finding(key, one, learned, observed_s)
+                key: self._finding(key, one, learned, observed_s, observation.lost)
                 for key, one in self._evidence.items()
             },
         )
         self._holds = (state.entry, state.turn + 1)
-        # Where events were lost, what is left may look healthier than it was.
-        windows = (observation.candidate, observation.control or Window())
-        lost = any(window.dropped for window in windows)
+        # What is left may look healthier than it was.
+        lost = bool(observation.lost)
         return self._timed(state, learned, report, stage, lost=lost)
 
     def _admit(
@@ -202,19 +206,25 @@ class Learner:
         return min(max(at_s - state.last_s, 0.0), 2 * stage.check_interval_s)
 
     def _finding(
-        self, key: str, evidence: Evidence, state: RolloutState, observed_s: float
+        self,
+        key: str,
+        evidence: Evidence,
+        state: RolloutState,
+        observed_s: float,
+        lost: str,
     ) -> Finding:
         """Return the finding with its path, which a decision's findings keep."""
         found = evidence.finding()
         found = attrs.evolve(found, evidence={**found.evidence, "path": key})
-        split, past = mismatch(state.exposed), state.past
-        if split and isinstance(evidence, ComparedEvidence | BothEvidence):
+        why = _unfit(key, evidence, mismatch(state.exposed), lost)
+        if why:
             return attrs.evolve(
                 found,
                 met=None,
-                missing=found.missing or Missing.INCONCLUSIVE,
-                reason=f"{found.metric}: {split}",
+                missing=Missing.INCONCLUSIVE,
+                reason=f"{found.metric}: {why}",
             )
+        past = state.past
         if found.missing is Missing.NO_DATA:
             streams = {watch.metric.stream for watch in evidence.watches}
             known = {s: Past.from_json(past[s]) for s in streams if s in past}
@@ -253,6 +263,24 @@ class Learner:
             if key in state.evidence:
                 evidence.restore(state.evidence[key])
         self._holds = (state.entry, state.turn)
+
+
+def _unfit(key: str, evidence: Evidence, split: str, lost: str) -> str:
+    """Return why this look says nothing of a comparison or a proof, or ""."""
+    if isinstance(evidence, ComparedEvidence | BothEvidence):
+        if split:
+            return split
+        if lost:
+            return (
+                f"{lost} in this look, maybe of one arm more than of the other; arms"
+                f" are not compared by it. {_MORE_ROOM}"
+            )
+    elif lost and isinstance(evidence, LimitEvidence) and key.startswith(VALIDATE):
+        return (
+            f"{lost} in this look, and what is left may look healthier than it was; it"
+            f" proves nothing. {_MORE_ROOM}"
+        )
+    return ""
 
 
 def _past(

@@ -121,12 +121,12 @@ def exposed(
     if control is None or stage.mirror or not 0 < share < 1:
         return before
     split = Split.of(share) if before is None else Split.from_json(before)
-    windows = (observation.candidate, control)
-    if any(window.dropped or "units" in window.errors for window in windows):
+    if observation.lost:
         return split.to_json()
     most = max(split.exposed.counts)
     forgotten = plan.unit is not Unit.TASK and most >= REMEMBERED
-    return split.seen(*windows, counted=once and not forgotten).to_json()
+    seen = split.seen(observation.candidate, control, counted=once and not forgotten)
+    return seen.to_json()
 
 
 def mismatch(test: Mapping[str, JSON] | None) -> str:

@@ -13,7 +13,7 @@ from ..model import Arm, Pairs, Visits
 from .ages import Ages
 from .event import NAMES
 from .slices import Slices
-from .units import MOST, Member, Units
+from .units import MOST, Member, Room, Units
 from .visiting import Followed, Visit, visiting
 
 
@@ -64,6 +64,7 @@ class Cohort:
         matures: Age in seconds of machine time, by metric.
         default_s: Age of all other metrics.
         visits: Metrics of which every visit of a unit counts, beside the unit.
+        slices: Which slices there are; they outlast an exposure.
 
     Raises:
         ValueError: An age is not a finite number from 0.
@@ -75,12 +76,13 @@ class Cohort:
         matures: Mapping[str, float] | None = None,
         default_s: float = 0.0,
         visits: Iterable[str] = (),
+        slices: Slices | None = None,
     ) -> None:
         self._ages = Ages(matures or {}, default_s)
-        self._slices = Slices()
-        self._arms = {arm: Units(self._ages, self._slices) for arm in Arm}
-        names = frozenset(visits)
-        self._visits = {arm: visiting(names, self._ages) for arm in Arm}
+        self._slices = Slices() if slices is None else slices
+        room = Room()
+        self._arms = {arm: Units(self._ages, self._slices, room) for arm in Arm}
+        self._visits = visiting(frozenset(visits), self._ages)
         self._unsaved = dict.fromkeys(Arm, 0)
         self._unsaved_visits = dict.fromkeys(Arm, 0)
 
@@ -151,11 +153,18 @@ class Cohort:
                 found.setdefault(name, Counter())[fared] += 1
         return {name: _pairs_of(fared) for name, fared in found.items()}
 
+    def left_out(self, arm: Arm) -> int:
+        """Return how many units and visits of *arm* were not followed since `faults`."""
+        visits = self._visits[arm].values()
+        return self._arms[arm].left_out + sum(one.left_out for one in visits)
+
     def faults(self, arm: Arm) -> list[str]:
         """Return which units of *arm* are missing since last asked, and why."""
         units, said = self._arms[arm], []
         if units.left_out:
-            said.append(f"{units.left_out} were not followed: more than {MOST:,} wait")
+            said.append(
+                f"{units.left_out} were not followed: {MOST:,} of both arms wait"
+            )
             units.left_out = 0
         if self._unsaved[arm]:
             said.append(

@@ -13,6 +13,7 @@ from .cohort import Aged, Cohort
 from .event import NAMES, TRIAL, Event
 from .loose import Loose
 from .side import Side
+from .slices import Slices
 from .tally import Tallies
 
 
@@ -48,6 +49,7 @@ class Closed:
         unmirrored: Mirrored runs that were dropped.
         cancelled: Units that were cut off, for the first time.
         faults: Why some units are missing.
+        left_out: How much of them was not followed, as too much waited.
         unsliced: Why some are in no slice of their own, or "".
     """
 
@@ -57,6 +59,7 @@ class Closed:
     unmirrored: Mapping[Arm, int]
     cancelled: Mapping[Arm, int]
     faults: Mapping[Arm, list[str]]
+    left_out: Mapping[Arm, int]
     unsliced: str
 
 
@@ -75,6 +78,7 @@ class Fold(dict[str, Exposed]):
         visits: Metrics of which every visit of a unit counts, beside the unit.
 
     Attributes:
+        slices: Which slices are told apart, under all exposures alike.
         refused: What was no event, since `take_refused`.
         example: The last of those.
 
@@ -99,6 +103,7 @@ class Fold(dict[str, Exposed]):
         self._past: deque[str] = deque(maxlen=_MOST)
         self._lapsed = dict.fromkeys(Arm, 0)
         self._current = ""
+        self.slices = Slices()
         self.refused = 0
         self.example = ""
         self[""] = self._exposed("")  # a wrong age is said at once
@@ -115,7 +120,10 @@ class Fold(dict[str, Exposed]):
 
     def _exposed(self, exposure: str) -> Exposed:
         cohort = Cohort(
-            matures=self._matures, default_s=self._default_s, visits=self._visits
+            matures=self._matures,
+            default_s=self._default_s,
+            visits=self._visits,
+            slices=self.slices,
         )
         cancelled: set[int] = set()
         sides = {
@@ -205,6 +213,7 @@ class Fold(dict[str, Exposed]):
         self._move_on(exposure)
         here, loose = self[exposure], self[""]
         faults: dict[Arm, list[str]] = {arm: [] for arm in Arm}
+        missed = dict.fromkeys(Arm, 0)
         tallies: dict[Arm, Tallies] = {}
         unmirrored: dict[Arm, int] = {}
         cancelled: dict[Arm, int] = {}
@@ -216,6 +225,7 @@ class Fold(dict[str, Exposed]):
             assert isinstance(rest.units, Loose)
             if left_out := rest.units.hand_on(units):
                 faults[arm].append(f"{left_out} remarks without an exposure were lost")
+                missed[arm] += left_out
             if rest is not side:
                 side.tallies.absorb(rest.tallies)
                 unmirrored[arm] += rest.unmirrored
@@ -223,6 +233,7 @@ class Fold(dict[str, Exposed]):
             side.renew(Tallies(self._known, self._watched(arm)))
         aged = here.cohort.close(now_s)
         for arm in Arm:
+            missed[arm] += here.cohort.left_out(arm)
             faults[arm] += here.cohort.faults(arm)
         stale, self._lapsed = self._lapsed, dict.fromkeys(Arm, 0)
         return Closed(
@@ -232,6 +243,7 @@ class Fold(dict[str, Exposed]):
             unmirrored=unmirrored,
             cancelled=cancelled,
             faults=faults,
+            left_out=missed,
             unsliced=here.cohort.unsliced(),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 
 MOST = 256
-"""How many slices are told apart under one exposure."""
+"""How many slices are told apart, beside those that are judged."""
 
 
 class Slices(dict[str, int]):
@@ -14,7 +14,7 @@ class Slices(dict[str, int]):
     The bit of each slice, made when one first comes; a set of slices is an integer.
 
     A slice is ``tenant=acme``: what is told apart, and its value. From `MOST` on, new
-    ones are counted in no slice of their own.
+    ones are counted in no slice of their own, unless `keep` says that they are judged.
 
     Attributes:
         left_out: How often a unit was in a slice that is not told apart, since `said`.
@@ -30,6 +30,12 @@ class Slices(dict[str, int]):
             return 0
         bit = self[name] = 1 << len(self)
         return bit
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Tell *names* apart, however many others came before them."""
+        for name in names:
+            if name not in self:
+                self[name] = 1 << len(self)
 
     def plain(self, mask: int) -> list[str]:
         """Return the slices in *mask*."""

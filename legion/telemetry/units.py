@@ -13,7 +13,7 @@ from .slices import Slices
 
 
 MOST = 1_000_000
-"""How many units of an arm may wait to come of age."""
+"""How many units may wait to come of age, of both arms together."""
 
 KEPT = 2**18
 """How many units that have counted are remembered, good and bad ones each."""
@@ -72,6 +72,38 @@ class Memory:
 
 
 @attrs.define(eq=False)
+class Room:
+    """
+    The places there are for units that wait, which both arms of a cohort share.
+
+    Were there so many for each arm, the larger one alone would ever be full, and what
+    failed late be missing there. Here nobody new is followed in either arm then: whether
+    a unit is followed hangs on when it begins, and its arm is drawn by then. A unit that
+    began in vain is not followed for a later remark, of which one arm may have more.
+
+    Attributes:
+        young: The units that wait, by arm.
+        tried: Whether units are heard of by their trials.
+        overflowed: Whether there was ever one too many.
+    """
+
+    young: list[dict[int, Member]] = attrs.field(factory=list)
+    tried: bool = False
+    overflowed: bool = False
+
+    def is_full(self) -> bool:
+        """Tell whether there is no place, and remember that."""
+        full = sum(map(len, self.young)) >= MOST
+        self.overflowed |= full
+        return full
+
+    @property
+    def takes_remarks(self) -> bool:
+        """Whether a unit may be heard of first by something other than a trial."""
+        return not (self.tried and self.overflowed)
+
+
+@attrs.define(eq=False)
 class Units:
     """
     The units of one arm under one exposure.
@@ -79,6 +111,7 @@ class Units:
     Attributes:
         ages: How old they must be, by metric.
         slices: Which slices there are, the same for both arms.
+        room: Where they wait, the same for both arms.
         young: Those that have not counted in everything yet.
         newly: (unit, metrics it came of age in, those of them that were bad, slices).
         exposed: How many were heard of for the first time.
@@ -87,6 +120,7 @@ class Units:
 
     ages: Ages
     slices: Slices = attrs.field(factory=Slices)
+    room: Room = attrs.field(factory=Room)
     young: dict[int, Member] = attrs.field(init=False, factory=dict)
     newly: list[tuple[int, int, int, int]] = attrs.field(init=False, factory=list)
     exposed: int = attrs.field(init=False, default=0)
@@ -94,6 +128,9 @@ class Units:
     _due: dict[float, list[tuple[float, int]]] = attrs.field(init=False)
     _fresh: dict[int, None] = attrs.field(init=False, factory=dict)
     _memory: Memory = attrs.field(init=False, factory=Memory)
+
+    def __attrs_post_init__(self) -> None:
+        self.room.young.append(self.young)
 
     @_due.default
     def _one_for_each_age(self) -> dict[float, list[tuple[float, int]]]:
@@ -108,6 +145,7 @@ class Units:
 
     def began(self, unit: int, at_s: float) -> None:
         """Note that a trial of *unit* began; a first one is when its age begins."""
+        self.room.tried = True
         member = self.young.get(unit)
         if member is None:
             before = self._memory.get(unit)
@@ -142,9 +180,9 @@ class Units:
         member = self.young.get(unit)
         if member is None:
             before = self._memory.get(unit)
-            if before is None:
+            if before is None and self.room.takes_remarks:
                 member = self._first(unit, at_s)
-            elif not age_s and not before[0] & bit:
+            elif before is not None and not age_s and not before[0] & bit:
                 member = self._again(unit, *before)
             if member is None:
                 return
@@ -176,7 +214,7 @@ class Units:
 
     def enter(self, unit: int, member: Member) -> Member | None:
         """Follow *unit* from now on; None if too many are followed."""
-        if len(self.young) >= MOST:
+        if self.room.is_full():
             self.left_out += 1
             return None
         self.young[unit] = member

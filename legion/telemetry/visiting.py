@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from ..model import Arm
 from .event import ERROR_RATE
 from .units import MOST, Units
 
@@ -47,6 +48,7 @@ class Visiting:
     Args:
         age_s: Age in seconds of machine time.
         ends: Whether the end of a trial is its outcome: the error rate.
+        arms: The same of both arms: they share the places there are, as `Units` do.
 
     Attributes:
         counted: By unit, [bad, n] of the visits that came of age since `take`.
@@ -55,12 +57,16 @@ class Visiting:
 
     age_s: float
     ends: bool
+    arms: list[Visiting] = attrs.field(factory=list)
     counted: dict[int, list[int]] = attrs.field(init=False, factory=dict)
     left_out: int = attrs.field(init=False, default=0)
     _young: deque[Visit] = attrs.field(init=False, factory=deque)
     _newest: dict[int, Visit] = attrs.field(init=False, factory=dict)
     _open: dict[int, deque[Visit]] = attrs.field(init=False, factory=dict)
     _tried: bool = attrs.field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.arms.append(self)
 
     def began(self, unit: int, at_s: float) -> None:
         """Note that a trial of *unit* began."""
@@ -69,7 +75,8 @@ class Visiting:
             self._enter(Visit(unit, at_s, open=self.ends))
 
     def _enter(self, visit: Visit) -> None:
-        if len(self._young) >= MOST or len(self._open) >= MOST:
+        young = sum(len(arm._young) for arm in self.arms)
+        if young >= MOST or sum(len(arm._open) for arm in self.arms) >= MOST:
             self.left_out += 1
             return
         if self.age_s:
@@ -157,7 +164,7 @@ class Visiting:
         if found is not None:
             found[0] += bad
             found[1] += n
-        elif len(self.counted) < MOST:
+        elif sum(len(arm.counted) for arm in self.arms) < MOST:
             self.counted[unit] = [bad, n]
         else:
             self.left_out += 1
@@ -231,8 +238,11 @@ class Followed:
 
 def visiting(
     metrics: frozenset[str], ages: Mapping[str, tuple[int, float]]
-) -> dict[str, Visiting]:
-    """Return what counts the visits of *metrics*, at their ages."""
-    return {
-        name: Visiting(ages[name][1], name == ERROR_RATE) for name in sorted(metrics)
-    }
+) -> dict[Arm, dict[str, Visiting]]:
+    """Return what counts the visits of *metrics*, at their ages, by arm."""
+    found: dict[Arm, dict[str, Visiting]] = {arm: {} for arm in Arm}
+    for name in sorted(metrics):
+        arms: list[Visiting] = []
+        for visits in found.values():
+            visits[name] = Visiting(ages[name][1], name == ERROR_RATE, arms)
+    return found

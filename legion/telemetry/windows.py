@@ -55,6 +55,7 @@ def recorded(blank: Window, closed: Closed, arm: Arm) -> Window:
         errors=errors,
         stale=closed.stale[arm],
         exposed=closed.aged.exposed[arm],
+        left_out=closed.left_out[arm],
         unmirrored=unmirrored,
         cancelled=closed.cancelled[arm],
     )

@@ -123,7 +123,7 @@ class ComparedEvidence:
         )
 
     def update(self, seen: Seen) -> None:
-        """Add the units that came of age."""
+        """Add the units that came of age, unless some of the look are missing."""
         observation = seen.observation
         self._at_s = observation.at_s
         self._error = observation.candidate.errors.get(self.metric.stream, "")
@@ -137,6 +137,8 @@ class ComparedEvidence:
         self._whole |= self.metric.stream == WITHOUT_TOOLS and (
             LATENCY in candidate.histograms
         )
+        if observation.lost:
+            return
         tally = Tally.of(seen, self.name)
         bad = self.name if self._exact is None else by_visit(self.name)
         once = Tally.once(seen, self.name, bad=bad)

@@ -47,6 +47,10 @@ class ExactEvidence:
         stream: What is counted of each visit.
         margin: By which share the candidate may be worse.
         over_s: Plan time over which the looks are spread: the stage's dwell.
+
+    Attributes:
+        units: Units that the last look was of.
+        left_out: Visits in this stage of units that are not followed.
     """
 
     stream: str
@@ -75,11 +79,11 @@ class ExactEvidence:
         at_s = seen.observation.at_s
         if self._began_s is None:
             self._began_s = at_s
+        self.left_out += seen.left_out.get(self.stream, 0)
         due = self._process.due(at_s - self._began_s)
         if due:
             drawn = seen.visitors.drawn(self.stream, seen.at)
             self.units = 0 if drawn is None else len(drawn.units)
-            self.left_out = seen.visitors.left_out.get(self.stream, 0)
             log_e = (
                 0.0
                 if drawn is None

@@ -95,10 +95,16 @@ class LimitEvidence:
         return (Watch(name=self.name, metric=self.metric, limit=limit),)
 
     def update(self, seen: Seen) -> None:
-        """Add the units that came of age, or the events where there are no units."""
+        """
+        Add the units that came of age, or the events where there are no units.
+
+        Where some of the look are missing it is no proof, but harm it shows is harm.
+        """
         self._at_s = seen.observation.at_s
         errors = seen.observation.candidate.errors
         self._error = errors.get(self.metric.stream, "")
+        if seen.observation.lost and not self.trigger:
+            return
         tally, by_event = Tally.alone(seen, self.name, self.metric)
         self._by_event |= by_event
         self._tally = self._tally.plus(tally).heard(seen, self.metric.stream)

@@ -31,6 +31,7 @@ class Seen:
         at: In which stay the observation was made.
         sticky: Whether units come back, so that one may be heard of and not count.
         visitors: What is known of every unit that came.
+        left_out: By metric, visits of units that `visitors` has no place for.
     """
 
     observation: Observation
@@ -38,6 +39,7 @@ class Seen:
     at: Stay
     sticky: bool = False
     visitors: Visitors = attrs.field(factory=Visitors)
+    left_out: Mapping[str, int] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -64,7 +66,11 @@ class Known:
     new: list[tuple[str, int]] = attrs.field(factory=list)
 
     def see(self, observation: Observation, at: Stay) -> Seen:
-        """Take the units of *observation* for known from now on."""
+        """
+        Take the units of *observation* for known from now on.
+
+        Of a look that lacks some of them nothing is taken, as nothing is compared.
+        """
         windows = {
             Arm.CANDIDATE: observation.candidate,
             Arm.CONTROL: observation.control or Window(),
@@ -75,7 +81,15 @@ class Known:
                 for arm, window in windows.items()
             }
             return Seen(observation=observation, first=counted, at=at)
-        self.visitors.see(observation, at)
+        if observation.lost:
+            return Seen(
+                observation=observation,
+                first={arm: {} for arm in Arm},
+                at=at,
+                sticky=True,
+                visitors=self.visitors,
+            )
+        left_out = self.visitors.see(observation, at)
         came = {arm: self._came(arm, window, at) for arm, window in windows.items()}
         for units in came.values():
             for name, fresh in units.items():
@@ -90,6 +104,7 @@ class Known:
             at=at,
             sticky=True,
             visitors=self.visitors,
+            left_out=left_out,
         )
 
     def forget_new(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from typing import TYPE_CHECKING
 
 import attrs
@@ -41,8 +43,10 @@ class Visitor:
         candidate: Whether the unit has the candidate there.
         bad: Visits there that went badly.
         n: Visits there.
-        bad_before: Visits before that went badly, whichever arm it had.
-        n_before: Visits before.
+        bad_before: Visits of earlier stages that went badly. Where its arm is still
+            drawn, it had control in all of them; who has had the candidate is in no
+            draw.
+        n_before: Visits of earlier stages.
         kept: The largest share of candidates under which it still had control before; 1
             where it has had the candidate.
     """
@@ -92,36 +96,55 @@ class Visitors:
     """
     Every unit that came in this rollout, by metric, up to `MOST` of each.
 
-    Who comes first does not depend on the arms, so a test on those alone is as exact as
-    one on all; `left_out` says how many visits are missing.
+    Who comes first does not depend on the arms, nor does who gets the last places of
+    one observation: a hash decides. So a test on those alone is as exact as one on all.
 
     Attributes:
         metrics: By metric and unit, what is known.
         new: (metric, unit) of those that are not written down as they are now.
-        left_out: By metric, visits of units beyond the first `MOST`, since this process
-            began.
     """
 
     metrics: dict[str, dict[int, Visitor]] = attrs.field(factory=dict)
     new: set[tuple[str, int]] = attrs.field(factory=set)
-    left_out: dict[str, int] = attrs.field(factory=dict)
 
-    def see(self, observation: Observation, at: Stay) -> None:
+    def see(self, observation: Observation, at: Stay) -> dict[str, int]:
         """
         Count the visits of *observation*.
 
         A unit that control answers is control's: what the candidate does with it is a
         mirrored run that no user sees, and is no visit. At a share of 0 all of them
         are; at a share of 1 nothing is compared, and nothing is counted.
+
+        Returns:
+            By metric, visits of units that there is no place for.
         """
         if at.share >= 1:
-            return
-        if observation.control is not None:
-            for metric, visits in observation.control.visits.items():
-                self._answered(metric, visits, at)
-        if at.share > 0:
-            for metric, visits in observation.candidate.visits.items():
-                self._shown(metric, visits, at)
+            return {}
+        control = {} if observation.control is None else observation.control.visits
+        candidate = observation.candidate.visits if at.share > 0 else {}
+        left_out: dict[str, int] = {}
+        for metric in sorted({*control, *candidate}):
+            answered = control.get(metric, Visits())
+            shown = candidate.get(metric, Visits())
+            self._let_in(metric, {*answered.units, *shown.units}, at)
+            self._answered(metric, answered, at)
+            self._shown(metric, shown, at)
+            known = self.metrics[metric]
+            came = {**shown.units, **answered.units}
+            missing = sum(n for unit, (_, n) in came.items() if unit not in known)
+            if missing:
+                left_out[metric] = missing
+        return left_out
+
+    def _let_in(self, metric: str, units: set[int], at: Stay) -> None:
+        """Give a place to those that are new, or to as many as there are places for."""
+        known = self.metrics.setdefault(metric, {})
+        fresh, free = units - known.keys(), max(0, MOST - len(known))
+        if len(fresh) > free:
+            # By another hash than the one that draws the arms.
+            fresh = set(sorted(fresh, key=_lot)[:free])
+        for unit in fresh:
+            known[unit] = Visitor(at, candidate=False)
 
     def _answered(self, metric: str, visits: Visits, at: Stay) -> None:
         for unit, (bad, n) in visits.units.items():
@@ -144,15 +167,11 @@ class Visitors:
                 visitor.n += n
 
     def _visitor(self, metric: str, unit: int, at: Stay) -> Visitor | None:
-        """Return the unit as it is in this stage; None if it is one too many."""
-        units = self.metrics.setdefault(metric, {})
-        visitor = units.get(unit)
+        """Return the unit as it is in this stage; None if it has no place."""
+        visitor = self.metrics[metric].get(unit)
         if visitor is None:
-            if len(units) >= MOST:
-                self.left_out[metric] = self.left_out.get(metric, 0) + 1
-                return None
-            visitor = units[unit] = Visitor(at, candidate=False)
-        elif visitor.at != at:
+            return None
+        if visitor.at != at:
             visitor.move(at)
         self.new.add((metric, unit))
         return visitor
@@ -195,3 +214,8 @@ class Visitors:
             n_before=np.array([one.n_before for one in them]),
             rho=(at.share - kept) / (1 - kept),
         )
+
+
+def _lot(unit: int) -> bytes:
+    """Return by what *unit* gets a place where there are too few of them."""
+    return hashlib.blake2b(unit.to_bytes(8), digest_size=8, person=b"place").digest()
