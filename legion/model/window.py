@@ -94,7 +94,8 @@ class Window:
         dropped: Events of this arm that were lost because the buffer was full; what is
             left may look healthier than it was.
         stale: Events that were left out because they belong to another exposure.
-        unmirrored: Mirrored runs that were dropped because too many waited.
+        unmirrored: Mirrored runs that were dropped: too many waited, their exposure was
+            over before they began, or their event loop was closed.
         exposed: Units of this arm that were first heard of in this window, of age or
             not; None where nobody counts them.
         baseline: The window to compare with: control's, else a stored one, else None.
