@@ -240,9 +240,7 @@ class Traffic:
                 if self._is_over(shadow):
                     return
                 with shadow:
-                    other = mirror(*args)
-                    if type(other) is CoroutineType:
-                        _refuse_promise(other, mirror)
+                    other = _plain(mirror, args)
                 shadow.compare(agree, answer, other)
 
             if not self.mirror.queue(answer_too):
@@ -266,6 +264,13 @@ class Traffic:
 async def _settled(answer: Awaitable[T] | T) -> T:
     if inspect.isawaitable(answer):
         return await cast("Awaitable[T]", answer)
+    return answer
+
+
+def _plain(ask: Callable[..., T], args: tuple[object, ...]) -> T:
+    answer = ask(*args)
+    if type(answer) is CoroutineType:
+        _refuse_promise(answer, ask)
     return answer
 
 
