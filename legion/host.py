@@ -37,6 +37,9 @@ _FILE = "legion.db"
 
 _PARTS = ("legion-probe", "legion-registry", "legion-gate")
 
+_MOMENT_S = 0.5
+"""How long `Host.close` waits for a mirrored run, in seconds."""
+
 
 @attrs.define(eq=False)
 class Host:
@@ -72,6 +75,7 @@ class Host:
     _wheel: Wheel = attrs.field(alias="wheel")
     _stop: Event = attrs.field(init=False, factory=Event)
     _thread: Thread | None = attrs.field(init=False, default=None)
+    _mirroring: Thread | None = attrs.field(init=False, default=None)
     _last_s: float | None = attrs.field(init=False, default=None)
     _closed: bool = attrs.field(init=False, default=False)
 
@@ -337,30 +341,40 @@ class Host:
         """
         Turn the wheel in a thread, at the stage's check interval, until `close`.
 
-        In between it drains mirrored runs and telemetry, and looks every *watch_s* of
-        machine time whether somebody has pulled the latch.
+        In between it drains telemetry, and looks every *watch_s* of machine time whether
+        somebody has pulled the latch. Mirrored runs have a thread of their own. A host
+        that was opened before a fork is started in each process.
         """
         if self._closed:
             msg = "this host is closed; open another one"
             raise StateError(self._database.path, msg)
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             return
-        self._stop.clear()
+        stop = self._stop = Event()  # One from before a fork may be locked for ever.
         self._wheel.started = True
-        self._thread = Thread(
-            target=self._turn, args=(watch_s,), name="legion-host", daemon=True
+        self._thread, self._mirroring = (
+            Thread(target=turns, args=(stop, watch_s), name=name, daemon=True)
+            for name, turns in (
+                ("legion-host", self._turn),
+                ("legion-mirror", self._mirror),
+            )
         )
         self._thread.start()
+        self._mirroring.start()
 
-    def _turn(self, watch_s: float) -> None:
-        while not self._stop.wait(watch_s):
+    def _mirror(self, stop: Event, watch_s: float) -> None:
+        """Run what is mirrored; nobody waits for it."""
+        while not stop.wait(watch_s):
+            self.engine.traffic.mirror.serve(stop)
+
+    def _turn(self, stop: Event, watch_s: float) -> None:
+        while not stop.wait(watch_s):
             try:
                 if self._is_due(self.clock.plan()):
-                    self.tick()
+                    self._wheel.tick(mirrored=False)
                 else:
                     self.engine.poll()
                     self._workers.renew()
-                    self.engine.traffic.mirror.drain()
                     self.telemetry.drain()
             except BaseException:
                 # The wheel must not stop for one bad turn; nothing went forward in it.
@@ -381,13 +395,19 @@ class Host:
             logger.warning("units that are not of age are lost", exc_info=True)
 
     def close(self) -> None:
-        """Stop the thread, tell the plugins, close the files; safe to call twice."""
+        """
+        Stop the threads, tell the plugins, close the files; safe to call twice.
+
+        A mirrored run that does not end in a moment is left to itself.
+        """
         self._stop.set()
-        thread, self._thread = self._thread, None
+        threads = (self._thread, None), (self._mirroring, _MOMENT_S)
+        self._thread = self._mirroring = None
         self._wheel.started = False
-        # From inside a turn the thread may be waiting for that turn: it ends by itself.
-        if thread not in {None, current_thread()} and not self._wheel.is_inside:
-            thread.join()
+        for thread, most_s in threads:
+            # From inside a turn it may be waiting for that turn: it ends by itself.
+            if thread not in {None, current_thread()} and not self._wheel.is_inside:
+                thread.join(most_s)
         if not self._closed:
             self._closed = True
             self._leave()

@@ -97,16 +97,20 @@ class Wheel:
             return self.plan.stages[0].check_interval_s
         return self.plan.stage(stage).check_interval_s
 
-    def tick(self) -> Turn:
+    def tick(self, *, mirrored: bool = True) -> Turn:
         """
         Turn once; where another host leads, only observe.
+
+        Args:
+            mirrored: Whether to run what is mirrored first.
 
         Raises:
             StateError: The state file cannot be used; nothing went forward.
         """
         with self._turn_alone():
             unread = self._poll()
-            self.engine.traffic.mirror.drain()
+            if mirrored:
+                self.engine.traffic.mirror.drain()
             if not self._leads():
                 return self._follow()
             turn = self._round(self.engine.decide)

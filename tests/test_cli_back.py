@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sqlite3
 import subprocess
 import sys
 
@@ -13,10 +15,22 @@ import pytest
 from cli_session import PLAN, documented, legion_says, open_host, refusal, rollout
 from somebody_elses import entered_by_all, nobody
 
+import legion
+
+from legion.cli.latch import Standing
+from legion.exceptions import StateError
 from legion.stages import Status
+from legion.stages.latch import beside
+from legion.store import Database
 
 
 BACK = ("rollback", "--version", "1.0.0", "--reason", "wrong invoices")
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    """Nobody runs beside a command in this process: its latch need not stand."""
+    monkeypatch.setattr("legion.cli.latch.STANDS_S", 0.0)
 
 
 @pytest.fixture
@@ -80,6 +94,29 @@ def test_rollback_to_another_version_is_refused(state):
     assert "got version 0.9; greeting can only go back to 1.0.0" in refusal(
         said, code=2
     )
+
+
+@pytest.mark.parametrize("words", [(), ("--version", "v1")])
+def test_rollback_takes_the_plans_way_back_or_no_version(state, words):
+    """The version is a check for whoever wants one; the plan knows the way."""
+    said = legion_says(
+        *("rollback", *words, "--reason", "x", "--immediate", "--state", state)
+    )
+
+    assert said.code == 0, said
+    assert not beside(str(state / "legion.db")).exists()
+
+
+def test_rollback_to_another_version_says_what_to_write(state):
+    """Both names of the way back, and nothing was latched."""
+    said = legion_says(
+        *("rollback", "--version", "0.9", "--reason", "x", "--immediate"),
+        *("--state", state),
+    )
+
+    assert "write --version 1.0.0 or v1, or leave it out" in refusal(said, code=2)
+    with open_host(state) as host:
+        assert host.engine.exposure.share == 0.25
 
 
 def test_rollback_without_a_terminal_wants_to_be_immediate(state, monkeypatch):
@@ -274,3 +311,74 @@ def test_a_way_back_that_may_not_be_written_is_refused(folder):
 
     assert "legion.db" in refusal(said, code=3)
     assert "write a path" in said.err
+
+
+def test_the_latch_beside_stands_until_hosts_have_looked(state, monkeypatch):
+    """It is there while the state is written and a second longer, and then it goes."""
+    monkeypatch.setattr("legion.cli.latch.STANDS_S", 1.0)
+    latch, seen = beside(str(state / "legion.db")), []
+
+    def roll_back():
+        seen.append(latch.read_text())
+        with legion.Host.reopen(state) as host:
+            return host.engine.rollback("x")
+
+    def pause(left_s):
+        seen.append(latch.exists() and 0 <= left_s <= 1)
+
+    outcome = Standing(str(state), "x", pause=pause).back(roll_back)
+
+    assert outcome.verified
+    assert seen == ["x\n", True]
+    assert not latch.exists()
+    with open_host(state) as host:
+        assert host.engine._pointer._file.latch() is not None
+
+
+def test_a_latch_that_was_beside_the_state_before_stays(state):
+    """Somebody put it there for a reason that this command does not know."""
+    latch = legion.Host.latch(state, reason="the disk burned")
+    said = legion_says(*BACK, "--immediate", "--state", state)
+
+    assert said.code == 1
+    assert "it was there before" in said.out
+    assert latch.exists()
+
+
+def test_a_file_written_over_under_a_running_host_does_not_keep_it_forward(state):
+    """The command can read it, by its log; the host cannot: it goes by the latch."""
+    with open_host(state) as host:
+        file = state / "legion.db"
+        with file.open("r+b") as bytes_:
+            bytes_.write(b"not what was written" * 50)
+        done = elsewhere(*BACK, "--immediate", "--state", state)
+
+        assert done.returncode == 1, done
+        assert "to be deleted once the state is whole again" in done.stdout
+        assert beside(str(file)).exists()
+        with contextlib.suppress(StateError):
+            host.engine.poll()
+        assert host.engine.exposure.share == 0.0
+
+
+def test_a_locked_file_does_not_hold_a_rollback_up(state, monkeypatch):
+    """Every host goes back by the latch beside; the exit code says what is open."""
+    monkeypatch.setattr(
+        Database.__init__, "__kwdefaults__", {"readonly": False, "timeout_s": 0.05}
+    )
+    with open_host(state) as host:
+        holder = sqlite3.connect(state / "legion.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        said = legion_says(*BACK, "--immediate", "--json", "--state", state)
+
+        assert said.code == 1, said
+        assert said.document["code"] == "latched"
+        assert "another process has held it" in said.document["reason"]
+        with contextlib.suppress(StateError):
+            host.engine.poll()
+        assert host.engine.exposure.share == 0.0
+        holder.close()
+        host.engine.poll()
+        host._last_s = None
+        host.tick()
+        assert host.engine._pointer._file.latch() is not None

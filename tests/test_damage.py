@@ -53,6 +53,12 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    """Nobody runs beside a command in this process: its latch need not stand."""
+    monkeypatch.setattr("legion.cli.latch.STANDS_S", 0.0)
+
+
 @pytest.fixture
 def state(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "state")

@@ -559,11 +559,13 @@ def test_a_violation_is_counted_though_the_candidate_swallows_it(traffic, world)
 
 def test_a_violation_after_the_pointer_has_moved_is_not_stale(traffic, world):
     """It is a fact of the candidate's code, whatever is exposed by then."""
-    traffic.run_sync(
-        "1", control=int, candidate=int, mirror=lambda: world.refund.__wrapped__("A", 1)
-    )
-    traffic.exposure = Exposure(plan="plan", stage="canary", share=0.5)
-    close(traffic)
+
+    def reach():
+        traffic.exposure = Exposure(plan="plan", stage="canary", share=0.5)
+        close(traffic)
+        return world.refund.__wrapped__("A", 1)
+
+    traffic.run_sync("1", control=int, candidate=int, mirror=reach)
     traffic.mirror.drain()
 
     assert close(traffic).counts["containment_violations"] == Count(1)

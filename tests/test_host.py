@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from legion.exceptions import LegionError, PlanError, PluginError, StateError
 from legion.model import Move
 from legion.registry import Registry
 from legion.stages import Status
+from legion.stages.latch import beside
 from legion.stages.persistence import StateFile
 from legion.store import Database
+from legion.store.fault import locked
 from legion.telemetry import Telemetry
 from legion.testing import ManualClock
 
@@ -469,6 +472,34 @@ def test_closing_twice_and_using_it_afterwards(plan, tmp_path, clock):
         host.start()
 
 
+FORKED = """
+import os, sys, threading
+sys.path.insert(0, sys.argv[1])
+import legion
+from test_wheel import PLAN
+host = legion.Host.open(legion.Plan.from_dict(PLAN), state=sys.argv[2])
+host.start(watch_s=60)  # It waits, and holds no lock, while the process is forked.
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+    host.close()
+    print("parent done")
+else:
+    host.start(watch_s=0.01)
+    names = sorted(t.name for t in threading.enumerate() if "legion" in t.name)
+    host.close()
+    print(*names, len(threading.enumerate()), flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_host_that_was_forked_starts_again(tmp_path):
+    """Its threads did not come along; in the new process there are new ones."""
+    said = script(FORKED, TESTS, tmp_path).splitlines()
+
+    assert said == ["legion-host legion-mirror 1", "parent done"]
+
+
 def test_async_with_starts_and_closes(plan, tmp_path):
     """An asyncio host gets the thread for nothing."""
 
@@ -587,6 +618,88 @@ def test_a_full_disk_does_not_hold_a_rollback_up(tmp_path):
         "True rolled_back",
         "True",
     ]
+
+
+def test_a_rollback_by_hand_waits_for_a_locked_file_once(
+    plan, tmp_path, clock, monkeypatch
+):
+    """The latch lies beside it then; the file is written when it can be."""
+    waits = []
+
+    def waited(*_, **given):
+        waits.append(given)
+        return locked(*_, **given)
+
+    with impatient(plan, tmp_path, clock) as host:
+        canary(host, clock)
+        holder = sqlite3.connect(tmp_path / "legion.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        with monkeypatch.context() as patched:
+            patched.setattr("legion.store.fault.locked", waited)
+            outcome = host.engine.rollback("enough")
+        assert outcome.applied
+        assert len(waits) == 1
+        assert beside(str(tmp_path / "legion.db")).exists()
+        holder.close()
+        clock.advance(60)
+        host.tick()
+
+        assert host.engine.state.status is Status.ROLLED_BACK
+        assert host.engine._pointer._file.latch() is not None
+
+
+def test_a_rollback_by_hand_waits_for_nobody_who_waits_for_the_file(
+    plan, tmp_path, clock
+):
+    """The thread that has the turn finishes it; users are back at once."""
+    with impatient(plan, tmp_path, clock) as host:
+        canary(host, clock)
+        holder = sqlite3.connect(tmp_path / "legion.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        taken, done = threading.Event(), threading.Event()
+
+        def busy():
+            with host.engine._lock:
+                taken.set()
+                done.wait(60)
+
+        thread = threading.Thread(target=busy)
+        thread.start()
+        assert taken.wait(20)
+        said = []
+        caller = threading.Thread(
+            target=lambda: said.append(host.engine.rollback("enough")), daemon=True
+        )
+        caller.start()
+        caller.join(20)
+        stuck = caller.is_alive()
+        done.set()
+        thread.join()
+        holder.close()
+
+        assert not stuck
+        assert (said[0].code, said[0].verified) == ("latched", False)
+        assert host.engine.exposure.share == 0.0
+        host.tick()
+        assert host.engine.state.status is Status.ROLLED_BACK
+
+
+def test_a_latch_beside_is_heard_by_a_host_that_cannot_read_its_file(
+    plan, tmp_path, clock, monkeypatch
+):
+    """It is looked at first, and while somebody else has the turn."""
+
+    def broken(*_, **__):
+        raise StateError("legion.db", "input/output error")
+
+    with open_host(plan, tmp_path, clock) as host:
+        canary(host, clock)
+        legion.Host.latch(tmp_path, reason="the disk burned")
+        for name in ("latch", "off", "versions", "load"):
+            monkeypatch.setattr(StateFile, name, broken)
+        with pytest.raises(StateError, match="input/output"):
+            host.engine.poll()
+        assert host.engine.exposure.share == 0.0
 
 
 def test_a_locked_file_does_not_hold_a_rollback_up(plan, tmp_path, clock):

@@ -263,6 +263,148 @@ def test_a_closed_loop_gives_its_room_back(clock):
     assert asyncio.run(story())
 
 
+SHADOW = {
+    "plan": "p",
+    "candidate": "2",
+    "baseline": "1",
+    "unit": "task",
+    "rollback": {"to": "1", "within": "1m"},
+    "stages": [{"name": "shadow", "traffic": "0%", "mirror": "100%", "dwell": "1h"}],
+}
+
+
+@pytest.fixture
+def host(tmp_path):
+    clock = ManualClock(1e9)
+    plan = legion.Plan.from_dict(SHADOW)
+    with legion.Host.open(plan, state=tmp_path, clock=clock) as host:
+        host.tick()
+        assert host.engine.state.stage == "shadow"
+        clock.advance(host.interval_s)
+        yield host
+
+
+def lost(host):
+    """Return how many mirrored runs the next window misses, once it says why."""
+    window = host.tick().observation.candidate
+    assert ("mirror" in window.errors) is (window.unmirrored > 0)
+    if window.unmirrored:
+        assert "too many waited" in window.errors["mirror"]
+        assert "or their event loop was closed; await" in window.errors["mirror"]
+        assert "mirror.join() before it ends" in window.errors["mirror"]
+    return window.unmirrored
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("cancels", [False, True])
+def test_a_mirrored_run_whose_loop_ends_counts_as_dropped(host, begun, cancels):
+    """Whether the loop cancels it, as `asyncio.run` does, or is only closed."""
+
+    async def control():
+        return 1
+
+    async def story():
+        await host.engine.run(
+            "1", control=control, candidate=control, mirror=asyncio.Event().wait
+        )
+        if begun:
+            await asyncio.sleep(0)
+
+    if cancels:
+        asyncio.run(story())
+    else:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(story())
+        loop.close()
+
+    assert lost(host) == 1
+    assert lost(host) == 0
+
+
+def test_a_mirrored_run_that_was_waited_for_is_not_dropped(host):
+    """With `join` before the loop ends, nothing is missed."""
+
+    async def answer():
+        return 1
+
+    async def story():
+        await host.engine.run("1", control=answer, candidate=answer, mirror=answer)
+        await host.engine.traffic.mirror.join()
+
+    asyncio.run(story())
+    assert lost(host) == 0
+
+
+def test_what_waits_when_the_exposure_moves_is_dropped(host):
+    """It would compare what nobody is exposed to; it counts as missing, now."""
+    ran = []
+    host.engine.run_sync("1", control=int, candidate=int, mirror=lambda: ran.append(1))
+    host.engine.rollback("enough")
+
+    assert lost(host) == 1
+    assert not ran
+
+
+class Held:
+    """A mirrored run that goes on until it is let go."""
+
+    def __init__(self):
+        self.begun, self.go, self.thread = threading.Event(), threading.Event(), None
+
+    def __call__(self):
+        self.thread = threading.current_thread()
+        self.begun.set()
+        assert self.go.wait(60)
+
+
+def test_a_slow_mirrored_run_holds_neither_the_latch_nor_the_end_up(tmp_path):
+    """It has a thread of its own; the wheel turns, the host closes, others are left."""
+    plan, held, after = legion.Plan.from_dict(SHADOW), Held(), []
+    host = legion.Host.open(plan, state=tmp_path, clock=ManualClock(1e9))
+    host.tick()
+    back, poll = threading.Event(), host.engine.poll
+
+    def watched():
+        poll()
+        if not host.engine.exposure.mirror:
+            back.set()
+
+    host.engine.poll = watched
+    try:
+        host.engine.run_sync("1", control=int, candidate=int, mirror=held)
+        host.engine.run_sync(
+            "2", control=int, candidate=int, mirror=lambda: after.append(1)
+        )
+        host.start(watch_s=0.01)
+        assert held.begun.wait(20)
+        with legion.Host.open(plan, state=tmp_path) as other:
+            other.engine.rollback("enough")
+        assert back.wait(20)
+        host.close()
+        assert held.thread.is_alive()
+    finally:
+        held.go.set()
+        host.close()
+    held.thread.join(20)
+
+    assert not held.thread.is_alive()
+    assert not after
+
+
+def test_the_turns_of_a_started_host_run_nothing_mirrored(host):
+    """Those by hand do."""
+    threads = []
+
+    def note():
+        threads.append(threading.current_thread().name)
+
+    host.engine.run_sync("1", control=int, candidate=int, mirror=note)
+    host._wheel.tick(mirrored=False)
+    assert not threads
+    host.tick()
+    assert threads == [threading.current_thread().name]
+
+
 def test_leaving_the_host_joins_mirrored_runs(tmp_path):
     """What was asked for before the end is in the last window."""
     plan = legion.Plan.from_dict(

@@ -96,7 +96,8 @@ class Window:
         left_out: How often a unit of this arm, a visit or a remark was not followed, as
             too many waited; what is left may be unlike the whole.
         stale: Events that were left out because they belong to another exposure.
-        unmirrored: Mirrored runs that were dropped because too many waited.
+        unmirrored: Mirrored runs that were dropped: too many waited, their exposure was
+            over before they began, or their event loop was closed.
         exposed: Units of this arm that were first heard of in this window, of age or
             not; None where nobody counts them.
         cancelled: Units of this arm that were cut off without an outcome.

@@ -381,6 +381,8 @@ class StageEngine:
         # Users are safe, and the file says so, before anybody is waited for.
         self.latch(decision)
         decision = _written_down(decision)
+        if self._latches(decision) and not self._is_free():
+            return self._retreat.left(decision)
         with self._moving():
             refused = None if self._latches(decision) else self._not_lower(decision)
             nothing = Change(target="", before="", after="", kind="roll_back")
@@ -394,6 +396,20 @@ class StageEngine:
                 overtaken = error
         with self._lock:
             return self._overtaken(decision, change, overtaken)
+
+    def _is_free(self) -> bool:
+        """
+        Tell whether to wait for a turn.
+
+        Where the file takes nothing, whoever has it may wait for the file, again and
+        again, and finishes the retreat by itself.
+        """
+        if self._pointer.kept:
+            return True
+        free = self._lock.acquire(blocking=False)
+        if free:
+            self._lock.release()
+        return free
 
     def _not_lower(self, decision: Decision) -> tuple[str, str] | None:
         """Return why a retreat to a stage is none, or is not about this state."""
@@ -471,9 +487,13 @@ class StageEngine:
         """
         Adopt what other processes did, finish what a crash left, settle doubt.
 
+        A latch beside the file is in force before anybody is waited for, and though the
+        file cannot be read.
+
         Raises:
             StateError: The state file cannot be read.
         """
+        self._pointer.heed()
         with self._lock:
             if self._under_way:
                 return  # A hook asks from inside a move, which comes to its end first.

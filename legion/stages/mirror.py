@@ -11,7 +11,8 @@ import threading
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from threading import Lock
+from threading import Event, Lock
+from typing import TypeAlias
 
 import attrs
 
@@ -20,6 +21,9 @@ from ..model import Clock
 
 logger = logging.getLogger("legion")
 
+_Tasks: TypeAlias = dict[asyncio.Task[None], Callable[[], object]]
+"""Background tasks, and whom to tell where one does not come to its end."""
+
 
 @attrs.define(eq=False)
 class Mirror:
@@ -27,9 +31,10 @@ class Mirror:
     A bounded queue of mirrored runs.
 
     Under asyncio each runs as a background task of the loop that asked for it; plain
-    code queues until `drain` is called, by ``host.tick()`` or the host's thread. What
-    does not fit is dropped; nobody waits for a mirror, and nothing that one raises gets
-    any further, ``sys.exit()`` included. Only Ctrl-C does, in the main thread.
+    code queues until `drain` is called, by ``host.tick()``, or a thread of a started
+    host runs it. What does not fit is dropped; nobody waits for a mirror, and nothing
+    that one raises gets any further, ``sys.exit()`` included. Only Ctrl-C does, in the
+    main thread.
 
     Args:
         clock: Machine time, for the budget of `drain`.
@@ -43,7 +48,7 @@ class Mirror:
     _waiting: deque[tuple[contextvars.Context, Callable[[], object]]] = attrs.field(
         init=False, factory=deque
     )
-    _tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = attrs.field(
+    _tasks: dict[asyncio.AbstractEventLoop, _Tasks] = attrs.field(
         init=False, factory=dict
     )
     _lock: Lock = attrs.field(init=False, factory=Lock)
@@ -56,35 +61,52 @@ class Mirror:
             self._waiting.append((contextvars.copy_context(), run))
             return True
 
-    def spawn(self, run: Callable[[], Awaitable[object]]) -> bool:
-        """Run in the background of the running loop; False if it was dropped."""
+    def spawn(
+        self,
+        run: Callable[[], Awaitable[object]],
+        *,
+        dropped: Callable[[], object] = lambda: None,
+    ) -> bool:
+        """
+        Run in the background of the running loop; False if it was dropped.
+
+        Args:
+            run: What to run.
+            dropped: Called where it is dropped later on: it was cancelled, or its loop
+                was closed, before it came to its end.
+        """
         loop = asyncio.get_running_loop()
+        self._let_go()
         with self._lock:
-            self._let_go()
             if sum(map(len, self._tasks.values())) >= self.capacity:
                 return False
             task = loop.create_task(_fenced(run))
             # A loop that is closed while it runs has dropped it; that is no fault.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            self._tasks.setdefault(loop, set()).add(task)
+            self._tasks.setdefault(loop, {})[task] = dropped
         task.add_done_callback(self._done)
         return True
 
     def _done(self, task: asyncio.Task[None]) -> None:
         with self._lock:
-            tasks = self._tasks.get(task.get_loop(), set())
-            tasks.discard(task)
+            tasks = self._tasks.get(task.get_loop(), {})
+            dropped = tasks.pop(task, None)
             if not tasks:
                 self._tasks.pop(task.get_loop(), None)
+        if dropped is not None and task.cancelled():
+            dropped()
 
     def _let_go(self) -> None:
-        """Forget the tasks of loops that are closed: they will never go on."""
-        for loop in [loop for loop in self._tasks if loop.is_closed()]:
-            for task in self._tasks.pop(loop):
-                coroutine = task.get_coro()
-                if inspect.iscoroutine(coroutine):
-                    with contextlib.suppress(BaseException):
-                        coroutine.close()
+        """Drop the tasks of loops that are closed: they will never go on."""
+        with self._lock:
+            closed = [loop for loop in self._tasks if loop.is_closed()]
+            left = [one for loop in closed for one in self._tasks.pop(loop).items()]
+        for task, dropped in left:
+            coroutine = task.get_coro()
+            if inspect.iscoroutine(coroutine):
+                with contextlib.suppress(BaseException):
+                    coroutine.close()
+            dropped()
 
     def drain(self) -> int:
         """
@@ -95,20 +117,32 @@ class Mirror:
         timeout of its own.
         """
         until_s = self.clock.machine() + self.budget_s
+        self._let_go()
         done = 0
         for _ in range(len(self._waiting)):
-            with self._lock:
-                if not self._waiting:
-                    break
-                context, run = self._waiting.popleft()
-            try:
-                context.run(run)
-            except BaseException as error:  # noqa: BLE001 - whatever it is
-                _swallow(error)
+            if not self._run_next():
+                break
             done += 1
             if self.clock.machine() > until_s:
                 break
         return done
+
+    def serve(self, stop: Event) -> None:
+        """Run what waits, one after the other, until nothing does or *stop* is set."""
+        self._let_go()
+        while not stop.is_set() and self._run_next():
+            pass
+
+    def _run_next(self) -> bool:
+        with self._lock:
+            if not self._waiting:
+                return False
+            context, run = self._waiting.popleft()
+        try:
+            context.run(run)
+        except BaseException as error:  # noqa: BLE001 - whatever it is
+            _swallow(error)
+        return True
 
     async def join(self) -> None:
         """Wait for the background tasks of the running loop; others have their own."""

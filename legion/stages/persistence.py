@@ -319,10 +319,11 @@ class StateFile:
         """
         Set the latch, durably; if it is set already, the first reason stays.
 
-        In a damaged file it may not stay set, so it is set beside that, too.
+        In a damaged file it may not stay set, and in one that is locked or full not be
+        set now, so it is set beside that.
 
         Raises:
-            StateError: The file cannot be written.
+            StateError: The file cannot be written now.
         """
         at = self.clock.wall()
         try:
@@ -331,14 +332,19 @@ class StateFile:
                     "INSERT OR IGNORE INTO latch VALUES (?, ?, ?)",
                     (self.plan, reason, at),
                 )
-        except StateCorruptError:
-            pull_beside(self.database.path, reason)
-        return self.latch() or Latch(reason=reason, at=at)
+        except StateError as error:
+            if self.database.path != ":memory:" and self.beside() is None:
+                pull_beside(self.database.path, reason)
+            if not isinstance(error, StateCorruptError):
+                raise
+        return Latch(reason=reason, at=at)
+
+    def beside(self) -> Latch | None:
+        """Return the latch beside the file, which holds for all plans in it."""
+        return found_beside(self.database.path)
 
     def latch(self) -> Latch | None:
-        """Return the latch if it has been pulled, in the file or beside it."""
-        if (found := found_beside(self.database.path)) is not None:
-            return found
+        """Return the latch of this plan in the file, if it has been pulled."""
         rows = self.database.read(
             "SELECT CAST(reason AS BLOB), at FROM latch WHERE plan = ?", (self.plan,)
         )

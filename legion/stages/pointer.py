@@ -215,6 +215,16 @@ class Pointer:
             self.off |= frozenset(features)
             self._traffic.exposure = self._traffic.exposure.without(self.off)
 
+    def heed(self) -> None:
+        """Give everybody the baseline if the latch lies beside the file."""
+        if self.latched is None and (found := self._file.beside()) is not None:
+            self.latch(found.reason)
+
+    @property
+    def kept(self) -> bool:
+        """Whether all that goes back is in the file, as far as that can hold it."""
+        return self._kept == (self.latched, self.off)
+
     def pull(self) -> bool:
         """Write what goes back to the file; False, and logged, where that fails."""
         # Another thread may set more meanwhile: what was written is what was read here.
@@ -239,6 +249,7 @@ class Pointer:
         Raises:
             StateError: The file cannot be read; nothing was adopted but what goes back.
         """
+        self.heed()
         latch = self._file.latch()
         if latch is not None and self.latched is None:
             self.latch(latch.reason)

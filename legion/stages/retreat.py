@@ -100,10 +100,15 @@ class Retreat:
         """
         Write a retreat down, or remember that it is not.
 
+        A file that did not take the latch just now is not waited for once more.
+
         Raises:
             SupersededError: Another process has moved: a retreat to a stage is not
                 about what is now.
         """
+        if not decision.to and not self.pointer.kept:
+            self._unwritten = decision
+            return
         try:
             self.pointer.save(moved, *nouns, durable=True, exposure=exposure)
             self._unwritten = None
@@ -217,6 +222,21 @@ class Retreat:
             digest_live=exposure.digest,
             code="rolled_back",
             reason=self.pointer.state.reason,
+            decision=decision.digest,
+        )
+
+    def left(self, decision: Decision) -> Outcome:
+        """Leave the steps to whoever turns the wheel: users are safe already."""
+        return Outcome(
+            target=self.world.target,
+            applied=True,
+            verified=False,
+            digest_live=self.ladder.baseline.digest,
+            code="latched",
+            reason=(
+                "everybody has the baseline; the rest follows as soon as the state file"
+                f" can be written, because {decision.reason}"
+            ),
             decision=decision.digest,
         )
 

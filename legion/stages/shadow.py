@@ -13,7 +13,7 @@ import attrs
 
 from ..metrics import CONTAINMENT, DISAGREEMENT, TOOL_PLAN
 from ..model import Arm
-from ..telemetry import UNMIRRORED
+from ..telemetry import NAMES, TRIAL, UNMIRRORED
 from ..tools import Fence
 from .trial import Trial
 
@@ -60,9 +60,11 @@ class Shadow(Trial):
         self._telemetry.add(CONTAINMENT, self.arm, unit=self.place)
 
     def drop(self) -> None:
-        """Record that it will not come, as too many wait."""
+        """Record that its answer will not come."""
         self.fence.recorded.forget()
-        self._mark(UNMIRRORED, self._clock.machine())
+        # Of no exposure: its own may be over by now, and would be left out as stale.
+        arm, at_s = NAMES[self.arm], self._clock.machine()
+        self._telemetry.record((TRIAL, arm, self.place, "", at_s, UNMIRRORED))
 
     def __exit__(
         self,

@@ -188,11 +188,13 @@ class Traffic:
             shadow = Shadow.of(trial)
 
             async def answer_too() -> None:
+                if self._is_over(shadow):
+                    return
                 async with shadow:
                     other = await _settled(mirror(*args))
                 shadow.compare(agree, answer, other)
 
-            if not self.mirror.spawn(answer_too):
+            if not self.mirror.spawn(answer_too, dropped=shadow.drop):
                 shadow.drop()
         return answer
 
@@ -210,8 +212,8 @@ class Traffic:
         """
         Do as `run` does, in plain code.
 
-        A mirrored run waits until ``host.tick()`` or the host's thread drains the
-        queue.
+        A mirrored run waits until ``host.tick()`` drains the queue, or a thread of a
+        started host comes to it. If the exposure has moved by then, it is dropped.
 
         Raises:
             TypeError: A callable is async: it would return before it has begun.
@@ -235,15 +237,22 @@ class Traffic:
             shadow = Shadow.of(trial)
 
             def answer_too() -> None:
+                if self._is_over(shadow):
+                    return
                 with shadow:
-                    other = mirror(*args)
-                    if type(other) is CoroutineType:
-                        _refuse_promise(other, mirror)
+                    other = _plain(mirror, args)
                 shadow.compare(agree, answer, other)
 
             if not self.mirror.queue(answer_too):
                 shadow.drop()
         return answer
+
+    def _is_over(self, shadow: Shadow) -> bool:
+        """Drop *shadow* if what it was to be a shadow of is not exposed any more."""
+        if shadow.exposure.digest == self.exposure.digest:
+            return False
+        shadow.drop()
+        return True
 
     def _mirrors(self, trial: Trial) -> bool:
         # The other half of the hash, so that mirroring is independent of the share.
@@ -255,6 +264,13 @@ class Traffic:
 async def _settled(answer: Awaitable[T] | T) -> T:
     if inspect.isawaitable(answer):
         return await cast("Awaitable[T]", answer)
+    return answer
+
+
+def _plain(ask: Callable[..., T], args: tuple[object, ...]) -> T:
+    answer = ask(*args)
+    if type(answer) is CoroutineType:
+        _refuse_promise(answer, ask)
     return answer
 
 

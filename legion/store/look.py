@@ -103,6 +103,25 @@ class Look:
             self._copy.cleanup()
 
 
+def read_head(path: str) -> None:
+    """
+    Read the head of the file alone, without its log.
+
+    Raises:
+        StateError: It is not there, or does not begin as a database.
+    """
+    _refuse_nothing(path)
+    refuse_scrap(path)
+    try:
+        connection = _connected(os.path.realpath(path), _ALONE, 0.0)
+        try:
+            connection.execute("PRAGMA schema_version").fetchone()
+        finally:
+            connection.close()
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise translate(error, path, timeout_s=0.0) from error
+
+
 def _refuse_nothing(path: str) -> None:
     """Raise where there is no file to read at *path*, or an empty one."""
     file = Path(path)

@@ -42,7 +42,7 @@ CANCELLED = "cancelled"
 WITHIN = "within "
 """Before the name of a slice: the unit is in it, whichever arm it has."""
 UNMIRRORED = "unmirrored"
-"""The unit's mirrored run was dropped, as too many waited."""
+"""The unit's mirrored run was dropped: too many waited, or it could not go on."""
 
 ERROR_RATE = "error_rate"
 """The metric of which a trial's end is an opportunity."""

@@ -40,7 +40,11 @@ def recorded(blank: Window, closed: Closed, arm: Arm) -> Window:
         errors["slices"] = closed.unsliced
     unmirrored = closed.unmirrored[arm]
     if unmirrored:
-        errors["mirror"] = f"{unmirrored} mirrored runs were dropped: too many waited"
+        errors["mirror"] = (
+            f"{unmirrored} mirrored runs were dropped: too many waited, their exposure"
+            " was over before they began, or their event loop was closed; await"
+            " engine.traffic.mirror.join() before it ends"
+        )
     return attrs.evolve(
         blank,
         counts=counts,

@@ -6,9 +6,11 @@ import argparse
 import shlex
 import sys
 
-from ...exceptions import LegionError, SnapshotNotFoundError, StateCorruptError
+from ...exceptions import LegionError, SnapshotNotFoundError
 from ...host import Host
 from ...model import Change, Outcome
+from ...stages import Plan
+from ..latch import Standing
 from ..main import Commands, RefusedError, command
 from ..output import Output
 
@@ -23,52 +25,52 @@ def add_rollback(commands: Commands) -> None:
         teaches=(
             "A running host sees the latch within a second, whichever process it is. It"
             "\ncannot be pulled back: what comes next is a new plan.\n\n"
-            "  legion rollback --version 4.0.0 --reason 'wrong invoices' --immediate"
+            "  legion rollback --reason 'wrong invoices' --immediate"
         ),
         state=True,
     )
-    one.add_argument("--version", required=True, help="the baseline, such as 4.0.0")
+    one.add_argument(
+        "--version", help="the baseline, such as 4.0.0: done only if it is that"
+    )
     one.add_argument("--reason", required=True, help="why, for the journal")
     one.add_argument("--immediate", action="store_true", help="do not ask back")
 
 
 def rollback(arguments: argparse.Namespace, output: Output) -> int:
-    """Pull the latch and run the rollback procedure."""
+    """Pull the latch beside the state, and run the rollback procedure under it."""
+    if arguments.version is not None or not arguments.immediate:
+        _make_sure(arguments, _plan(arguments.state))
+
+    def back() -> Outcome:
+        with Host.reopen(arguments.state) as host:
+            return host.engine.rollback(arguments.reason)
+
+    return _say(output, Standing(arguments.state, arguments.reason).back(back))
+
+
+def _plan(state: str) -> Plan | None:
+    """Return the plan that was rolled out last, or None where it cannot be read."""
     try:
-        host = Host.reopen(arguments.state)
-    except StateCorruptError as error:
-        return _latch(arguments, output, error)
-    with host:
-        if arguments.version != host.plan.baseline:
-            msg = (
-                f"rollback: got version {arguments.version}; {host.plan.name} can only"
-                f" go back to {host.plan.baseline}"
-            )
-            raise LegionError(msg)
-        if not arguments.immediate:
-            _ask(f"Take everybody back to {host.plan.baseline}?")
-        outcome = host.engine.rollback(arguments.reason)
-    return _say(output, outcome)
+        with Host.reopen(state, readonly=True) as host:
+            return host.plan
+    except (LegionError, OSError):
+        return None
 
 
-def _latch(
-    arguments: argparse.Namespace, output: Output, error: StateCorruptError
-) -> int:
-    """Give everybody the baseline though the state cannot be read."""
-    if not arguments.immediate:
-        _ask("The state cannot be read. Take everybody back all the same?")
-    file = Host.latch(arguments.state, reason=arguments.reason)
-    outcome = Outcome(
-        target="rollout:",
-        applied=True,
-        verified=False,
-        code="latched",
-        reason=(
-            f"every host on this state goes back because of {file}, which is to be"
-            f" deleted once the state is whole again: {error}"
-        ),
-    )
-    return _say(output, outcome)
+def _make_sure(arguments: argparse.Namespace, plan: Plan | None) -> None:
+    """Raise if it is not what whoever typed it wants."""
+    version, known = arguments.version, plan and (plan.baseline, plan.rollback.to)
+    if plan and known and version not in {None, *known}:
+        msg = (
+            f"rollback: got version {version}; {plan.name} can only go back to"
+            f" {plan.baseline}; write --version {' or '.join(dict.fromkeys(known))},"
+            " or leave it out"
+        )
+        raise LegionError(msg)
+    if arguments.immediate:
+        return
+    where = f"to {plan.baseline}" if plan else "though the state cannot be read"
+    _ask(f"Take everybody back {where}?")
 
 
 def _ask(question: str) -> None:
