@@ -104,7 +104,6 @@ class RolloutState:
         routed: Whether somebody else owns the pointer's target.
         slices: The slices that are judged, in the order of their places.
         off: Features switched off by hand.
-        salt: Name of the first try of this rollout, or "".
         before: Evidence of harm of earlier tries, as a log e-value in nats.
         splitter: By which order units are split; "" where that is not known.
         reason: Why it stands where it does.
@@ -143,7 +142,6 @@ class RolloutState:
     routed: bool = False
     slices: tuple[str, ...] = ()
     off: frozenset[str] = frozenset()
-    salt: str = ""
     before: float = 0.0
     splitter: str = ""
     reason: str = ""

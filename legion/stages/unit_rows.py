@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import attrs
 
 from ..exceptions import StateCorruptError
@@ -74,18 +72,6 @@ class UnitRows:
         for metric, unit in rows:
             units.setdefault(metric, set()).add(int.from_bytes(unit))
         return units
-
-    def inherit(self, units: Mapping[str, Iterable[int]]) -> None:
-        """Know *units*, by metric, to have gone bad before this rollout."""
-        with self.database.transaction(durable=True) as connection:
-            connection.executemany(
-                "INSERT OR IGNORE INTO bad_unit VALUES (?, ?, ?)",
-                [
-                    (self.plan, metric, unit.to_bytes(8))
-                    for metric, bad in units.items()
-                    for unit in bad
-                ],
-            )
 
     def _visitors(self) -> dict[str, dict[int, Visitor]]:
         rows = self.database.read(
