@@ -18,6 +18,7 @@ from ..stats import (
     mean_interval,
     quantile_interval,
 )
+from .evidence import Seen
 from .plan import Plan, Stage, Unit
 from .state import RolloutState
 
@@ -100,19 +101,18 @@ def measured(
 
 
 def fared(
-    state: RolloutState, observation: Observation, plan: Plan, stage: Stage
+    state: RolloutState, seen: Seen, plan: Plan, stage: Stage
 ) -> Mapping[str, JSON]:
     """Return by arm and metric how many units were bad, and how many there were."""
     streams = {m.stream for m in _metrics(plan, stage) if m.kind is Kind.SHARE}
     found = {arm: dict(_counts(state, Arm(arm))) for arm in state.fared}
     for arm in Arm:
-        window = observation.window(arm)
+        window = seen.observation.window(arm)
         for name in streams & set(() if window is None else window.units):
-            assert window is not None
             counts = found.setdefault(arm.value, {})
             bad, n = counts.get(name, (0, 0))
-            bad += len(window.bad_units.get(name, ()))
-            counts[name] = bad, n + window.units[name]
+            more_bad, more, _ = seen.units(arm, name)
+            counts[name] = bad + more_bad, n + more
     return {
         arm: {name: list(both) for name, both in counts.items()}
         for arm, counts in found.items()

@@ -146,7 +146,7 @@ class StateFile:
         try:
             return [Plan.from_dict(_object(body)) for (body,) in rows]
         except (PlanError, *_UNREADABLE) as error:
-            raise self._damaged("plan") from error
+            raise self._damaged(self.plan) from error
 
     def remember(self, plan: Plan) -> None:
         """Keep the plan itself, so that `recall` needs no file of it."""
