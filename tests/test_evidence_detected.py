@@ -187,8 +187,8 @@ def test_a_quantile_is_remembered_once_whatever_the_margin():
     found = rates(rates({}, seen, watches), seen, watches)
 
     assert found == {
-        "latency_p95": [10, 200, 120.0, 0, 0],
-        "error_rate": [0, 200, 120.0, 0, 0],
+        "latency_p95": [10, 200, 120.0, 0, 0, 1],
+        "error_rate": [0, 200, 120.0, 0, 0, 1],
     }
 
 
