@@ -159,8 +159,14 @@ class Workers:
     ) -> Observation:
         places: dict[int, Observation] = {}
         stale: list[Observation] = []
-        readable = [(one.worker, one.observation) for one in others if one.observation]
-        for place, seen in [*((0, seen) for seen in before), (0, own), *readable]:
+        own = self._told_by(self._id, own)
+        mine = [(0, self._told_by(self._id, seen)) for seen in before]
+        readable = [
+            (one.worker, self._told_by(one.worker, one.observation))
+            for one in others
+            if one.observation
+        ]
+        for place, seen in [*mine, (0, own), *readable]:
             if seen.exposure != own.exposure:
                 stale.append(seen)
             elif place in places:
@@ -174,6 +180,15 @@ class Workers:
             together = _not_told_apart(together)
         lost = len(others) - len(readable)
         return _marked(together, stale, lost) if stale or lost else together
+
+    def _told_by(self, worker: int, seen: Observation) -> Observation:
+        """Say whose telemetry told the users in *seen*: another may tell them again."""
+        windows = [seen.candidate, seen.control or Window()]
+        if self.plan.unit is Unit.TASK or not any(
+            n for window in windows for n in window.units.values()
+        ):
+            return seen
+        return attrs.evolve(seen, streams=(worker,))
 
     def _falls(self) -> set[str]:
         """Return the gauges of which the lower one is the worse."""

@@ -142,7 +142,7 @@ def test_mirrored_units_are_compared_in_pairs():
     assert worse.finding().met is True
 
 
-def test_a_user_is_bad_once_in_a_rollout():
+def test_a_user_is_bad_once_in_a_stay():
     """The same users failing again are no new draws, in this process and the next."""
     known = Known(sticky=True)
     again = observed((20, 100), (0, 1_900))
@@ -151,9 +151,10 @@ def test_a_user_is_bad_once_in_a_rollout():
     assert first.first[Arm.CANDIDATE] == {"error_rate": 20}
     assert second.first[Arm.CANDIDATE] == {"error_rate": 0}
     assert len(known.new) == 20
-    assert Known({"error_rate": {u for _, u in known.new}}, sticky=True).see(
-        again, HERE
-    ).first[Arm.CANDIDATE] == {"error_rate": 0}
+    units = {"error_rate": {u: 0 for _, u in known.new}}
+    assert Known(units, sticky=True, stay=HERE.entry).see(again, HERE).first[
+        Arm.CANDIDATE
+    ] == {"error_rate": 0}
 
 
 def test_what_is_counted_by_event_cannot_compare_arms():

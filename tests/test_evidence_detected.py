@@ -183,11 +183,12 @@ def test_a_quantile_is_remembered_once_whatever_the_margin():
         units={**dict.fromkeys(names, 100), "error_rate": 100},
         bad_units={name: frozenset(range(5)) for name in names},
     )
-    found = rates(rates({}, control, watches), control, watches)
+    seen = Known(sticky=False).see(Observation(control=control), Stay(1, 0.05))
+    found = rates(rates({}, seen, watches), seen, watches)
 
     assert found == {
-        "latency_p95": [10, 200, 120.0, 0, 0],
-        "error_rate": [0, 200, 120.0, 0, 0],
+        "latency_p95": [10, 200, 120.0, 0, 0, 1],
+        "error_rate": [0, 200, 120.0, 0, 0, 1],
     }
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 
+import attrs
 import numpy as np
 import pytest
 
@@ -148,3 +149,39 @@ def test_bad_input_is_an_error(bad, n):
             BernoulliProcess.proof(limit)
     with pytest.raises(ValueError, match="cannot be merged"):
         BernoulliProcess.harm(0.1).merge(BernoulliProcess.proof(0.1))
+
+
+@pytest.mark.parametrize("streams", [1, 4, 16])
+def test_the_mean_over_streams_keeps_the_level(streams):
+    """
+    The same units in each stream, at the limit, nine tenths of what differs theirs.
+
+    One in a hundred may reach 100. Taken for others they do in far more: the test can
+    fail.
+    """
+    runs, units, limit, fired, bare = 400, 1_000, 0.02, 0, 0
+    for run in range(runs):
+        rng = np.random.default_rng([17, run])
+        own = rng.beta(0.1 * limit, 0.1 * (1 - limit), units)
+        bad = rng.random((streams, units)) < own
+        process = BernoulliProcess.harm(limit)
+        reached = alone = False
+        for r, stream in enumerate(bad, 1):
+            for look in stream.reshape(-1, 100):
+                process = process.update(int(look.sum()), look.size, streams=r)
+                e = process.log_e
+                reached |= e >= math.log(100)
+                alone |= attrs.evolve(process, streams=1).log_e >= math.log(100)
+        fired, bare = fired + reached, bare + alone
+
+    assert binomtest(fired, runs, 0.01, alternative="greater").pvalue > 0.01
+    if streams > 1:
+        assert binomtest(bare, runs, 0.01, alternative="greater").pvalue < 0.001
+
+
+def test_streams_are_remembered_and_never_fewer():
+    """What was counted twice stays so."""
+    once = BernoulliProcess.harm(0.1).update(9, 30)
+    twice = once.update(0, 0, streams=2).update(0, 0)
+    assert twice.logs == pytest.approx([log / 2 for log in once.logs])
+    assert BernoulliProcess.from_json(twice.to_json()) == twice

@@ -10,6 +10,7 @@ import pytest
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from legion import canonical
 from legion.stats import Detector, learned_limit
@@ -131,3 +132,48 @@ def test_bad_input_is_an_error():
         Detector.above(0)
     with pytest.raises(ValueError, match="interval: got"):
         learned_limit(0, 0)
+
+
+def test_a_further_stream_takes_a_mean_of_what_was_before():
+    """With r streams it is at most the mean over them, however late the others come."""
+    path = [(3, 10), (0, 10), (5, 10), (2, 10)]
+    late = Detector.above(0.1)
+    for step, (bad, n) in enumerate(path):
+        late = late.update(bad, n, passed=60.0, streams=1 if step < 2 else 2)
+    early = Detector.above(0.1)
+    for bad, n in path:
+        early = early.update(bad, n, passed=60.0, streams=2)
+
+    assert 0 < late.level <= early.level
+    assert Detector.from_json(late.to_json()) == late
+    assert late.restart().streams == 2
+
+
+@pytest.mark.parametrize("streams", [1, 4, 16])
+def test_streams_of_the_same_units_keep_the_run_length(streams):
+    """
+    At the limit, the same units in each stream: in a horizon one in twenty may fire.
+
+    Taken for others far more do: the test can fail.
+    """
+    runs, units, limit, looks = 200, 1_000, 0.02, 10
+    horizon, fired, bare = looks * streams, 0, 0
+    for run in range(runs):
+        rng = np.random.default_rng([SEED, run])
+        own = rng.beta(0.1 * limit, 0.1 * (1 - limit), units)
+        one, other = Detector.above(limit), Detector.above(limit)
+        best = alone = 0.0
+        for r in range(streams):
+            bad = rng.random(units) < own
+            for k, look in enumerate(bad.reshape(looks, -1)):
+                counts = int(look.sum()), look.size
+                one = one.update(*counts, streams=r + 1)
+                other = other.update(*counts)
+                left = horizon - (r * looks + k + 1)
+                best = max(best, (one.level + left) / horizon)
+                alone = max(alone, (other.level + left) / horizon)
+        fired, bare = fired + (best >= 20), bare + (alone >= 20)
+
+    assert binomtest(fired, runs, 0.05, alternative="greater").pvalue > 0.01
+    if streams > 4:
+        assert binomtest(bare, runs, 0.05, alternative="greater").pvalue < 0.001

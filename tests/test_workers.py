@@ -596,9 +596,8 @@ def test_two_engines_without_a_host_know_each_others_bad_users(tmp_path):
         each.engine.learn(seen, report)
         each.commit(each.engine.decide(report))
 
-    assert other.engine._learner.known.units["error_rate"] == set(
-        seen.candidate.bad_units["error_rate"]
-    )
+    known = other.engine._learner.known.units["error_rate"]
+    assert set(known) == seen.candidate.bad_units["error_rate"]
     written = Known()
     other.engine._learner.rows.load(written)
     assert written.units == other.engine._learner.known.units
@@ -662,3 +661,78 @@ def test_what_was_published_stays_until_it_is_written_as_learned(tmp_path):
 
         assert waiting
         assert len(one._workers._file.waiting()) == waiting
+
+
+# Each unit once, whoever saw it.
+
+
+def _failed(host, users):
+    for user in users:
+        with host.engine.trial(user) as trial:
+            trial.fail("wrong")
+
+
+def _counted(host):
+    return {
+        (finding.evidence["units"], finding.evidence["bad_units"])
+        for finding in host.engine.state.findings.values()
+        if "bad_units" in finding.evidence and finding.metric == "error_rate"
+    }
+
+
+def test_a_user_counts_once_in_four_workers(tmp_path, clock):
+    """Each of them sees all users, one after the other: they count as one sees them."""
+    sticky = legion.Plan.from_dict({**SLOW.to_dict(), "unit": "user"})
+    users = [f"user-{n}" for n in range(120)]
+    with contextlib.ExitStack() as stack:
+        hosts = [
+            stack.enter_context(open_host(sticky, tmp_path, clock)) for _ in range(4)
+        ]
+        one, *others = hosts
+        canary(one, clock)
+        for host in hosts:
+            host.engine.poll()
+            _failed(host, users)
+            for other in others:
+                other.tick()
+            clock.advance(60)
+            one.tick()
+        mine = sum(one.engine.assign(user) is Arm.CANDIDATE for user in users)
+
+        assert mine > 10
+        assert _counted(one) == {(mine, mine)}
+        assert len(one.engine.state.streams) == 4
+
+
+def test_a_user_counts_once_after_restarts(tmp_path, clock):
+    """What a new process is told of users again is nothing new."""
+    sticky = legion.Plan.from_dict({**SLOW.to_dict(), "unit": "user"})
+    users = [f"user-{n}" for n in range(120)]
+    canary(open_host(sticky, tmp_path, clock), clock).close()
+    for _ in range(3):
+        with open_host(sticky, tmp_path, clock) as host:
+            _failed(host, users)
+            clock.advance(60)
+            host.tick()
+            mine = sum(host.engine.assign(user) is Arm.CANDIDATE for user in users)
+
+    assert _counted(host) == {(mine, mine)}
+    assert len(host.engine.state.streams) == 3
+
+
+def test_a_task_is_bad_once_in_two_workers(tmp_path, clock):
+    """It fails here, and is tried again there a turn later, where it fails as well."""
+    tasks = [f"task-{n}" for n in range(120)]
+    with (
+        canary(open_host(SLOW, tmp_path, clock), clock) as one,
+        open_host(SLOW, tmp_path, clock) as other,
+    ):
+        for host in (one, other):
+            host.engine.poll()
+            _failed(host, tasks)
+            other.tick()
+            clock.advance(60)
+            one.tick()
+        mine = sum(one.engine.assign(task) is Arm.CANDIDATE for task in tasks)
+
+        assert _counted(one) == {(mine, mine)}

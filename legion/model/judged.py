@@ -28,6 +28,8 @@ class Observation(Noun):
         exposure: Digest of the exposure in force, or "".
         pairs: By metric, units that both arms answered and that came of age in both
             arms, the later of the two in these windows.
+        streams: Where units come back: numbers of the workers that told units of age, a
+            restarted one by another number. Within one a unit counts once.
     """
 
     plan: str = ""
@@ -37,6 +39,7 @@ class Observation(Noun):
     control: Window | None = None
     exposure: str = ""
     pairs: Mapping[str, Pairs] = attrs.field(factory=dict)
+    streams: tuple[int, ...] = ()
 
     def window(self, arm: Arm) -> Window | None:
         """Return the window of *arm*."""
@@ -123,6 +126,7 @@ class Observation(Noun):
                 )
                 for metric in {**self.pairs, **other.pairs}
             },
+            streams=tuple(sorted({*self.streams, *other.streams})),
         )
 
     @classmethod
@@ -142,6 +146,7 @@ class Observation(Noun):
             ),
             exposure=str(value["exposure"]),
             pairs={metric: Pairs.from_json(found) for metric, found in pairs.items()},
+            streams=tuple(cast("Sequence[int]", value.get("streams", ()))),
         )
 
 

@@ -113,14 +113,13 @@ class Sticky:
         rng, load, arms = self.crowd.rng, self._load, self._arms[run]
         activity, looks = self.crowd.activity[run], self._looks
         bad, n = np.zeros_like(worse), np.zeros_like(worse)
-        was_bad = self.crowd.past(self.metric)[0][run] > 0
         at = np.full(worse.shape, looks)
         taken: list[tuple[int, Drawn]] = []
         for first, last in itertools.pairwise([0, *self._edges()]):
             amount = activity * (load[last] - load[first])
             chance = np.minimum(worse * self._swing(run, first, last), 1.0)
             new = rng.poisson(amount * chance)
-            fresh = np.flatnonzero((new > 0) & (bad == 0) & ~was_bad)
+            fresh = np.flatnonzero((new > 0) & (bad == 0))
             share = 1 - rng.random(len(fresh)) ** (1 / new[fresh])
             when = load[first] + share * (load[last] - load[first])
             at[fresh] = np.clip(np.searchsorted(load, when) - 1, 0, looks - 1)

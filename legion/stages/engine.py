@@ -42,7 +42,6 @@ from .plan import Plan, Unit
 from .pointer import Pointer
 from .rehearsal import Rehearsal
 from .retreat import Retreat
-from .retry import Retry
 from .splitter import Order, Splitter, name_of
 from .state import RolloutState, Status
 from .traffic import Traffic
@@ -110,7 +109,7 @@ class StageEngine:
         self._under_way = False
         self._ladder = Ladder(plan=plan, plugins=self.plugins, registry=registry)
         file = StateFile(database, plan.name, self.clock)
-        order = splitter or Splitter(_salt(plan, file))
+        order = splitter or Splitter(plan.name)
         self.traffic = Traffic(
             self._ladder.baseline,
             Mirror(self.clock),
@@ -532,14 +531,6 @@ class StageEngine:
             else:
                 self._pointer.record(decision, durable=False)
             return decision
-
-
-def _salt(plan: Plan, file: StateFile) -> str:
-    """Return by which name units are split: that of the rollout's first try."""
-    state = file.load()
-    if state is None:
-        return Retry.of(plan, file.database).salt
-    return state.salt or plan.name
 
 
 def _sayable(reason: object) -> str:

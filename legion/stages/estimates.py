@@ -18,6 +18,7 @@ from ..stats import (
     mean_interval,
     quantile_interval,
 )
+from .evidence import Seen, visited
 from .plan import Plan, Stage, Unit
 from .state import RolloutState
 
@@ -100,19 +101,18 @@ def measured(
 
 
 def fared(
-    state: RolloutState, observation: Observation, plan: Plan, stage: Stage
+    state: RolloutState, seen: Seen, plan: Plan, stage: Stage
 ) -> Mapping[str, JSON]:
     """Return by arm and metric how many units were bad, and how many there were."""
     streams = {m.stream for m in _metrics(plan, stage) if m.kind is Kind.SHARE}
     found = {arm: dict(_counts(state, Arm(arm))) for arm in state.fared}
     for arm in Arm:
-        window = observation.window(arm)
+        window = seen.observation.window(arm)
         for name in streams & set(() if window is None else window.units):
-            assert window is not None
             counts = found.setdefault(arm.value, {})
             bad, n = counts.get(name, (0, 0))
-            bad += len(window.bad_units.get(name, ()))
-            counts[name] = bad, n + window.units[name]
+            more_bad, more, _ = seen.units(arm, name)
+            counts[name] = bad + more_bad, n + more
     return {
         arm: {name: list(both) for name, both in counts.items()}
         for arm, counts in found.items()
@@ -131,7 +131,10 @@ def estimates(plan: Plan, state: RolloutState) -> tuple[Estimate, ...]:
         return ()
     metrics = tuple(_metrics(plan, plan.stage(state.stage)))
     sticky = plan.unit is not Unit.TASK
-    shares = _shares(metrics, state, sticky=sticky)
+    # Where nothing tells them apart, several processes may have counted one unit.
+    once = visited(plan) if plan.share(plan.stage(state.stage)) else frozenset()
+    shared = sticky and len(state.streams) > 1
+    shares = _shares(metrics, state, sticky=sticky, once=once if shared else None)
     times = _times(metrics, state, sticky=sticky)
     named = {metric.stream for metric in metrics}
     return (*shares, *times, *_means(named, state, sticky=sticky))
@@ -151,16 +154,22 @@ def _counts(state: RolloutState, arm: Arm) -> Mapping[str, tuple[int, int]]:
 
 
 def _shares(
-    metrics: Sequence[Metric], state: RolloutState, *, sticky: bool
+    metrics: Sequence[Metric],
+    state: RolloutState,
+    *,
+    sticky: bool,
+    once: frozenset[str] | None,
 ) -> Iterator[Estimate]:
+    """Yield the shares; *once*: whose units count once all the same, None for all."""
     for metric in metrics:
         if metric.kind is not Kind.SHARE:
             continue
         units = [_counts(state, arm).get(metric.stream) for arm in _ARMS]
         by_unit = any(both is not None and both[1] for both in units)
         bare = sticky and not by_unit
+        bare |= once is not None and metric.stream not in once
         values = [
-            _of_units(metric, both)
+            _of_units(metric, both, bare=bare)
             if by_unit
             else _of_events(metric, window, bare=bare)
             for both, window in zip(units, _windows(state), strict=True)
@@ -177,11 +186,13 @@ def _shares(
             )
 
 
-def _of_units(metric: Metric, both: tuple[int, int] | None) -> Value | None:
+def _of_units(
+    metric: Metric, both: tuple[int, int] | None, *, bare: bool
+) -> Value | None:
     if both is None or not both[1]:
         return None
     bad, n = both
-    return _share(n - bad if metric.higher_is_better else bad, n, bare=False)
+    return _share(n - bad if metric.higher_is_better else bad, n, bare=bare)
 
 
 def _of_events(metric: Metric, window: Window | None, *, bare: bool) -> Value | None:

@@ -54,19 +54,17 @@ class History:
 
     @classmethod
     def of(cls, plan: Plan, plugins: Plugins, retry: Retry) -> History:
-        """Begin where *plan* began, with what it took over from an earlier try."""
+        """Begin where *plan* began, with the evidence of an earlier try."""
         ladder = Ladder(plan=plan, plugins=plugins)
         state = RolloutState(
             plan=plan.name,
             plan_digest=plan.digest,
             exposure=ladder.baseline.digest,
             version=1,
-            salt=retry.salt,
             before=retry.log_e,
         )
-        units = {name: set(bad) for name, bad in retry.units.items()}
         sticky = plan.unit is not Unit.TASK
-        known = Known(units, sticky=sticky, visits=visited(plan))
+        known = Known(sticky=sticky, visits=visited(plan))
         return cls(ladder, Learner(ladder, known), state)
 
     def learn(self, observation: Observation, report: Report) -> bool:

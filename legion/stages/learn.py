@@ -60,8 +60,7 @@ class Learner:
 
     Attributes:
         ladder: The plan and what it requires.
-        known: Units that came and went bad in this rollout, where units come back; a
-            task's are told once by telemetry.
+        known: Units that went bad in this stay, and that came, where they come back.
         rows: Where those are written down; None where all of them come from here.
     """
 
@@ -81,14 +80,15 @@ class Learner:
     def forget(self) -> None:
         """Take up evidence and units again: somebody else has written them."""
         self._holds = None
-        self._outdated = self.known.sticky
+        self._outdated = True
 
     def learn(
         self, state: RolloutState, observation: Observation, report: Report
     ) -> RolloutState:
         """Return the state after *observation* and the report on it."""
         self._read_units()
-        at = Stay(state.stay, self.ladder.exposure(state.stage).share)
+        share = self.ladder.exposure(state.stage).share
+        at = Stay(state.stay, share, state.entry)
         if not state.stage:
             if self.known.sticky:
                 self.known.visitors.see(observation, at)
@@ -106,7 +106,10 @@ class Learner:
         )
         if observation.control is None:
             window = attrs.evolve(window, baseline=state.baseline)
-        seen = self.known.see(attrs.evolve(observation, candidate=window), at)
+        streams = _streams(state, observation)
+        seen = self.known.see(
+            attrs.evolve(observation, candidate=window), at, streams=len(streams) or 1
+        )
         for evidence in self._evidence.values():
             evidence.update(seen)
         last_s = _later(state.last_s, observation.at_s)
@@ -120,11 +123,12 @@ class Learner:
             baseline=baseline,
             rates=(
                 state.rates
-                if observation.control is None or observation.lost
-                else rates(state.rates, observation.control, self._watches())
+                if observation.lost
+                else rates(state.rates, seen, self._watches())
             ),
             candidate=measured(state, observation, self.ladder.plan, stage),
-            fared=fared(state, observation, self.ladder.plan, stage),
+            streams=streams,
+            fared=fared(state, seen, self.ladder.plan, stage),
             exposed=self._exposed(state, observation, stage),
             evidence={key: one.to_json() for key, one in self._evidence.items()},
         )
@@ -296,6 +300,12 @@ def _past(
             before = Past.from_json(past[stream]) if stream in past else Past()
             past[stream] = before.plus(values).to_json()
     return past
+
+
+def _streams(state: RolloutState, observation: Observation) -> tuple[str, ...]:
+    """Return whose telemetry has told units in this stay, under which exposure."""
+    named = (f"{one} {observation.exposure[:12]}" for one in observation.streams)
+    return tuple(sorted({*state.streams, *named}))
 
 
 def _later(last_s: float | None, at_s: float) -> float:

@@ -80,7 +80,7 @@ def order_of(database: Database, plan: str) -> Absent | None:
         StateCorruptError: The rollout's row is damaged.
     """
     state = StateFile.of(database, plan).load()
-    if state is None or state.splitter in {"", Splitter(state.salt or plan).name}:
+    if state is None or state.splitter in {"", Splitter(plan).name}:
         return None
     return Absent(state.splitter)
 
@@ -123,11 +123,9 @@ class StateFile:
 
     def tried(self, plan: Plan) -> tuple[str, ...]:
         """Return the other rollouts of the same candidate that went back."""
-        rows = self.database.read("SELECT body FROM plan ORDER BY at")
-        plans = [Plan.from_dict(_object(body)) for (body,) in rows]
         same = [
             one.name
-            for one in plans
+            for one in self.plans()
             if one.name != plan.name
             and (one.candidate, one.baseline) == (plan.candidate, plan.baseline)
         ]
@@ -136,6 +134,19 @@ class StateFile:
             for name in dict.fromkeys(same)
             if StateFile(self.database, name, self.clock).latch() is not None
         )
+
+    def plans(self) -> list[Plan]:
+        """
+        Return the plans of all rollouts with this file, the oldest first.
+
+        Raises:
+            StateCorruptError: The bytes of one are not what was written.
+        """
+        rows = self.database.read("SELECT body FROM plan ORDER BY at")
+        try:
+            return [Plan.from_dict(_object(body)) for (body,) in rows]
+        except (PlanError, *_UNREADABLE) as error:
+            raise self._damaged(self.plan) from error
 
     def remember(self, plan: Plan) -> None:
         """Keep the plan itself, so that `recall` needs no file of it."""

@@ -71,13 +71,13 @@ class Pointer:
             exposure=ladder.baseline.digest,
             splitter=splitter,
         )
-        retry = None
-        if file.load() is None:
+        begins = file.load() is None
+        if begins:
             retry = Retry.of(plan, file.database)
-            fresh = attrs.evolve(fresh, salt=retry.salt, before=retry.log_e)
+            fresh = attrs.evolve(fresh, before=retry.log_e)
         pointer = cls(fresh, ladder=ladder, file=file, traffic=traffic, journal=journal)
-        if retry is not None:
-            pointer._begin(retry)
+        if begins:
+            pointer._begin()
         pointer.refresh()
         pointer._refuse_other_order(splitter)
         return pointer
@@ -92,12 +92,12 @@ class Pointer:
             )
             raise StateError(str(self._file.database.path), msg)
 
-    def _begin(self, retry: Retry) -> None:
+    def _begin(self) -> None:
         plan = self._ladder.plan
         if (tried := self._file.tried(plan)) and not plan.retry_of:
             logger.warning(
-                "%s rolls out the candidate of %s, which went back: it draws new units"
-                " and spends a new false_rollback; write retry_of: %s if that is not"
+                "%s rolls out the candidate of %s, which went back: it spends a new"
+                " false_rollback; write retry_of: %s if that is not"
                 " meant",
                 plan.name,
                 tried[-1],
@@ -105,7 +105,6 @@ class Pointer:
             )
         try:
             self._file.remember(plan)
-            self._file.units.inherit(retry.units)
             self.save(self.state, durable=True, exposure=self._ladder.baseline)
         except SupersededError:
             logger.debug("another process began %s", self._ladder.plan.name)

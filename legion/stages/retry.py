@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import attrs
 
 from ..exceptions import StateError
@@ -22,17 +20,16 @@ class Retry:
     The evidence of the tries before is a factor of all that comes: the product is one
     e-process over all tries, so the chance that any of them goes back for nothing stays
     the plan's ``false_rollback`` (Ramdas, Grunwald, Vovk, Shafer 2023, optional
-    continuation).
+    continuation). That asks that each factor is an e-value whatever the tries before
+    have shown. So each try splits the units anew, by its own name: who would have
+    fared worse anyhow is then in either arm by a chance of its own, and who went bad
+    before counts again, as they do in both arms.
 
     Attributes:
-        salt: Name of the first try, by which units are split in all of them.
         log_e: Evidence of harm of the tries before, as a log e-value in nats.
-        units: By metric, units that went bad in them, as 64-bit hashes.
     """
 
-    salt: str
     log_e: float = 0.0
-    units: Mapping[str, frozenset[int]] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, plan: Plan, database: Database) -> Retry:
@@ -40,15 +37,18 @@ class Retry:
         Return what *plan* begins with.
 
         Raises:
-            StateError: What it tries again is not known here, is not over, or has been
-                proven to do harm.
+            StateError: What it tries again is not known here, is not over, has been
+                tried again already, or has been proven to do harm.
         """
         if not plan.retry_of:
-            return cls(salt=plan.name)
+            return cls()
         earlier = StateFile.of(database, plan.retry_of)
         state = earlier.load()
         if state is None:
             raise _refused(plan, "is not known here; write the name of an earlier plan")
+        if (newer := _newest(earlier, plan)) is not None:
+            why = f"was tried again by {newer} already; write retry_of: {newer}"
+            raise _refused(plan, why)
         if state.status is not Status.ROLLED_BACK:
             raise _refused(plan, f"is {state.status}; roll it back first")
         budget = Budget.of(state, alpha=plan.false_rollback)
@@ -59,9 +59,21 @@ class Retry:
                 " retry_of"
             )
             raise _refused(plan, why)
-        units = {name: frozenset(bad) for name, bad in earlier.units.bad().items()}
-        salt = state.salt or plan.retry_of
-        return cls(salt=salt, log_e=budget.log_e, units=units)
+        return cls(log_e=budget.log_e)
+
+
+def _newest(file: StateFile, plan: Plan) -> str | None:
+    """Return the last of the other tries after the one that *plan* names, or None."""
+    after = {
+        one.retry_of: one.name
+        for one in file.plans()
+        if one.name != plan.name
+        and StateFile.of(file.database, one.name).load() is not None
+    }
+    newest = None
+    while (newer := after.pop(newest or plan.retry_of, None)) is not None:
+        newest = newer
+    return newest
 
 
 def _refused(plan: Plan, why: str) -> StateError:

@@ -90,6 +90,8 @@ class RolloutState:
         candidate: What the candidate did in this stage, of what estimates are made of.
         fared: By arm and metric, how many units were bad and how many there were.
         rates: By metric, how its units fared there; see `legion.stages.evidence.Rate`.
+        streams: Whose telemetry has told units in this stay, under which exposure; see
+            `Observation.streams`.
         exposed: Units of this stage by arm, against the planned shares, or None where
             none are split; see `legion.stages.mismatch`.
         rehearsed_s: Machine time the rehearsed rollback took, or None.
@@ -104,7 +106,6 @@ class RolloutState:
         routed: Whether somebody else owns the pointer's target.
         slices: The slices that are judged, in the order of their places.
         off: Features switched off by hand.
-        salt: Name of the first try of this rollout, or "".
         before: Evidence of harm of earlier tries, as a log e-value in nats.
         splitter: By which order units are split; "" where that is not known.
         reason: Why it stands where it does.
@@ -130,6 +131,7 @@ class RolloutState:
     candidate: Window | None = None
     fared: Mapping[str, JSON] = attrs.field(factory=dict)
     rates: Mapping[str, JSON] = attrs.field(factory=dict)
+    streams: tuple[str, ...] = ()
     exposed: Mapping[str, JSON] | None = None
     rehearsed_s: float | None = None
     rehearsal: str = ""
@@ -143,7 +145,6 @@ class RolloutState:
     routed: bool = False
     slices: tuple[str, ...] = ()
     off: frozenset[str] = frozenset()
-    salt: str = ""
     before: float = 0.0
     splitter: str = ""
     reason: str = ""
@@ -182,6 +183,7 @@ class RolloutState:
             rates={} if control else self.rates,
             candidate=None,
             fared={} if control else self._control_fared,
+            streams=(),
             exposed=None,
             unsettled=False,
             in_doubt=None,
@@ -261,6 +263,7 @@ class RolloutState:
         raw["status"] = Status(raw["status"])
         raw["off"] = frozenset(raw["off"])
         raw["slices"] = tuple(raw.get("slices", ()))
+        raw["streams"] = tuple(raw.get("streams", ()))
         raw["in_doubt"] = None if raw["in_doubt"] is None else Change(**raw["in_doubt"])
         for arm in ("candidate", "baseline"):
             if raw.get(arm) is not None:
@@ -290,6 +293,7 @@ _NOTHING: Mapping[str, Any] = {
     "candidate": None,
     "fared": {},
     "rates": {},
+    "streams": (),
     "exposed": None,
 }
 _LEARNED = tuple(_NOTHING)

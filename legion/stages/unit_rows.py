@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import attrs
 
 from ..exceptions import StateCorruptError
@@ -13,11 +11,13 @@ from .evidence import Known, Stay, Visitor, Visitors
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS bad_unit (
-    plan TEXT NOT NULL, metric TEXT NOT NULL, unit BLOB NOT NULL,
-    PRIMARY KEY (plan, metric, unit)) WITHOUT ROWID;
+    plan TEXT NOT NULL, stay INTEGER NOT NULL, metric TEXT NOT NULL,
+    unit BLOB NOT NULL, epoch INTEGER NOT NULL,
+    PRIMARY KEY (plan, stay, metric, unit)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS visitor (
     plan TEXT NOT NULL, metric TEXT NOT NULL, unit BLOB NOT NULL,
-    entry INTEGER NOT NULL, share REAL NOT NULL, candidate INTEGER NOT NULL,
+    entry INTEGER NOT NULL, share REAL NOT NULL, epoch INTEGER NOT NULL,
+    candidate INTEGER NOT NULL,
     bad INTEGER NOT NULL, n INTEGER NOT NULL,
     bad_before INTEGER NOT NULL, n_before INTEGER NOT NULL, kept REAL NOT NULL,
     PRIMARY KEY (plan, metric, unit)) WITHOUT ROWID;
@@ -31,7 +31,7 @@ class UnitRows:
 
     A unit's visits are one row, which says of which stay in a stage they are: when the
     rollout moves on nothing is written, and whoever reads an old row takes what is in
-    it for the past.
+    it for the past. Units that went bad are those of the newest stay alone.
 
     Args:
         database: The open state file.
@@ -56,47 +56,40 @@ class UnitRows:
         if self.database.readonly:
             return
         try:
-            units, visitors = self.bad(), Visitors(self._visitors())
+            (stay, units), visitors = self._bad(), Visitors(self._visitors())
         except (TypeError, ValueError, OverflowError) as error:
             msg = (
                 f"the units of {self.plan!r} are damaged; put a copy of the file from"
                 " before there"
             )
             raise StateCorruptError(str(self.database.path), msg) from error
-        known.units, known.new, known.visitors = units, [], visitors
+        known.stay, known.units, known.visitors = stay, units, visitors
+        known.new, known.forgotten = [], set()
 
-    def bad(self) -> dict[str, set[int]]:
-        """Return the units that went bad in this rollout, by metric."""
+    def _bad(self) -> tuple[int, dict[str, dict[int, int]]]:
         rows = self.database.read(
-            "SELECT metric, unit FROM bad_unit WHERE plan = ?", (self.plan,)
+            "SELECT stay, metric, unit, epoch FROM bad_unit WHERE plan = ?1 AND stay ="
+            " (SELECT MAX(stay) FROM bad_unit WHERE plan = ?1)",
+            (self.plan,),
         )
-        units: dict[str, set[int]] = {}
-        for metric, unit in rows:
-            units.setdefault(metric, set()).add(int.from_bytes(unit))
-        return units
-
-    def inherit(self, units: Mapping[str, Iterable[int]]) -> None:
-        """Know *units*, by metric, to have gone bad before this rollout."""
-        with self.database.transaction(durable=True) as connection:
-            connection.executemany(
-                "INSERT OR IGNORE INTO bad_unit VALUES (?, ?, ?)",
-                [
-                    (self.plan, metric, unit.to_bytes(8))
-                    for metric, bad in units.items()
-                    for unit in bad
-                ],
-            )
+        newest = 0
+        units: dict[str, dict[int, int]] = {}
+        for stay, metric, unit, epoch in rows:
+            newest = stay
+            units.setdefault(metric, {})[int.from_bytes(unit)] = int(epoch)
+        return newest, units
 
     def _visitors(self) -> dict[str, dict[int, Visitor]]:
         rows = self.database.read(
-            "SELECT metric, unit, entry, share, candidate, bad, n, bad_before,"
+            "SELECT metric, unit, entry, share, epoch, candidate, bad, n, bad_before,"
             " n_before, kept FROM visitor WHERE plan = ?",
             (self.plan,),
         )
-        stays: dict[tuple[int, float], Stay] = {}
+        stays: dict[tuple[int, float, int], Stay] = {}
         found: dict[str, dict[int, Visitor]] = {}
-        for metric, unit, entry, share, candidate, *counts in rows:
-            at = stays.setdefault((entry, share), Stay(entry, share))
+        for metric, unit, entry, share, epoch, candidate, *counts in rows:
+            key = entry, share, epoch
+            at = stays.setdefault(key, Stay(*key))
             visitor = Visitor(at, bool(candidate), *counts)
             found.setdefault(metric, {})[int.from_bytes(unit)] = visitor
         return found
@@ -110,12 +103,30 @@ class UnitRows:
         """
         metrics = known.visitors.metrics
         with self.database.transaction(durable=False) as connection:
-            connection.executemany(
-                "INSERT OR IGNORE INTO bad_unit VALUES (?, ?, ?)",
-                [(self.plan, metric, unit.to_bytes(8)) for metric, unit in known.new],
+            connection.execute(
+                "DELETE FROM bad_unit WHERE plan = ? AND stay < ?",
+                (self.plan, known.stay),
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO visitor VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "DELETE FROM bad_unit WHERE plan = ? AND stay = ? AND metric = ?",
+                [(self.plan, known.stay, metric) for metric in known.forgotten],
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO bad_unit VALUES (?, ?, ?, ?, ?)",
+                [
+                    (
+                        self.plan,
+                        known.stay,
+                        name,
+                        unit.to_bytes(8),
+                        known.units[name][unit],
+                    )
+                    for name, unit in known.new
+                ],
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO visitor VALUES"
+                " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     self._row(metric, unit, metrics[metric][unit])
                     for metric, unit in known.visitors.new
@@ -125,4 +136,4 @@ class UnitRows:
     def _row(self, metric: str, unit: int, visitor: Visitor) -> tuple[object, ...]:
         at, candidate, *counts = attrs.astuple(visitor, recurse=False)
         key = (self.plan, metric, unit.to_bytes(8))
-        return (*key, at.entry, at.share, int(candidate), *counts)
+        return (*key, at.entry, at.share, at.epoch, int(candidate), *counts)

@@ -25,12 +25,23 @@ class BernoulliProcess:
     where the rate moves, as long as it stays on its side of the limit given the past
     (Wald, 1945; Waudby-Smith and Ramdas, JRSS B 2024, section 4).
 
+    **Streams.** Where r processes count, each a unit once but the same units perhaps, the
+    events are independent within a stream j only. For each alternative k the ratio L_jk
+    of one stream alone is an e-value then, and the geometric mean over the streams is at
+    most their arithmetic mean, which is one whatever they have to do with each other
+    (Vovk and Wang, Annals of Statistics 2021). So the average over k of
+
+        (L_1k L_2k ... L_rk) ** (1 / r)
+
+    is an e-value, and needs no more than the sums over all streams.
+
     Attributes:
         side: What the evidence is for.
         limit: The null is p <= limit for harm, p >= limit for proof.
         grid: Odds ratios of the alternatives.
         bad: Bad events so far.
         n: All events so far.
+        streams: r: in how many streams one and the same unit may have counted.
     """
 
     side: Side
@@ -38,6 +49,7 @@ class BernoulliProcess:
     grid: tuple[float, ...] = GRID
     bad: int = 0
     n: int = 0
+    streams: int = 1
 
     @classmethod
     def harm(cls, limit: float) -> BernoulliProcess:
@@ -61,9 +73,14 @@ class BernoulliProcess:
         steps(limit, Side.PROOF)
         return cls(side=Side.PROOF, limit=limit)
 
-    def update(self, bad: int, n: int) -> BernoulliProcess:
+    def update(self, bad: int, n: int, *, streams: int = 1) -> BernoulliProcess:
         """
         Return the process after *n* more events, *bad* of them bad.
+
+        Args:
+            bad: Bad events.
+            n: Events.
+            streams: In how many streams a unit of them may have counted so far.
 
         Raises:
             ValueError: Not 0 <= *bad* <= *n*.
@@ -77,6 +94,7 @@ class BernoulliProcess:
             grid=self.grid,
             bad=self.bad + bad,
             n=self.n + n,
+            streams=max(self.streams, streams),
         )
 
     def merge(self, other: BernoulliProcess) -> BernoulliProcess:
@@ -91,14 +109,15 @@ class BernoulliProcess:
         if mine != yours:
             msg = f"Bernoulli process: {mine} cannot be merged with {yours}"
             raise ValueError(msg)
-        return self.update(other.bad, other.n)
+        return self.update(other.bad, other.n, streams=other.streams)
 
     @property
     def logs(self) -> list[float]:
-        """Log likelihood ratio of each alternative, in nats."""
-        bad, good = steps(self.limit, self.side, self.grid)
-        well = self.n - self.bad
-        return [self.bad * up + well * down for up, down in zip(bad, good, strict=True)]
+        """Log likelihood ratio of each alternative, the mean over streams, in nats."""
+        steps_bad, steps_good = steps(self.limit, self.side, self.grid)
+        bad, good = self.bad / self.streams, (self.n - self.bad) / self.streams
+        both = zip(steps_bad, steps_good, strict=True)
+        return [bad * up + good * down for up, down in both]
 
     @property
     def log_e(self) -> float:
@@ -113,6 +132,7 @@ class BernoulliProcess:
             "grid": list(self.grid),
             "bad": self.bad,
             "n": self.n,
+            "streams": self.streams,
         }
 
     @classmethod
@@ -124,4 +144,5 @@ class BernoulliProcess:
             grid=tuple(cast("Sequence[float]", value["grid"])),
             bad=int(cast("int", value["bad"])),
             n=int(cast("int", value["n"])),
+            streams=int(cast("int", value["streams"])),
         )

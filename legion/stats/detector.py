@@ -34,15 +34,25 @@ class Detector:
     and Rinaldo, "E-detectors", New England Journal of Statistics in Data Science 2023:
     the e-SR detector and its run length; Roberts, Technometrics 1966).
 
+    Where r streams count the same units perhaps, each step is the geometric mean of
+    theirs, as in `BernoulliProcess`. A further stream makes that of all steps before a
+    mean over one more: with p = r / (r + 1) the sum over the beginnings s is then
+
+        sum_s passed_s L_s ** p  >=  (sum_s passed_s L_s) ** p
+
+    for a *passed* of at least 1, and the detector goes on from the right-hand side.
+
     Attributes:
         limit: The highest rate that is still as before; `learned_limit` finds one.
         grid: Odds ratios of the alternatives.
         logs: log M of each alternative; empty before the first update.
+        streams: r: in how many streams one and the same unit may have counted.
     """
 
     limit: float
     grid: tuple[float, ...] = GRID
     logs: tuple[float, ...] = ()
+    streams: int = 1
 
     @classmethod
     def above(cls, limit: float) -> Detector:
@@ -55,7 +65,9 @@ class Detector:
         steps(limit, Side.HARM)
         return cls(limit=limit)
 
-    def update(self, bad: int, n: int, *, passed: float = 1.0) -> Detector:
+    def update(
+        self, bad: int, n: int, *, passed: float = 1.0, streams: int = 1
+    ) -> Detector:
         """
         Return the detector after *n* more events, *bad* of them bad.
 
@@ -65,6 +77,7 @@ class Detector:
             passed: How much of the promised time this step takes, above 0 and known
                 before its outcomes: 1 to promise in steps, seconds to promise in
                 seconds.
+            streams: In how many streams a unit of them may have counted so far.
 
         Raises:
             ValueError: Not 0 <= *bad* <= *n*, or *passed* is not above 0.
@@ -77,15 +90,18 @@ class Detector:
             raise ValueError(msg)
         up, down = steps(self.limit, Side.HARM, self.grid)
         before = [math.log(passed)] * len(self.grid)
+        r = max(self.streams, streams)
         if self.logs:
-            before = [_log_add(log, before[0]) for log in self.logs]
+            kept = self.streams / r
+            before = [_log_add(kept * log, before[0]) for log in self.logs]
         return Detector(
             limit=self.limit,
             grid=self.grid,
             logs=tuple(
-                log + bad * u + (n - bad) * d
+                log + (bad * u + (n - bad) * d) / r
                 for log, u, d in zip(before, up, down, strict=True)
             ),
+            streams=r,
         )
 
     @property
@@ -105,11 +121,16 @@ class Detector:
 
     def restart(self) -> Detector:
         """Return the detector as it was at first, for after an alarm."""
-        return Detector(limit=self.limit, grid=self.grid)
+        return Detector(limit=self.limit, grid=self.grid, streams=self.streams)
 
     def to_json(self) -> dict[str, JSON]:
         """Return what `from_json` reads back to an equal detector."""
-        return {"limit": self.limit, "grid": list(self.grid), "logs": list(self.logs)}
+        return {
+            "limit": self.limit,
+            "grid": list(self.grid),
+            "logs": list(self.logs),
+            "streams": self.streams,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, JSON]) -> Detector:
@@ -118,6 +139,7 @@ class Detector:
             limit=float(cast("float", value["limit"])),
             grid=tuple(cast("Sequence[float]", value["grid"])),
             logs=tuple(cast("Sequence[float]", value["logs"])),
+            streams=int(cast("int", value["streams"])),
         )
 
 

@@ -41,7 +41,7 @@ class ComparedEvidence:
     tools, of which some do not run then; where none is marked it is the same.
 
     Where units come back, harm in a share is the mean of two e-values. One is that of
-    the arms of each unit's first bad visit of the rollout, whenever it comes: it sees
+    the arms of each unit's first bad visit of the stay, whenever it comes: it sees
     faults that reach new units. The other is exact, `ExactEvidence`: it sees faults that
     multiply the errors of units who had some. Proof is left to units as they were when
     they came of age: given time, whoever can fail has failed once in either arm, and a
@@ -139,16 +139,19 @@ class ComparedEvidence:
         )
         if observation.lost:
             return
-        tally = Tally.of(seen, self.name)
+        anew = not self.trigger
+        tally = Tally.of(seen, self.name, anew=anew)
         bad = self.name if self._exact is None else by_visit(self.name)
-        once = Tally.once(seen, self.name, bad=bad)
+        once = Tally.once(seen, self.name, bad=bad, anew=anew)
         self._tally = self._tally.plus(tally if self._exact is None else once).heard(
             seen, self.metric.stream
         )
         if self._exact is not None:
             self._exact.update(seen)
         if self._floor is not None:
-            self._floor = self._floor.update(tally.candidate_bad, tally.candidate)
+            self._floor = self._floor.update(
+                tally.candidate_bad, tally.candidate, streams=tally.streams
+            )
         if isinstance(self._process, PairedProcess):
             pairs = observation.pairs.get(self.name, Pairs())
             self._process = self._process.update(

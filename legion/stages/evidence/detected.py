@@ -125,7 +125,10 @@ class DetectorEvidence:
         self._passed_s += passed_s
         if self._detector is not None:
             self._detector = self._detector.update(
-                waiting.candidate_bad, waiting.candidate, passed=passed_s
+                waiting.candidate_bad,
+                waiting.candidate,
+                passed=passed_s,
+                streams=waiting.streams,
             )
 
     @property
@@ -160,6 +163,7 @@ class DetectorEvidence:
                 "by": "event" if self._by_event else "unit",
                 "units": self._tally.candidate,
                 "bad_units": self._tally.candidate_bad,
+                "streams": self._tally.streams,
                 "bad_share": self.bound.share,
                 "learned": self.bound.learned,
                 "needed": 1 / self.alpha,
@@ -188,7 +192,7 @@ class DetectorEvidence:
         return (
             f"{metric}: {tally.candidate_bad} of {tally.candidate} {of} are {what};"
             f" {self.bound.says}: {state}, E {e_value(self.log_bad):.3g} of"
-            f" {1 / self.alpha:.3g}; no control: on average no false alarm in"
+            f" {1 / self.alpha:.3g}{tally.shared}; no control: on average no false alarm in"
             f" {self.run_length_s / 86_400:,.3g} days"
         )
 

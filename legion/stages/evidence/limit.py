@@ -105,12 +105,16 @@ class LimitEvidence:
         self._error = errors.get(self.metric.stream, "")
         if seen.observation.lost and not self.trigger:
             return
-        tally, by_event = Tally.alone(seen, self.name, self.metric)
+        tally, by_event = Tally.alone(
+            seen, self.name, self.metric, anew=not self.trigger
+        )
         self._by_event |= by_event
         self._tally = self._tally.plus(tally).heard(seen, self.metric.stream)
         if self._by_event and self.clustered:
             return
-        self._process = self._process.update(tally.candidate_bad, tally.candidate)
+        self._process = self._process.update(
+            tally.candidate_bad, tally.candidate, streams=tally.streams
+        )
 
     @property
     def log_bad(self) -> float:
@@ -142,6 +146,7 @@ class LimitEvidence:
                 "by": "event" if self._by_event else "unit",
                 "units": self._tally.candidate,
                 "bad_units": self._tally.candidate_bad,
+                "streams": self._tally.streams,
                 "needed": 1 / self.alpha,
             },
         )
@@ -191,7 +196,7 @@ class LimitEvidence:
         metric = self.rule.metric
         return (
             f"{metric}: {said}; {str(self.rule).removeprefix(f'{metric} ')}: {state},"
-            f" E {e_value(log_e):.3g} of {1 / self.alpha:.3g}"
+            f" E {e_value(log_e):.3g} of {1 / self.alpha:.3g}{self._tally.shared}"
         )
 
     def to_json(self) -> JSON:

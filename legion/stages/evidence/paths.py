@@ -352,13 +352,14 @@ def visited(plan: Plan) -> frozenset[str]:
     """
     Return the streams of which each visit of a unit is to be counted.
 
-    They are the shares whose harm is judged against control: those that the triggers
-    name, and the error rate, of which criteria ask. None where each unit comes once.
-    Times are not among them: their edges differ between the arms and move.
+    They are the shares that the rules name, and the error rate, of which criteria ask.
+    None where each unit comes once. Times are not among them: their edges differ
+    between the arms and move.
     """
     if plan.unit is Unit.TASK:
         return frozenset()
-    named = (plan.metric(trigger.rule.metric) for trigger in plan.triggers)
+    names = (name for stage in plan.stages for name in plan.metrics_of(stage))
+    named = (plan.metric(name) for name in names)
     return frozenset(
         {"error_rate"}
         | {

@@ -9,8 +9,9 @@ import attrs
 
 from ...canonical import JSON
 from ...metrics import Kind, Metric
-from ...model import Window
+from ...model import Arm
 from ...stats import learned_limit
+from .units import Seen
 from .watch import Watch
 
 
@@ -35,6 +36,7 @@ class Rate:
         seconds: How long it has lasted.
         worst_bad: Bad units of the full stretch with the highest share of them.
         worst: All units of that one; 0 while none is full.
+        streams: In how many processes one and the same unit may have counted.
     """
 
     bad: int = 0
@@ -42,14 +44,16 @@ class Rate:
     seconds: float = 0.0
     worst_bad: int = 0
     worst: int = 0
+    streams: int = 1
 
-    def plus(self, bad: int, units: int, *, seconds: float) -> Rate:
+    def plus(self, bad: int, units: int, *, seconds: float, streams: int = 1) -> Rate:
         """Return the rate with more units, which came in so many seconds."""
         filled = attrs.evolve(
             self,
             bad=self.bad + bad,
             units=self.units + units,
             seconds=self.seconds + seconds,
+            streams=max(self.streams, streams),
         )
         if filled.seconds < STRETCH_S or filled.units < STRETCH_UNITS:
             return filled
@@ -58,11 +62,16 @@ class Rate:
         return Rate(
             worst_bad=self.worst_bad if worst is None else worst.bad,
             worst=self.worst if worst is None else worst.units,
+            streams=filled.streams,
         )
 
     def limit(self, *, alpha: float) -> float | None:
         """
         Return an upper bound of control's share of bad units at its worst.
+
+        The interval is made of Bernoulli processes; of r streams that may have the same
+        units each is their geometric mean, so that as many counts as one stream has on
+        average are what it rests on.
 
         Args:
             alpha: How likely the bound may be too low.
@@ -70,24 +79,34 @@ class Rate:
         Returns:
             None where no unit of control ever came of age.
         """
+        bad, units = self.bad, self.units
         if self.worst:
-            return learned_limit(self.worst_bad, self.worst, alpha=alpha)
-        return learned_limit(self.bad, self.units, alpha=alpha) if self.units else None
+            bad, units = self.worst_bad, self.worst
+        bad, units = -(-bad // self.streams), -(-units // self.streams)
+        return learned_limit(bad, units, alpha=alpha) if units else None
 
     def to_json(self) -> JSON:
         """Return what `from_json` reads back to an equal rate."""
-        return [self.bad, self.units, self.seconds, self.worst_bad, self.worst]
+        return [
+            self.bad,
+            self.units,
+            self.seconds,
+            self.worst_bad,
+            self.worst,
+            self.streams,
+        ]
 
     @classmethod
     def from_json(cls, value: JSON) -> Rate:
         """Read what `to_json` wrote."""
-        bad, units, seconds, worst_bad, worst = cast("Sequence[int]", value)
+        bad, units, seconds, worst_bad, worst, streams = cast("Sequence[int]", value)
         return cls(
             bad=bad,
             units=units,
             seconds=float(seconds),
             worst_bad=worst_bad,
             worst=worst,
+            streams=streams,
         )
 
 
@@ -102,18 +121,24 @@ def remembered(metric: Metric) -> str:
 
 
 def rates(
-    before: Mapping[str, JSON], control: Window, watches: Iterable[Watch]
+    before: Mapping[str, JSON], seen: Seen, watches: Iterable[Watch]
 ) -> Mapping[str, JSON]:
-    """Return the rates with what a newer window of control brings."""
+    """Return the rates with what a newer look at control brings."""
+    control = seen.observation.control
+    if control is None:
+        return before
     watched = {w.name: remembered(w.metric) for w in watches if w.limit is None}
     found = dict(before)
     taken: set[str] = set()
-    for name, units in control.units.items():
+    for name in control.units:
         key = watched.get(name, name)
         if key in taken:
             continue  # Another margin on the same edge of control's.
         taken.add(key)
-        bad = len(control.bad_units.get(name, ()))
+        bad, units, once = seen.units(Arm.CONTROL, name)
+        streams = 1 if once else seen.streams
         rate = Rate.from_json(before[key]) if key in before else Rate()
-        found[key] = rate.plus(bad, units, seconds=control.seconds).to_json()
+        found[key] = rate.plus(
+            bad, units, seconds=control.seconds, streams=streams
+        ).to_json()
     return found

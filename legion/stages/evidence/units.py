@@ -10,7 +10,7 @@ import attrs
 from ...canonical import JSON
 from ...metrics import Metric
 from ...model import Arm, Observation, Visits, Window
-from .visitors import Stay, Visitors
+from .visitors import MOST, Came, Stay, Visitors
 
 
 def by_visit(stream: str) -> str:
@@ -21,99 +21,153 @@ def by_visit(stream: str) -> str:
 @attrs.frozen(kw_only=True)
 class Seen:
     """
-    An observation, and which of its bad units are bad for the first time.
+    An observation, and which of its units count: each once.
 
     Attributes:
         observation: The observation.
-        first: By arm and metric, how many units went bad that never had; where units
-            come back, by `by_visit` also those whose first bad visit came after they
-            had counted.
+        first: By arm and metric, how many units went bad that had not in this stay;
+            where units come back, by `by_visit` also those whose first bad visit came
+            after they had counted.
+        anew: The same of units that had not since the arms have this code.
         at: In which stay the observation was made.
         sticky: Whether units come back, so that one may be heard of and not count.
+        came: Units whose first visits these are; of the metrics in `visits` only.
+        visits: Metrics of which each unit's visits are known, whoever saw them.
+        streams: Among how many processes, restarted ones as others, a unit may have
+            counted in each.
         visitors: What is known of every unit that came.
         left_out: By metric, visits of units that `visitors` has no place for.
     """
 
     observation: Observation
     first: Mapping[Arm, Mapping[str, int]]
+    anew: Mapping[Arm, Mapping[str, int]] = attrs.field(factory=dict)
     at: Stay
     sticky: bool = False
+    came: Came = attrs.field(factory=Came)
+    visits: frozenset[str] = frozenset()
+    streams: int = 1
     visitors: Visitors = attrs.field(factory=Visitors)
     left_out: Mapping[str, int] = attrs.field(factory=dict)
+
+    def units(
+        self, arm: Arm, name: str, *, anew: bool = False
+    ) -> tuple[int, int, bool]:
+        """
+        Return the units of *arm* that count by *name*.
+
+        Args:
+            arm: Of which arm.
+            name: Under which name they are counted.
+            anew: Whether a unit counts again for other code in the same stay.
+
+        Returns:
+            Bad ones, all of them, and whether each surely counts once, however many
+            processes saw it. What the candidate mirrors is no visit, and has no
+            identity that outlasts a process; times and slices have none at all.
+        """
+        window = self.observation.window(arm) or Window()
+        shown = arm is Arm.CONTROL or self.at.share > 0
+        if name in self.visits and shown:
+            counts = self.came.epoch if anew else self.came.stay
+            return (*counts.get((arm, name), (0, 0)), True)
+        bad, n = len(window.bad_units.get(name, ())), window.units.get(name, 0)
+        if self.sticky:
+            return bad, n, False
+        first = (self.anew if anew else self.first)[arm].get(name, 0)
+        return first, n - (bad - first), True
 
 
 @attrs.define(eq=False)
 class Known:
     """
-    Units that came and went bad in this rollout, by metric.
+    Units that came and went bad in this stay of the rollout, by metric.
 
-    A unit counts once: further failures of one unit share its arm, and a test that took
-    each for a draw of its own would be fooled. A task is told once by telemetry, its
-    retries with it; users and sessions come back for days, and are remembered here.
+    A unit counts once a stay: further failures of one unit share its arm, and a test
+    that took each for a draw of its own would be fooled. Telemetry tells each once, but
+    knows neither what another process told nor what it told before a restart. In the
+    next stage everybody counts again: who was left out there would be missing most in
+    the arm that was the worse one before.
 
     Attributes:
-        units: By metric, the 64-bit hashes of those that went bad.
+        units: By metric, the 64-bit hashes of those that went bad, with the epoch of
+            the code under which they last did.
         visitors: All that came, where their visits are counted.
-        sticky: Whether units come back.
+        sticky: Whether units come back. Those that do not are remembered for their
+            retries; from `MOST` of a metric on that begins anew.
         visits: Metrics of which a unit's first bad visit counts, whenever it comes.
+        stay: The version that entered the stage of which they are.
         new: Those that are not written down yet.
+        forgotten: Metrics that began anew, and did not where they are written down.
     """
 
-    units: dict[str, set[int]] = attrs.field(factory=dict)
+    units: dict[str, dict[int, int]] = attrs.field(factory=dict)
     visitors: Visitors = attrs.field(factory=Visitors)
     sticky: bool = attrs.field(default=True, kw_only=True)
     visits: frozenset[str] = attrs.field(default=frozenset(), kw_only=True)
+    stay: int = attrs.field(default=0, kw_only=True)
     new: list[tuple[str, int]] = attrs.field(factory=list)
+    forgotten: set[str] = attrs.field(factory=set)
 
-    def see(self, observation: Observation, at: Stay) -> Seen:
+    def see(self, observation: Observation, at: Stay, *, streams: int = 1) -> Seen:
         """
         Take the units of *observation* for known from now on.
 
-        Of a look that lacks some of them nothing is taken, as nothing is compared.
+        Where units come back nothing is taken of a look that lacks some of them, as
+        nothing is compared.
+
+        Args:
+            observation: What was seen.
+            at: In which stay.
+            streams: Processes whose telemetry has told units in it so far.
         """
-        windows = {
-            Arm.CANDIDATE: observation.candidate,
-            Arm.CONTROL: observation.control or Window(),
+        if at.entry != self.stay:
+            self.units, self.new, self.stay = {}, [], at.entry
+            self.forgotten.clear()
+        whole = not (self.sticky and observation.lost)
+        came = self.visitors.see(observation, at) if self.sticky and whole else Came()
+        bad = {
+            arm: self._bad(arm, observation.window(arm) or Window(), at)
+            if whole
+            else {}
+            for arm in Arm
         }
-        if not self.sticky:
-            counted = {
-                arm: {name: len(bad) for name, bad in window.bad_units.items()}
-                for arm, window in windows.items()
-            }
-            return Seen(observation=observation, first=counted, at=at)
-        if observation.lost:
-            return Seen(
-                observation=observation,
-                first={arm: {} for arm in Arm},
-                at=at,
-                sticky=True,
-                visitors=self.visitors,
-            )
-        left_out = self.visitors.see(observation, at)
-        came = {arm: self._came(arm, window, at) for arm, window in windows.items()}
-        for units in came.values():
-            for name, fresh in units.items():
-                self.units.setdefault(name, set()).update(fresh)
-                self.new += [(name, unit) for unit in fresh]
+        first = {arm: self._first(units, None) for arm, units in bad.items()}
+        anew = {arm: self._first(units, at.epoch) for arm, units in bad.items()}
+        for units in bad.values():
+            for name, them in units.items():
+                self._remember(name, them, at.epoch)
         return Seen(
             observation=observation,
-            first={
-                arm: {name: len(fresh) for name, fresh in units.items()}
-                for arm, units in came.items()
-            },
+            first=first,
+            anew=anew,
             at=at,
-            sticky=True,
+            sticky=self.sticky,
+            came=came,
+            visits=self._told(observation),
+            streams=streams,
             visitors=self.visitors,
-            left_out=left_out,
+            left_out=came.left_out,
         )
 
     def forget_new(self) -> None:
         """Take all of them for written down."""
         self.new.clear()
+        self.forgotten.clear()
         self.visitors.new.clear()
 
-    def _came(self, arm: Arm, window: Window, at: Stay) -> dict[str, set[int]]:
-        """Return the units of *arm* that are bad for the first time, by metric."""
+    def _told(self, observation: Observation) -> frozenset[str]:
+        """Return the metrics whose visits are told, where units of them are."""
+        windows = [w for arm in Arm if (w := observation.window(arm)) is not None]
+        return frozenset(
+            name
+            for name in self.visits
+            if any(name in window.visits for window in windows)
+            or not any(window.units.get(name) for window in windows)
+        )
+
+    def _bad(self, arm: Arm, window: Window, at: Stay) -> Mapping[str, frozenset[int]]:
+        """Return the units of *arm* that were bad, by metric."""
         bad = dict(window.bad_units)
         for name in self.visits:
             visits = window.visits.get(name, Visits())
@@ -122,10 +176,29 @@ class Known:
                 found = frozenset(u for u in found if self._is_shown(name, u, at))
             if found:
                 bad[by_visit(name)] = found
-        return {
-            name: set(units - self.units.get(name, set()))
-            for name, units in bad.items()
-        }
+        return bad
+
+    def _first(
+        self, bad: Mapping[str, frozenset[int]], epoch: int | None
+    ) -> dict[str, int]:
+        """Return how many are bad for the first time: of *epoch*, or of the stay."""
+        found = {}
+        for name, units in bad.items():
+            known = self.units.get(name, {})
+            found[name] = sum(
+                unit not in known or (epoch is not None and known[unit] != epoch)
+                for unit in units
+            )
+        return found
+
+    def _remember(self, name: str, units: frozenset[int], epoch: int) -> None:
+        known = self.units.setdefault(name, {})
+        if not self.sticky and len(known) + len(units) > MOST:
+            known.clear()
+            self.forgotten.add(name)
+            self.new = [one for one in self.new if one[0] != name]
+        self.new += [(name, unit) for unit in units if known.get(unit) != epoch]
+        known.update(dict.fromkeys(units, epoch))
 
     def _is_shown(self, name: str, unit: int, at: Stay) -> bool:
         """Tell whether users see what the candidate does with *unit*."""
@@ -142,6 +215,7 @@ class Tally:
         candidate: Of the candidate, all.
         control_bad: Of control, bad.
         control: Of control, all.
+        streams: In how many processes a unit of them may have counted, in each once.
         at_s: When one came of age last, in seconds of plan time; None for never. Where
             units come back, when one was heard of last after that.
     """
@@ -150,46 +224,66 @@ class Tally:
     candidate: int = 0
     control_bad: int = 0
     control: int = 0
+    streams: int = 1
     at_s: float | None = None
 
     @classmethod
-    def of(cls, seen: Seen, name: str) -> Tally:
-        """Return what was seen of the metric *name*, a unit each time it is of age."""
-        observation = seen.observation
-        candidate, control = observation.candidate, observation.control or Window()
-        came = candidate.units.get(name) or control.units.get(name)
+    def of(cls, seen: Seen, name: str, *, anew: bool = False) -> Tally:
+        """
+        Return what was seen of the metric *name*.
+
+        Args:
+            seen: What was seen.
+            name: Under which name the units are counted.
+            anew: Whether a unit counts again for other code in the same stay.
+        """
+        bad, n, once = seen.units(Arm.CANDIDATE, name, anew=anew)
+        control_bad, control, once_too = seen.units(Arm.CONTROL, name, anew=anew)
         return cls(
-            candidate_bad=len(candidate.bad_units.get(name, ())),
-            candidate=candidate.units.get(name, 0),
-            control_bad=len(control.bad_units.get(name, ())),
-            control=control.units.get(name, 0),
-            at_s=observation.at_s if came else None,
+            candidate_bad=bad,
+            candidate=n,
+            control_bad=control_bad,
+            control=control,
+            streams=1 if once and once_too else seen.streams,
+            at_s=seen.observation.at_s if n or control else None,
         )
 
     @classmethod
-    def once(cls, seen: Seen, name: str, *, bad: str | None = None) -> Tally:
+    def once(
+        cls, seen: Seen, name: str, *, bad: str | None = None, anew: bool = False
+    ) -> Tally:
         """
-        Return the same, with each unit's first bad event of the rollout alone.
+        Return the same, with each unit's first bad event alone.
 
         Args:
             seen: What was seen.
             name: Under which name the units are counted.
             bad: Under which name their first bad events are, if under another.
+            anew: Whether a unit counts again for other code in the same stay.
         """
         bad = name if bad is None else bad
+        first = seen.anew if anew else seen.first
         return attrs.evolve(
-            cls.of(seen, name),
-            candidate_bad=seen.first[Arm.CANDIDATE].get(bad, 0),
-            control_bad=seen.first[Arm.CONTROL].get(bad, 0),
+            cls.of(seen, name, anew=anew),
+            candidate_bad=first[Arm.CANDIDATE].get(bad, 0),
+            control_bad=first[Arm.CONTROL].get(bad, 0),
         )
 
     @classmethod
-    def alone(cls, seen: Seen, name: str, metric: Metric) -> tuple[Tally, bool]:
+    def alone(
+        cls, seen: Seen, name: str, metric: Metric, *, anew: bool = False
+    ) -> tuple[Tally, bool]:
         """
         Return the candidate's units of *name*, or its events where none are told.
 
         A share that is supplied by event is judged by its events, which must then be
         independent of one another.
+
+        Args:
+            seen: What was seen.
+            name: Under which name the units are counted.
+            metric: What is counted.
+            anew: Whether a unit counts again for other code in the same stay.
 
         Returns:
             The tally, and whether it is of events.
@@ -198,10 +292,17 @@ class Tally:
         count = window.counts.get(metric.stream)
         # A stream that is recorded by unit is in `units`, with 0 while none is of age.
         if name in window.units or count is None or not count.of:
-            return cls.of(seen, name), False
+            return cls.of(seen, name, anew=anew), False
         bad = count.of - count.n if metric.higher_is_better else count.n
         at_s = seen.observation.at_s
         return cls(candidate_bad=bad, candidate=count.of, at_s=at_s), True
+
+    @property
+    def shared(self) -> str:
+        """Say that a unit may have counted in several processes, if one may have."""
+        if self.streams == 1:
+            return ""
+        return f", the mean over {self.streams} processes that may have the same units"
 
     def plus(self, later: Tally) -> Tally:
         """Return both together."""
@@ -210,6 +311,7 @@ class Tally:
             candidate=self.candidate + later.candidate,
             control_bad=self.control_bad + later.control_bad,
             control=self.control + later.control,
+            streams=max(self.streams, later.streams),
             at_s=self.at_s if later.at_s is None else later.at_s,
         )
 
@@ -237,6 +339,7 @@ class Tally:
             "candidate": self.candidate,
             "control_bad": self.control_bad,
             "control": self.control,
+            "streams": self.streams,
             "at_s": self.at_s,
         }
 
@@ -249,5 +352,6 @@ class Tally:
             candidate=raw["candidate"],
             control_bad=raw["control_bad"],
             control=raw["control"],
+            streams=raw["streams"],
             at_s=raw["at_s"],
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ...model import Observation, Visits
+from ...model import Arm, Observation, Visits
 
 
 if TYPE_CHECKING:
@@ -27,10 +27,13 @@ class Stay:
     Attributes:
         entry: The version that entered the stage.
         share: Share of the units that get the candidate, 0..1.
+        epoch: The version that exposed the code which the arms have now; a stay goes
+            on where that changes.
     """
 
     entry: int
     share: float
+    epoch: int = attrs.field(default=0, eq=False)
 
 
 @attrs.define(eq=False)
@@ -65,6 +68,32 @@ class Visitor:
         self.n_before += self.n
         self.kept = max(self.kept, 1.0 if self.candidate else self.at.share)
         self.at, self.candidate, self.bad, self.n = at, False, 0, 0
+
+
+@attrs.define(eq=False)
+class Came:
+    """
+    Units whose first visits a look has brought, by arm and metric.
+
+    A unit counts once, in whichever process it comes and after a restart too: at the
+    look that brings its first visits, as bad if any of these was.
+
+    Attributes:
+        stay: (bad, all) of those that came first in this stay.
+        epoch: The same of those that came first since the arms have this code.
+        left_out: By metric, visits of units that there is no place for.
+    """
+
+    stay: dict[tuple[Arm, str], tuple[int, int]] = attrs.field(factory=dict)
+    epoch: dict[tuple[Arm, str], tuple[int, int]] = attrs.field(factory=dict)
+    left_out: dict[str, int] = attrs.field(factory=dict)
+
+    def add(self, key: tuple[Arm, str], *, bad: bool, here: bool, anew: bool) -> None:
+        """Count a unit that came, if it came first."""
+        for counts, first in ((self.stay, here), (self.epoch, anew)):
+            if first:
+                before, n = counts.get(key, (0, 0))
+                counts[key] = (before + bad, n + 1)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -107,34 +136,29 @@ class Visitors:
     metrics: dict[str, dict[int, Visitor]] = attrs.field(factory=dict)
     new: set[tuple[str, int]] = attrs.field(factory=set)
 
-    def see(self, observation: Observation, at: Stay) -> dict[str, int]:
+    def see(self, observation: Observation, at: Stay) -> Came:
         """
-        Count the visits of *observation*.
+        Count the visits of *observation*, and return who came first.
 
         A unit that control answers is control's: what the candidate does with it is a
         mirrored run that no user sees, and is no visit. At a share of 0 all of them
-        are; at a share of 1 nothing is compared, and nothing is counted.
-
-        Returns:
-            By metric, visits of units that there is no place for.
+        are.
         """
-        if at.share >= 1:
-            return {}
+        came = Came()
         control = {} if observation.control is None else observation.control.visits
         candidate = observation.candidate.visits if at.share > 0 else {}
-        left_out: dict[str, int] = {}
         for metric in sorted({*control, *candidate}):
             answered = control.get(metric, Visits())
             shown = candidate.get(metric, Visits())
             self._let_in(metric, {*answered.units, *shown.units}, at)
-            self._answered(metric, answered, at)
-            self._shown(metric, shown, at)
+            self._answered(metric, answered, at, came)
+            self._shown(metric, shown, at, came)
             known = self.metrics[metric]
-            came = {**shown.units, **answered.units}
-            missing = sum(n for unit, (_, n) in came.items() if unit not in known)
+            both = {**shown.units, **answered.units}
+            missing = sum(n for unit, (_, n) in both.items() if unit not in known)
             if missing:
-                left_out[metric] = missing
-        return left_out
+                came.left_out[metric] = missing
+        return came
 
     def _let_in(self, metric: str, units: set[int], at: Stay) -> None:
         """Give a place to those that are new, or to as many as there are places for."""
@@ -146,25 +170,36 @@ class Visitors:
         for unit in fresh:
             known[unit] = Visitor(at, candidate=False)
 
-    def _answered(self, metric: str, visits: Visits, at: Stay) -> None:
+    def _answered(self, metric: str, visits: Visits, at: Stay, came: Came) -> None:
         for unit, (bad, n) in visits.units.items():
             visitor = self._visitor(metric, unit, at)
             if visitor is None:
                 continue
+            self._count(came, (Arm.CONTROL, metric), visitor, at, bad=bad)
             if visitor.candidate:
                 visitor.candidate, visitor.bad, visitor.n = False, 0, 0
             visitor.bad += bad
             visitor.n += n
 
-    def _shown(self, metric: str, visits: Visits, at: Stay) -> None:
+    def _shown(self, metric: str, visits: Visits, at: Stay, came: Came) -> None:
         for unit, (bad, n) in visits.units.items():
             if self.is_controls(metric, unit, at):
                 continue
             visitor = self._visitor(metric, unit, at)
             if visitor is not None:
+                self._count(came, (Arm.CANDIDATE, metric), visitor, at, bad=bad)
                 visitor.candidate = True
                 visitor.bad += bad
                 visitor.n += n
+
+    @staticmethod
+    def _count(
+        came: Came, key: tuple[Arm, str], visitor: Visitor, at: Stay, *, bad: int
+    ) -> None:
+        here = visitor.n == 0
+        anew = here or visitor.at.epoch != at.epoch
+        came.add(key, bad=bad > 0, here=here, anew=anew)
+        visitor.at = at
 
     def _visitor(self, metric: str, unit: int, at: Stay) -> Visitor | None:
         """Return the unit as it is in this stage; None if it has no place."""
