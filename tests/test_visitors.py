@@ -174,12 +174,12 @@ def test_more_units_than_fit_are_said_and_the_others_stay(monkeypatch):
     them, harm = known(), compared(visits_s=1.0)
     first = looked({9: (1, 1)}, {8: (0, 1)}, at_s=1.0)
     many = looked({9: (1, 1), 7: (1, 3)}, dict.fromkeys(range(5), (0, 2)), at_s=2.0)
-    for observation in (first, many):
+    for observation in (first, many, many):
         harm.update(them.see(observation, HERE))
 
     assert set(them.visitors.metrics["error_rate"]) == {8, 9}
-    assert harm.finding().evidence["visits_left_out"] == 3 + 5 * 2
-    assert "13 visits of later units left out" in harm.finding().reason
+    assert harm.finding().evidence["visits_left_out"] == 2 * (3 + 5 * 2)
+    assert "26 visits of later units left out" in harm.finding().reason
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
