@@ -687,7 +687,7 @@ def test_a_rollback_by_hand_waits_for_nobody_who_waits_for_the_file(
 def test_a_latch_beside_is_heard_by_a_host_that_cannot_read_its_file(
     plan, tmp_path, clock, monkeypatch
 ):
-    """It is looked at first, and while somebody else has the turn."""
+    """It is looked at first, and needs nothing of the file."""
 
     def broken(*_, **__):
         raise StateError("legion.db", "input/output error")

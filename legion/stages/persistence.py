@@ -348,7 +348,7 @@ class StateFile:
                 pull_beside(self.database.path, reason)
             if not isinstance(error, StateCorruptError):
                 raise
-        return Latch(reason=reason, at=at)
+        return self.beside() or self.latch() or Latch(reason=reason, at=at)
 
     def beside(self) -> Latch | None:
         """Return the latch beside the file, which holds for all plans in it."""
