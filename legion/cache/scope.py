@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol
 
 import attrs
 
+from .aloft import Near
 from .embedding import UnitVectors
 from .flight import SingleFlight
 from .given import pair, plain, refuse_async, refuse_plain
@@ -17,6 +20,7 @@ from .key import normalised
 from .partition import Partition
 from .shelf import Item, Outcome, Shelf
 from .stats import CacheStats
+from .waiting import Flight
 
 
 if TYPE_CHECKING:
@@ -153,7 +157,9 @@ class Scope(Generic[V]):
         Return the answer that is stored, or compute and store it.
 
         Who asks the same question meanwhile, from whatever thread or loop, waits for
-        it. An exception goes to all of them, and nothing is stored.
+        it. An exception goes to all of them, and nothing is stored. Who asks nearly
+        the same waits too, up to half a minute, and is served if the answer is stored
+        and does for that question.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
@@ -170,14 +176,19 @@ class Scope(Generic[V]):
 
         first = False
 
-        def answer() -> Answered[V]:
+        def answer(flight: Flight[Answered[V]]) -> Answered[V]:
             nonlocal first
             first = True
-            vector = self._embed([key])[0]
-            hit = self._shelf.similar(self._partition, key, vector)
+            near = self._near(self._embed([key])[0])
+            with self._missing_where_it_raises():
+                followed = self._flights.follow(flight, near)
+            if followed:
+                self._shelf.count(self._partition, "coalesced")
+            hit = self._shelf.similar(self._partition, key, near.vector)
             if hit is not None:
                 return _found(hit)
-            return self._keep(question, key, plain(compute(question)), vector)
+            self._flights.announce(flight, near)
+            return self._keep(question, key, plain(compute(question)), near.vector)
 
         outcome: Outcome = "misses"
         try:
@@ -207,16 +218,21 @@ class Scope(Generic[V]):
 
         first = False
 
-        async def answer() -> Answered[V]:
+        async def answer(flight: Flight[Answered[V]]) -> Answered[V]:
             nonlocal first
             first = True
-            vector = (await asyncio.to_thread(self._embed, [key]))[0]
-            hit = self._shelf.similar(self._partition, key, vector)
+            near = self._near((await asyncio.to_thread(self._embed, [key]))[0])
+            with self._missing_where_it_raises():
+                followed = await self._flights.afollow(flight, near)
+            if followed:
+                self._shelf.count(self._partition, "coalesced")
+            hit = self._shelf.similar(self._partition, key, near.vector)
             if hit is not None:
                 return _found(hit)
+            self._flights.announce(flight, near)
             computed = compute(question)
             refuse_plain(computed)
-            return self._keep(question, key, await computed, vector)
+            return self._keep(question, key, await computed, near.vector)
 
         outcome: Outcome = "misses"
         try:
@@ -233,6 +249,20 @@ class Scope(Generic[V]):
         if self._admits(question, value):
             self._shelf.store(self._partition, [Item(key, question, value, vector)])
         return Answered(value, "misses")
+
+    def _near(self, vector: NDArray[np.float32]) -> Near:
+        shelf, partition = self._shelf, self._partition
+        served = partial(shelf.serves, partition, vector)
+        return Near(self.name, vector, shelf.accepts, served)
+
+    @contextmanager
+    def _missing_where_it_raises(self) -> Iterator[None]:
+        """Count who waited for an answer that never came."""
+        try:
+            yield
+        except BaseException:
+            self._count_waiter("misses")
+            raise
 
     def _count_waiter(self, outcome: Outcome) -> None:
         self._shelf.count(self._partition, outcome)

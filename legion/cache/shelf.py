@@ -88,10 +88,20 @@ class Shelf(Generic[V]):
             if entry is not None:
                 return self._hit(entry, 1.0, exact=True)
             found = partition.similar(vector)
-            if found is None or found[1] < self.threshold:
+            if found is None or not self.accepts(found[1]):
                 self.count(partition, "misses")
                 return None
             return self._hit(found[0], min(found[1], 1.0), exact=False)
+
+    def accepts(self, similarity: float) -> bool:
+        """Whether an answer of this similarity might be served."""
+        return similarity >= self.threshold
+
+    def serves(self, partition: Partition[V], vector: NDArray[np.float32]) -> bool:
+        """Whether `similar` might find an answer; counts and refreshes nothing."""
+        with self._lock:
+            found = partition.similar(vector)
+        return found is not None and self.accepts(found[1])
 
     def _hit(self, entry: Entry[V], similarity: float, *, exact: bool) -> Hit[V]:
         self._used.move_to_end(entry.id)
