@@ -6,11 +6,13 @@ import math
 import threading
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from ..exceptions import EmbeddingError
+from .fork import Order, over_fork
 
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ class UnitVectors:
 
     embed: Embed
     dim: int | None = attrs.field(init=False, default=None)
-    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    _lock: threading.Lock = attrs.field(
+        init=False, factory=partial(over_fork, Order.EMBEDDER, threading.Lock)
+    )
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """

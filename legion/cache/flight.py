@@ -7,11 +7,13 @@ import threading
 
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent import futures
+from functools import partial
 from typing import Generic, TypeVar
 
 import attrs
 
 from .aloft import Aloft, Near
+from .fork import Order, anew_after_fork, over_fork
 from .waiting import Flight, RingError, Wait, computing, follow, running_loop, wait_for
 
 
@@ -44,7 +46,17 @@ class SingleFlight(Generic[T]):
 
     _flights: dict[Hashable, Flight[T]] = attrs.field(init=False, factory=dict)
     _aloft: Aloft[T] = attrs.field(init=False, factory=Aloft)
-    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    _lock: threading.Lock = attrs.field(
+        init=False, factory=partial(over_fork, Order.FLIGHTS, threading.Lock)
+    )
+
+    def __attrs_post_init__(self) -> None:
+        anew_after_fork(self)
+
+    def begin_anew(self) -> None:
+        """Forget what is computed by threads that did not come into this process."""
+        self._flights.clear()
+        self._aloft = Aloft()
 
     def run(self, key: Hashable, compute: Callable[[Flight[T]], T]) -> T:
         """

@@ -6,12 +6,14 @@ import threading
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 import attrs
 
 from ..model import Clock
+from .fork import Order, over_fork
 from .hit import Explanation, Hit, V
 from .partition import Entry, Partition
 from .stats import CacheStats, Tally
@@ -63,7 +65,9 @@ class Shelf(Generic[V]):
     _last_id: int = attrs.field(init=False, default=0)
     _sketcher: Sketcher | None = attrs.field(init=False, default=None)
     # An evicted value's destructor may come back to the cache.
-    _lock: threading.RLock = attrs.field(init=False, factory=threading.RLock)
+    _lock: threading.RLock = attrs.field(
+        init=False, factory=partial(over_fork, Order.SHELF, threading.RLock)
+    )
 
     def partition(self, scope: str) -> Partition[V]:
         """Return the partition of *scope*, a new one if it has none."""

@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from .fork import Order, over_fork
+
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ class RingError(RuntimeError):
 
 
 # One for all caches, as a ring may go through several. Nobody waits while holding it.
-_lock = threading.Lock()
+_lock = over_fork(Order.WAITS, threading.Lock)
 _blocked: dict[asyncio.AbstractEventLoop, Flight[object]] = {}
 
 
