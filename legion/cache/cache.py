@@ -88,13 +88,7 @@ class SemanticCache(Scope[V]):
             ValueError: *tenant* is empty: that would be the default scope.
             TypeError: A setting is not a JSON value.
         """
-        return Scope(
-            shelf=self._shelf,
-            embed=self._embed,
-            plugins=self._plugins,
-            flights=self._flights,
-            partition=self._shelf.partition(scope_key(tenant, settings)),
-        )
+        return self._view(scope_key(tenant, settings))
 
     def forget(self, hit: Hit[V]) -> bool:
         """Take out the entry of *hit*, of whatever scope; False if it is gone."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Embed: TypeAlias = "Callable[[list[str]], ArrayLike]"
 """Any callable from n texts to an array of shape (n, dim)."""
@@ -63,6 +67,18 @@ class UnitVectors:
         unit = _unit(raw, texts)
         self._settle_dim(raw.shape[1])
         return unit
+
+    async def aside(
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """
+        Return what *function* does, which embeds; the loop goes on meanwhile.
+
+        An embedder that says it is `quick` takes less time than going to a thread.
+        """
+        if getattr(self.embed, "quick", False):
+            return function(*args, **kwargs)
+        return await asyncio.to_thread(function, *args, **kwargs)
 
     def _array(
         self, answer: ArrayLike, n: int

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +9,9 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol
 
 import attrs
 
+from .. import canonical
 from .aloft import Near
+from .decorator import F, cached, name_of
 from .embedding import UnitVectors
 from .flight import SingleFlight
 from .given import pair, plain, refuse_async, refuse_plain
@@ -221,7 +221,7 @@ class Scope(Generic[V]):
         async def answer(flight: Flight[Answered[V]]) -> Answered[V]:
             nonlocal first
             first = True
-            near = self._near((await asyncio.to_thread(self._embed, [key]))[0])
+            near = self._near((await self._embed.aside(self._embed, [key]))[0])
             with self._missing_where_it_raises():
                 followed = await self._flights.afollow(flight, near)
             if followed:
@@ -242,6 +242,56 @@ class Scope(Generic[V]):
             if not first:
                 self._count_waiter(outcome)
         return answered.value
+
+    def of(self, function: Callable[..., object]) -> Scope[V]:
+        """
+        Return the part of this scope that holds the answers of a `cached` function.
+
+        Raises:
+            TypeError: *function* has no name.
+        """
+        name = canonical.dumps(["function", name_of(function), self.name]).decode()
+        return self._view(name)
+
+    def cached(
+        self,
+        *,
+        question: str | Callable[..., str] | None = None,
+        scope: Callable[..., Scope[V]] | None = None,
+    ) -> Callable[[F], F]:
+        """
+        Return a decorator that finds a function's answers in this scope.
+
+        A plain or async function becomes a call of `get_or_compute` or
+        `aget_or_compute`. The chunks of a generator, async or not, are kept while it
+        runs and are replayed as a stream; what was not read to its end, or raised, is
+        not stored. Whoever asks meanwhile has a stream of their own, as nobody can be
+        made to wait for how fast another one reads.
+
+        Answers of a function are its own: another one's in the same scope are not
+        mixed with them. They lie in ``scope.of(function)``.
+
+        Args:
+            question: Name of the parameter that holds the question, or a function of
+                the arguments; not needed where there is one parameter.
+            scope: From the arguments to the scope whose answers they may share, such
+                as ``lambda question, tenant: cache.scope(tenant)``; needed where there
+                are several parameters.
+
+        Raises:
+            TypeError: The function has no name, or no parameter for the question.
+            ValueError: It takes more than a question, and *scope* is not given.
+        """
+        return partial(cached, scope=self, question=question, scope_of=scope)
+
+    def _view(self, key: str) -> Scope[V]:
+        return Scope(
+            shelf=self._shelf,
+            embed=self._embed,
+            plugins=self._plugins,
+            flights=self._flights,
+            partition=self._shelf.partition(key),
+        )
 
     def _keep(
         self, question: str, key: str, value: V, vector: NDArray[np.float32]
