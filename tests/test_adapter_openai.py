@@ -44,9 +44,7 @@ def cache():
 def client(server, cache):
     from legion.integrations.openai import cached
 
-    with openai.OpenAI(
-        base_url=server.url, api_key="none", max_retries=0
-    ) as real:
+    with openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as real:
         yield cached(real, cache, tenant="a")
 
 
@@ -167,7 +165,11 @@ def test_a_long_conversation_goes_past_the_cache(server, client):
     for messages in (
         [*turns, *turns, question],
         [{"role": "user", "content": [text, picture]}],
-        [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": [CALL]}, tool],
+        [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "tool_calls": [CALL]},
+            tool,
+        ],
         [{"role": "user", "content": " "}],
     ):
         for _ in range(2):
@@ -248,7 +250,11 @@ def test_those_who_ask_at_once_make_one_request(server, client, cache):
 
 def test_those_who_wait_for_a_tool_call_get_their_own(server, client, cache):
     """Nobody acts on a call that was made for somebody else."""
-    server.reply = lambda _: {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    server.reply = lambda _: {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [CALL],
+    }
     server.finish_reason = "tool_calls"
     server.gate.clear()
     with ThreadPoolExecutor(2) as pool:
@@ -287,18 +293,11 @@ def test_a_stream_comes_as_it_is_made(server, client, cache):
 def test_a_stream_that_breaks_off_is_not_stored(server, client, cache):
     """Its chunks went out; the next one who asks has a whole one."""
     server.cut = 2
-    with pytest.raises((openai.APIError, *cut_errors())):
+    with pytest.raises(openai.APIError):
         list(ask(client, "q and more", stream=True))
     assert len(cache) == 0
     server.cut = None
     assert len(list(ask(client, "q and more", stream=True))) == 6
-
-
-def cut_errors():
-    """Return what the client raises where its transport does not wrap a cut."""
-    import httpx
-
-    return (httpx.RemoteProtocolError,)
 
 
 def test_an_async_client_asks_the_cache_too(server, cache):
@@ -338,7 +337,11 @@ def test_an_async_stream_is_recorded_and_replayed(server, cache):
 
 def test_an_async_tool_call_is_each_one_s_own(server, cache):
     """As with threads."""
-    server.reply = lambda _: {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    server.reply = lambda _: {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [CALL],
+    }
     server.finish_reason = "tool_calls"
 
     async def story(client):

@@ -117,9 +117,7 @@ def is_whole(choices: object) -> bool:
     Args:
         choices: Of a completion, as JSON.
     """
-    return (
-        isinstance(choices, list) and bool(choices) and all(map(_is_whole, choices))
-    )
+    return isinstance(choices, list) and bool(choices) and all(map(_is_whole, choices))
 
 
 def _is_whole(choice: object) -> bool:

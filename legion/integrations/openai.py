@@ -7,7 +7,7 @@ import functools
 import logging
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -58,15 +58,12 @@ def cached(
 
     .. versionadded:: 0.1
     """
-    copy = client.copy()
+    copy: Any = client.copy()
     completions = copy.chat.completions
     find = functools.partial(_find, cache, tenant, longest)
-    if isinstance(client, AsyncOpenAI):
-        create = _acreate(completions.create, find)
-    else:
-        create = _create(completions.create, find)
-    completions.create = create  # type: ignore[method-assign, assignment]
-    return copy
+    make = _acreate if isinstance(client, AsyncOpenAI) else _create
+    completions.create = make(completions.create, find)
+    return cast("C", copy)
 
 
 class _NotKeptError(Exception):
