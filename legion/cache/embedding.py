@@ -33,6 +33,32 @@ LEAST_DIM, MOST_DIM = 2, 4096
 _LEAST_SQUARE = {4: 1e-30, 8: 1e-290}
 
 
+@attrs.frozen
+class Identity:
+    """
+    Which embedder made a vector: another one's cannot be compared with it.
+
+    Attributes:
+        name: What the embedder calls itself.
+        dim: Length of its vectors.
+    """
+
+    name: str
+    dim: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.dim} dimensions)"
+
+
+def name_of(embed: Embed) -> str:
+    """Return the `name` of an embedder, or where its function was defined."""
+    name = getattr(embed, "name", None)
+    if isinstance(name, str):
+        return name
+    named = embed if hasattr(embed, "__qualname__") else type(embed)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 @attrs.define(eq=False)
 class UnitVectors:
     """
@@ -67,6 +93,28 @@ class UnitVectors:
         unit = _unit(raw, texts)
         self._settle_dim(raw.shape[1])
         return unit
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who makes the vectors, or None before the first one."""
+        return None if self.dim is None else Identity(name_of(self.embed), self.dim)
+
+    def settle(self, identity: Identity) -> None:
+        """
+        Take over entries whose vectors *identity* made.
+
+        Raises:
+            EmbeddingError: This is another embedder.
+        """
+        name = name_of(self.embed)
+        if name != identity.name or self.dim not in {None, identity.dim}:
+            given = name if self.dim is None else Identity(name, self.dim)
+            msg = (
+                f"cache: got the embedder {given} for entries that {identity} made; "
+                "open them with that one, or begin a cache of its own for the other"
+            )
+            raise EmbeddingError(msg)
+        self._settle_dim(identity.dim)
 
     async def aside(
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs

@@ -12,7 +12,7 @@ import attrs
 from .. import canonical
 from .aloft import Near
 from .decorator import F, cached, name_of
-from .embedding import UnitVectors
+from .embedding import Identity, UnitVectors
 from .flight import SingleFlight
 from .given import pair, plain, refuse_async, refuse_plain
 from .hit import Explanation, Hit, V
@@ -64,6 +64,11 @@ class Scope(Generic[V]):
     def name(self) -> str:
         """Key of the scope: canonical JSON of tenant and settings, "" by default."""
         return self._partition.scope
+
+    @property
+    def embedder(self) -> Identity | None:
+        """Which embedder made the vectors of all scopes, or None before the first."""
+        return self._embed.identity
 
     def get(self, question: str) -> Hit[V] | None:
         """
