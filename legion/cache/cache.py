@@ -10,6 +10,7 @@ from .flight import SingleFlight
 from .given import refuse_embed
 from .hit import Hit, V
 from .key import DEFAULT_SCOPE, scope_key
+from .meter import Meter
 from .scope import Admission, Scope
 from .shelf import Shelf
 from .stats import CacheStats
@@ -37,6 +38,7 @@ class SemanticCache(Scope[V]):
         capacity: Entries over all scopes; the least recently used makes room.
         plugins: Whose `legion_admit` may keep answers out; nobody by default.
         clock: Its machine time gives entries their age; the system's by default.
+        meter: Measures look-ups and what they save; nothing is measured by default.
 
     Raises:
         ValueError: *threshold* or *capacity* is out of range.
@@ -53,6 +55,7 @@ class SemanticCache(Scope[V]):
         capacity: int = 10_000,
         plugins: Admission | None = None,
         clock: Clock | None = None,
+        meter: Meter[V] | None = None,
     ) -> None:
         refuse_embed(embed)
         if not 0 < threshold <= 1:
@@ -72,7 +75,13 @@ class SemanticCache(Scope[V]):
             plugins=plugins,
             flights=SingleFlight(),
             partition=shelf.partition(DEFAULT_SCOPE),
+            meter=meter,
         )
+
+    @property
+    def meter(self) -> Meter[V] | None:
+        """What measures its look-ups, or None."""
+        return self._meter
 
     def scope(self, tenant: str, /, **settings: JSON) -> Scope[V]:
         """

@@ -17,6 +17,7 @@ from .flight import SingleFlight
 from .given import pair, plain, refuse_async, refuse_plain
 from .hit import Explanation, Hit, V
 from .key import normalised
+from .meter import Meter
 from .partition import Partition
 from .shelf import Item, Outcome, Shelf
 from .stats import CacheStats
@@ -59,6 +60,7 @@ class Scope(Generic[V]):
     _plugins: Admission | None
     _flights: SingleFlight[Answered[V]]
     _partition: Partition[V]
+    _meter: Meter[V] | None
 
     @property
     def name(self) -> str:
@@ -79,6 +81,13 @@ class Scope(Generic[V]):
         Raises:
             EmbeddingError: The embedder did not return one usable vector.
         """
+        if self._meter is None:
+            return self._get(question)
+        begun_s = self._shelf.clock.machine()
+        hit = self._get(question)
+        return self._seen(hit, took_s=self._shelf.clock.machine() - begun_s)
+
+    def _get(self, question: str) -> Hit[V] | None:
         key = normalised(question)
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
@@ -109,7 +118,7 @@ class Scope(Generic[V]):
             for i in rest:
                 key = keys[i]
                 hits[i] = self._shelf.similar(self._partition, key, vectors[key])
-        return hits
+        return [self._seen(hit, took_s=None) for hit in hits]
 
     def put(self, question: str, answer: V) -> bool:
         """
@@ -174,9 +183,10 @@ class Scope(Generic[V]):
             TypeError: *compute* is async; `aget_or_compute` takes it.
         """
         key = normalised(question)
+        begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
-            return hit.value
+            return self._found(hit, begun_s).value
         refuse_async(compute)
 
         first = False
@@ -191,7 +201,7 @@ class Scope(Generic[V]):
                 self._shelf.count(self._partition, "coalesced")
             hit = self._shelf.similar(self._partition, key, near.vector)
             if hit is not None:
-                return _found(hit)
+                return self._found(hit, begun_s)
             self._flights.announce(flight, near)
             return self._keep(question, key, plain(compute(question)), near.vector)
 
@@ -217,9 +227,10 @@ class Scope(Generic[V]):
                 plain function would hold the loop up, so none is taken.
         """
         key = normalised(question)
+        begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
-            return hit.value
+            return self._found(hit, begun_s).value
 
         first = False
 
@@ -233,7 +244,7 @@ class Scope(Generic[V]):
                 self._shelf.count(self._partition, "coalesced")
             hit = self._shelf.similar(self._partition, key, near.vector)
             if hit is not None:
-                return _found(hit)
+                return self._found(hit, begun_s)
             self._flights.announce(flight, near)
             computed = compute(question)
             refuse_plain(computed)
@@ -296,6 +307,7 @@ class Scope(Generic[V]):
             plugins=self._plugins,
             flights=self._flights,
             partition=self._shelf.partition(key),
+            meter=self._meter,
         )
 
     def _keep(
@@ -304,6 +316,18 @@ class Scope(Generic[V]):
         if self._admits(question, value):
             self._shelf.store(self._partition, [Item(key, question, value, vector)])
         return Answered(value, "misses")
+
+    def _found(self, hit: Hit[V], begun_s: float) -> Answered[V]:
+        if self._meter is not None:
+            self._seen(hit, took_s=self._shelf.clock.machine() - begun_s)
+        return Answered(hit.value, "exact_hits" if hit.exact else "semantic_hits")
+
+    def _seen(self, hit: Hit[V] | None, *, took_s: float | None) -> Hit[V] | None:
+        if self._meter is not None:
+            saved = self._meter.looked_up(hit, took_s=took_s)
+            if saved is not None:
+                self._shelf.save(self._partition, saved)
+        return hit
 
     def _near(self, vector: NDArray[np.float32]) -> Near:
         shelf, partition = self._shelf, self._partition
@@ -351,7 +375,3 @@ class Scope(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._partition)
-
-
-def _found(hit: Hit[V]) -> Answered[V]:
-    return Answered(hit.value, "exact_hits" if hit.exact else "semantic_hits")

@@ -15,6 +15,7 @@ import attrs
 from ..model import Clock
 from .fork import Order, over_fork
 from .hit import Explanation, Hit, V
+from .meter import Cost
 from .partition import Entry, Partition
 from .stats import CacheStats, Tally
 
@@ -129,6 +130,13 @@ class Shelf(Generic[V]):
         with self._lock:
             for tally in (partition.tally, self._tally):
                 setattr(tally, what, getattr(tally, what) + 1)
+
+    def save(self, partition: Partition[V], cost: Cost) -> None:
+        """Count what a hit saved, in the scope and in the whole."""
+        with self._lock:
+            for tally in (partition.tally, self._tally):
+                tally.saved_tokens += cost.tokens
+                tally.saved_money += cost.money
 
     def store(self, partition: Partition[V], items: Iterable[Item[V]]) -> None:
         """Store *items*; each replaces the entry of the same question."""
