@@ -13,6 +13,7 @@ import pytest
 from chat_server import chat_server
 
 from legion import SemanticCache
+from legion.cache import Meter
 from legion.exceptions import EmbeddingError
 
 
@@ -374,6 +375,21 @@ def test_an_embedder_that_fails_does_not_stand_in_the_way(server, caplog):
     assert len(with_async(server, cache, story)) == 4
     assert len(server.requests) == 4
     assert all("embedder: down" in each.message for each in caplog.records)
+
+
+def test_the_tokens_that_hits_save_are_those_the_server_counted(server):
+    """Of a stream, where it said how many they were."""
+    from legion.integrations.openai import cached, cost_of
+
+    cache = SemanticCache(embed, meter=Meter(cost_of=cost_of))
+    with openai.OpenAI(base_url=server.url, api_key="none") as real:
+        client = cached(real, cache, tenant="a")
+        for _ in range(3):
+            ask(client, "q")
+        for _ in range(2):
+            list(ask(client, "q", stream=True))
+
+    assert cache.stats().saved_tokens == 30
 
 
 def test_raw_responses_go_past_the_cache(server, client):

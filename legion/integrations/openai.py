@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import attrs
 
-from ..cache import Scope, SemanticCache
+from ..cache import Cost, Scope, SemanticCache
 from ..exceptions import EmbeddingError, MissingExtraError
 from .chat import LONGEST, Prompt, Unfit, is_whole
 
@@ -64,6 +64,18 @@ def cached(
     make = _acreate if isinstance(client, AsyncOpenAI) else _create
     completions.create = make(completions.create, find)
     return cast("C", copy)
+
+
+def cost_of(stored: Any) -> Cost:
+    """
+    Return the tokens that a stored answer cost, for `legion.cache.Meter`.
+
+    They are what the server said it used; of a stream it says so only where it was
+    asked to, by ``stream_options={"include_usage": True}``.
+    """
+    parts = stored if isinstance(stored, list) else [stored]
+    used = [usage["total_tokens"] for part in parts if (usage := part.get("usage"))]
+    return Cost(tokens=used[-1] if used else 0)
 
 
 class _NotKeptError(Exception):
