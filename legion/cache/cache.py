@@ -13,6 +13,7 @@ from .given import refuse_embed, whole_number
 from .hit import Hit, V
 from .key import DEFAULT_SCOPE, scope_key
 from .lifetime import Lifetime
+from .meter import Meter
 from .scope import Admission, Scope
 from .shelf import Shelf
 from .size import deep_size
@@ -53,6 +54,7 @@ class SemanticCache(Scope[V]):
             nobody counts them.
         size_of: How many bytes an answer takes; by default an estimate that follows
             containers and attributes.
+        meter: Measures look-ups and what they save; nothing is measured by default.
 
     Raises:
         ValueError: A number is out of range, or *eviction* is not known.
@@ -76,6 +78,7 @@ class SemanticCache(Scope[V]):
         eviction: Eviction = "lru",
         capacity_bytes: int | None = None,
         size_of: Callable[[V], int] = deep_size,
+        meter: Meter[V] | None = None,
     ) -> None:
         refuse_embed(embed)
         if not 0 < threshold <= 1:
@@ -106,7 +109,13 @@ class SemanticCache(Scope[V]):
             plugins=plugins,
             flights=SingleFlight(),
             partition=shelf.partition(DEFAULT_SCOPE),
+            meter=meter,
         )
+
+    @property
+    def meter(self) -> Meter[V] | None:
+        """What measures its look-ups, or None."""
+        return self._meter
 
     def scope(self, tenant: str, /, **settings: JSON) -> Scope[V]:
         """
@@ -122,13 +131,7 @@ class SemanticCache(Scope[V]):
             ValueError: *tenant* is empty: that would be the default scope.
             TypeError: A setting is not a JSON value.
         """
-        return Scope(
-            shelf=self._shelf,
-            embed=self._embed,
-            plugins=self._plugins,
-            flights=self._flights,
-            partition=self._shelf.partition(scope_key(tenant, settings)),
-        )
+        return self._view(scope_key(tenant, settings))
 
     def limit(
         self,

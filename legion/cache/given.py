@@ -17,7 +17,7 @@ def refuse_embed(embed: object) -> None:
     Raises:
         TypeError: It cannot be called, or answers with a coroutine.
     """
-    if not callable(embed) or _is_async(embed):
+    if not callable(embed) or is_async(embed):
         what = "an async function" if callable(embed) else brief(embed)
         msg = (
             f"cache: got embed={what}; write a plain function from a list of n texts to"
@@ -48,7 +48,7 @@ def refuse_async(compute: object) -> None:
     if not callable(compute):
         msg = f"get_or_compute: got {brief(compute)}; write a function of the question"
         raise TypeError(msg)
-    if _is_async(compute):
+    if is_async(compute):
         raise TypeError(_ASYNC)
 
 
@@ -102,6 +102,7 @@ _ASYNC = (
 )
 
 
-def _is_async(function: object) -> bool:
+def is_async(function: object) -> bool:
+    """Whether a call of *function* answers with a coroutine."""
     call = getattr(type(function), "__call__", None)  # noqa: B004 - of an object's class
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)

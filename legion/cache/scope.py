@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol
 
 import attrs
 
-from .embedding import UnitVectors
+from .. import canonical
+from .aloft import Near
+from .decorator import F, cached, name_of
+from .embedding import Identity, UnitVectors
 from .flight import SingleFlight
 from .given import pair, plain, refuse_async, refuse_plain
 from .hit import Explanation, Hit, V
 from .key import normalised
 from .lifetime import Terms
+from .meter import Meter
 from .partition import Partition
 from .shelf import Item, Outcome, Shelf
 from .stats import CacheStats
+from .waiting import Flight
 
 
 if TYPE_CHECKING:
@@ -56,11 +61,17 @@ class Scope(Generic[V]):
     _plugins: Admission | None
     _flights: SingleFlight[Answered[V]]
     _partition: Partition[V]
+    _meter: Meter[V] | None
 
     @property
     def name(self) -> str:
         """Key of the scope: canonical JSON of tenant and settings, "" by default."""
         return self._partition.scope
+
+    @property
+    def embedder(self) -> Identity | None:
+        """Which embedder made the vectors of all scopes, or None before the first."""
+        return self._embed.identity
 
     def get(self, question: str) -> Hit[V] | None:
         """
@@ -71,6 +82,13 @@ class Scope(Generic[V]):
         Raises:
             EmbeddingError: The embedder did not return one usable vector.
         """
+        if self._meter is None:
+            return self._get(question)
+        begun_s = self._shelf.clock.machine()
+        hit = self._get(question)
+        return self._seen(hit, took_s=self._shelf.clock.machine() - begun_s)
+
+    def _get(self, question: str) -> Hit[V] | None:
         key = normalised(question)
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
@@ -104,7 +122,7 @@ class Scope(Generic[V]):
             )
             for i, hit in zip(rest, found, strict=True):
                 hits[i] = hit
-        return hits
+        return [self._seen(hit, took_s=None) for hit in hits]
 
     def put(
         self,
@@ -198,8 +216,10 @@ class Scope(Generic[V]):
         Return the answer that is stored, or compute and store it.
 
         Who asks the same question meanwhile, from whatever thread or loop, waits for
-        it. An exception goes to all of them, and nothing is stored. What the answer
-        cost, for the eviction ``cost``, is the time it took, in seconds.
+        it. An exception goes to all of them, and nothing is stored. Who asks nearly
+        the same waits too, up to half a minute, and is served if the answer is stored
+        and does for that question. What the answer cost, for the eviction ``cost``, is
+        the time it took, in seconds.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
@@ -209,23 +229,29 @@ class Scope(Generic[V]):
             TypeError: *compute* is async; `aget_or_compute` takes it.
         """
         key = normalised(question)
+        begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
-            return hit.value
+            return self._found(hit, begun_s).value
         refuse_async(compute)
 
         first = False
 
-        def answer() -> Answered[V]:
+        def answer(flight: Flight[Answered[V]]) -> Answered[V]:
             nonlocal first
             first = True
-            vector = self._embed([key])[0]
-            hit = self._shelf.similar(self._partition, key, vector)
+            near = self._near(self._embed([key])[0])
+            with self._missing_where_it_raises():
+                followed = self._flights.follow(flight, near)
+            if followed:
+                self._shelf.count(self._partition, "coalesced")
+            hit = self._shelf.similar(self._partition, key, near.vector)
             if hit is not None:
-                return _found(hit)
-            began = self._shelf.clock.machine()
+                return self._found(hit, begun_s)
+            self._flights.announce(flight, near)
+            began_s = self._shelf.clock.machine()
             computed = plain(compute(question))
-            return self._keep(question, key, computed, vector, began)
+            return self._keep(question, key, computed, near.vector, began_s)
 
         outcome: Outcome = "misses"
         try:
@@ -249,23 +275,29 @@ class Scope(Generic[V]):
                 plain function would hold the loop up, so none is taken.
         """
         key = normalised(question)
+        begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
-            return hit.value
+            return self._found(hit, begun_s).value
 
         first = False
 
-        async def answer() -> Answered[V]:
+        async def answer(flight: Flight[Answered[V]]) -> Answered[V]:
             nonlocal first
             first = True
-            vector = (await asyncio.to_thread(self._embed, [key]))[0]
-            hit = self._shelf.similar(self._partition, key, vector)
+            near = self._near((await self._embed.aside(self._embed, [key]))[0])
+            with self._missing_where_it_raises():
+                followed = await self._flights.afollow(flight, near)
+            if followed:
+                self._shelf.count(self._partition, "coalesced")
+            hit = self._shelf.similar(self._partition, key, near.vector)
             if hit is not None:
-                return _found(hit)
-            began = self._shelf.clock.machine()
+                return self._found(hit, begun_s)
+            self._flights.announce(flight, near)
+            began_s = self._shelf.clock.machine()
             computed = compute(question)
             refuse_plain(computed)
-            return self._keep(question, key, await computed, vector, began)
+            return self._keep(question, key, await computed, near.vector, began_s)
 
         outcome: Outcome = "misses"
         try:
@@ -275,6 +307,57 @@ class Scope(Generic[V]):
             if not first:
                 self._count_waiter(outcome)
         return answered.value
+
+    def of(self, function: Callable[..., object]) -> Scope[V]:
+        """
+        Return the part of this scope that holds the answers of a `cached` function.
+
+        Raises:
+            TypeError: *function* has no name.
+        """
+        name = canonical.dumps(["function", name_of(function), self.name]).decode()
+        return self._view(name)
+
+    def cached(
+        self,
+        *,
+        question: str | Callable[..., str] | None = None,
+        scope: Callable[..., Scope[V]] | None = None,
+    ) -> Callable[[F], F]:
+        """
+        Return a decorator that finds a function's answers in this scope.
+
+        A plain or async function becomes a call of `get_or_compute` or
+        `aget_or_compute`. The chunks of a generator, async or not, are kept while it
+        runs and are replayed as a stream; what was not read to its end, or raised, is
+        not stored. Whoever asks meanwhile has a stream of their own, as nobody can be
+        made to wait for how fast another one reads.
+
+        Answers of a function are its own: another one's in the same scope are not
+        mixed with them. They lie in ``scope.of(function)``.
+
+        Args:
+            question: Name of the parameter that holds the question, or a function of
+                the arguments; not needed where there is one parameter.
+            scope: From the arguments to the scope whose answers they may share, such
+                as ``lambda question, tenant: cache.scope(tenant)``; needed where there
+                are several parameters.
+
+        Raises:
+            TypeError: The function has no name, or no parameter for the question.
+            ValueError: It takes more than a question, and *scope* is not given.
+        """
+        return partial(cached, scope=self, question=question, scope_of=scope)
+
+    def _view(self, key: str) -> Scope[V]:
+        return Scope(
+            shelf=self._shelf,
+            embed=self._embed,
+            plugins=self._plugins,
+            flights=self._flights,
+            partition=self._shelf.partition(key),
+            meter=self._meter,
+        )
 
     def _keep(
         self,
@@ -289,6 +372,32 @@ class Scope(Generic[V]):
             item = Item(key, question, value, vector, terms)
             self._shelf.store(self._partition, [item])
         return Answered(value, "misses")
+
+    def _found(self, hit: Hit[V], begun_s: float) -> Answered[V]:
+        if self._meter is not None:
+            self._seen(hit, took_s=self._shelf.clock.machine() - begun_s)
+        return Answered(hit.value, "exact_hits" if hit.exact else "semantic_hits")
+
+    def _seen(self, hit: Hit[V] | None, *, took_s: float | None) -> Hit[V] | None:
+        if self._meter is not None:
+            saved = self._meter.looked_up(hit, took_s=took_s)
+            if saved is not None:
+                self._shelf.save(self._partition, saved)
+        return hit
+
+    def _near(self, vector: NDArray[np.float32]) -> Near:
+        shelf, partition = self._shelf, self._partition
+        served = partial(shelf.serves, partition, vector)
+        return Near(self.name, vector, shelf.accepts, served)
+
+    @contextmanager
+    def _missing_where_it_raises(self) -> Iterator[None]:
+        """Count who waited for an answer that never came."""
+        try:
+            yield
+        except BaseException:
+            self._count_waiter("misses")
+            raise
 
     def _count_waiter(self, outcome: Outcome) -> None:
         self._shelf.count(self._partition, outcome)
@@ -326,7 +435,3 @@ class Scope(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._partition)
-
-
-def _found(hit: Hit[V]) -> Answered[V]:
-    return Answered(hit.value, "exact_hits" if hit.exact else "semantic_hits")

@@ -6,6 +6,7 @@ import math
 import threading
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -14,8 +15,10 @@ import attrs
 from ..model import Clock
 from .entry import Entry
 from .eviction import ORDERS, Eviction
+from .fork import Order, over_fork
 from .hit import Explanation, Hit, V
 from .lifetime import NOTHING_SAID, Lifetime, Terms
+from .meter import Cost
 from .partition import Partition
 from .rising import RisingHeap
 from .room import Room
@@ -88,7 +91,9 @@ class Shelf(Generic[V]):
     _last_id: int = attrs.field(init=False, default=0)
     _sketcher: Sketcher | None = attrs.field(init=False, default=None)
     # An evicted value's destructor may come back to the cache.
-    _lock: threading.RLock = attrs.field(init=False, factory=threading.RLock)
+    _lock: threading.RLock = attrs.field(
+        init=False, factory=partial(over_fork, Order.SHELF, threading.RLock)
+    )
 
     def __attrs_post_init__(self) -> None:
         self._room = Room(ORDERS[self.eviction](), self.capacity, self.capacity_bytes)
@@ -178,12 +183,22 @@ class Shelf(Generic[V]):
     def _accepted(
         self, partition: Partition[V], found: list[tuple[Entry[V], float]], now: float
     ) -> Hit[V] | None:
-        if not found or found[0][1] < self.threshold:
+        if not found or not self.accepts(found[0][1]):
             self.count(partition, "misses")
             return None
         partition.tally.semantic_hits += 1
         self._tally.semantic_hits += 1
         return self._hit(found[0][0], min(found[0][1], 1.0), now, exact=False)
+
+    def accepts(self, similarity: float) -> bool:
+        """Whether an answer of this similarity might be served."""
+        return similarity >= self.threshold
+
+    def serves(self, partition: Partition[V], vector: NDArray[np.float32]) -> bool:
+        """Whether `similar` might find an answer; counts and refreshes nothing."""
+        found = partition.top(vector, 1)
+        now = self.clock.machine()
+        return any(e.alive(now) and self.accepts(cosine) for e, cosine in found)
 
     def _hit(
         self, entry: Entry[V], similarity: float, now: float, *, exact: bool
@@ -212,6 +227,13 @@ class Shelf(Generic[V]):
         with self._lock:
             for tally in (partition.tally, self._tally):
                 setattr(tally, what, getattr(tally, what) + 1)
+
+    def save(self, partition: Partition[V], cost: Cost) -> None:
+        """Count what a hit saved, in the scope and in the whole."""
+        with self._lock:
+            for tally in (partition.tally, self._tally):
+                tally.saved_tokens += cost.tokens
+                tally.saved_money += cost.money
 
     def store(self, partition: Partition[V], items: Iterable[Item[V]]) -> int:
         """

@@ -20,6 +20,8 @@ class CacheStats:
         puts: Answers stored.
         refused: Answers that a plugin kept out.
         evictions: Entries that made room for others.
+        saved_tokens: What hits saved, where a `Meter` knows what answers cost.
+        saved_money: The same, in its currency.
         entries: Entries there are now.
         capacity: Entries the whole cache may hold, or a scope that has a limit.
         expired: Entries whose time was over.
@@ -35,6 +37,8 @@ class CacheStats:
     puts: int = 0
     refused: int = 0
     evictions: int = 0
+    saved_tokens: int = 0
+    saved_money: float = 0.0
     entries: int = 0
     capacity: int = 0
     expired: int = 0
@@ -64,6 +68,8 @@ class Tally:
     refused: int = 0
     evictions: int = 0
     expired: int = 0
+    saved_tokens: int = 0
+    saved_money: float = 0.0
 
     def stats(
         self, *, entries: int, capacity: int, size: int, capacity_bytes: int | None
