@@ -73,9 +73,7 @@ class Calibration:
         self._stale += 1
         self._refresh()
 
-    def learn(
-        self, signal: Signal, *, right: bool, chance: float, origin: int
-    ) -> None:
+    def learn(self, signal: Signal, *, right: bool, chance: float, origin: int) -> None:
         """
         Take note of a label.
 

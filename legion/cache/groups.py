@@ -61,8 +61,9 @@ def _key(value: object) -> Hashable | None:
         parts = tuple(_key(each) for each in value)
         return None if None in parts else (type(value), parts)
     if isinstance(value, dict):
-        parts = tuple((k, _key(v)) for k, v in sorted(value.items(), key=repr))
-        return None if any(v is None for _, v in parts) else (dict, parts)
+        items = sorted(value.items(), key=repr)
+        values = tuple(_key(each) for _, each in items)
+        return None if None in values else (dict, tuple(k for k, _ in items), values)
     try:
         hash(value)
     except TypeError:

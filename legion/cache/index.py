@@ -30,6 +30,8 @@ BITS = 512
 """Bits of a sketch; faiss has a kernel made for this many."""
 FEW = 512
 """Up to so many rows it is as quick to compare them all."""
+SHORTLIST = 8
+"""How many are compared one by one, at least, for each that is wanted."""
 MISSED = 1e-7
 """How often, about, a vector that is just similar enough is overlooked."""
 _SEED = 2002
@@ -168,16 +170,18 @@ class VectorRows:
                     sketches[row] = self.sketcher.sketch(vectors[row])
         self._vectors, self._sketches = vectors, sketches
 
-    def similar(self, vector: NDArray[np.float32]) -> tuple[int, float] | None:
+    def top(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         """
-        Return (row, cosine) of the nearest row, if it is similar enough.
+        Return (row, cosine) of the nearest *k* rows, best first.
 
         Returns:
-            The nearest row where its cosine reaches the threshold (all but `MISSED` of
-            the time); else some other row, or None.
+            As many as there are, at most *k*. None is missing that is similar enough,
+            all but `MISSED` of the time.
         """
         if self._sketches is None:
-            return self.nearest(vector)
+            cosines = _products(vector, self._vectors, self._n)
+            best = _largest(cosines, k)
+            return [(int(row), float(cosines[row])) for row in best]
         sketch = self.sketcher.sketch(vector)
         # faiss starts a team of threads even for one query. OpenMP keeps the number
         # for each calling thread, so nobody else notices that it was 1 for a moment.
@@ -185,22 +189,23 @@ class VectorRows:
         _kernels.omp_set_num_threads(1)
         try:
             distances = _distances(sketch, self._sketches, self._n)
-            (rows,) = (distances <= self.sketcher.radius).nonzero()
-            if not len(rows):
-                return None
+            last = min(SHORTLIST * k, self._n) - 1
+            near = np.partition(distances, last)[last]
+            (rows,) = (distances <= max(self.sketcher.radius, near)).nonzero()
             cosines = _products_of(vector, self._vectors, rows)
         finally:
             _kernels.omp_set_num_threads(threads)
-        best = int(cosines.argmax())
-        return int(rows[best]), float(cosines[best])
+        return [(int(rows[i]), float(cosines[i])) for i in _largest(cosines, k)]
 
-    def nearest(self, vector: NDArray[np.float32]) -> tuple[int, float] | None:
-        """Return (row, cosine) of the nearest row of all, or None without rows."""
-        if not self._n:
-            return None
-        cosines = _products(vector, self._vectors, self._n)
-        best = int(cosines.argmax())
-        return best, float(cosines[best])
+
+def _largest(cosines: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return where the *k* largest are, largest first."""
+    if len(cosines) > k:
+        among = np.argpartition(cosines, -k)[-k:]
+    else:
+        among = np.arange(len(cosines))
+    best: NDArray[np.int64] = among[np.argsort(-cosines[among], kind="stable")]
+    return best
 
 
 def _distances(

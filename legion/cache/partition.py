@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .groups import Group
     from .index import Sketcher, VectorRows
 
 
@@ -31,6 +32,9 @@ class Entry(Generic[V]):
         stored_s: When, in seconds of machine time.
         partition: Where it lies.
         row: In which row its vector lies; changes when another entry goes.
+        group: Entries with the same value, where values are compared.
+        origin: Number of the entry that it is an alias of: a question that was judged
+            to have the same answer.
     """
 
     id: int
@@ -40,6 +44,13 @@ class Entry(Generic[V]):
     stored_s: float
     partition: Partition[V] = attrs.field(repr=False)
     row: int = -1
+    group: Group | None = None
+    origin: int | None = None
+
+    @property
+    def family(self) -> int:
+        """Number of the entry that it stands or falls with."""
+        return self.id if self.origin is None else self.origin
 
 
 @attrs.define(eq=False)
@@ -88,12 +99,7 @@ class Partition(Generic[V]):
         if not self._by_row:
             self._rows = None
 
-    def similar(self, vector: NDArray[np.float32]) -> tuple[Entry[V], float] | None:
-        """Return the nearest entry and its cosine, if it may be similar enough."""
-        found = None if self._rows is None else self._rows.similar(vector)
-        return None if found is None else (self._by_row[found[0]], found[1])
-
-    def nearest(self, vector: NDArray[np.float32]) -> tuple[Entry[V], float] | None:
-        """Return the nearest entry of all and its cosine; reads every vector."""
-        found = None if self._rows is None else self._rows.nearest(vector)
-        return None if found is None else (self._by_row[found[0]], found[1])
+    def top(self, vector: NDArray[np.float32], k: int) -> list[tuple[Entry[V], float]]:
+        """Return the nearest *k* entries and their cosines, best first."""
+        found = [] if self._rows is None else self._rows.top(vector, k)
+        return [(self._by_row[row], min(cosine, 1.0)) for row, cosine in found]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, cast
 
 import attrs
 
+from .accept import Asked, Ticket
 from .embedding import UnitVectors
 from .flight import SingleFlight
 from .given import pair, plain, refuse_async, refuse_plain
 from .hit import Explanation, Hit, V
+from .judge import Judge
 from .key import normalised
 from .partition import Partition
 from .shelf import Item, Outcome, Shelf
@@ -53,6 +55,7 @@ class Scope(Generic[V]):
     _shelf: Shelf[V]
     _embed: UnitVectors
     _plugins: Admission | None
+    _judge: Judge[V] | None
     _flights: SingleFlight[Answered[V]]
     _partition: Partition[V]
 
@@ -65,11 +68,14 @@ class Scope(Generic[V]):
         """
         Return the answer to this question, or to one that is near enough, or None.
 
-        The same question is found without embedding it.
+        The same question is found without embedding it. Where the cache has a judge,
+        what the coin takes is judged before it is returned, and is a miss if it is
+        wrong: only these answers are late by the judge's time.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector.
         """
+        self._refuse_async_judge("get")
         key = normalised(question)
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
@@ -77,7 +83,7 @@ class Scope(Generic[V]):
         if not len(self._partition):
             self._shelf.count(self._partition, "misses")
             return None
-        return self._shelf.similar(self._partition, key, self._embed([key])[0])
+        return self._find(self._asked(question, key, self._embed([key])[0]))
 
     def get_many(self, questions: Iterable[str]) -> list[Hit[V] | None]:
         """
@@ -89,6 +95,8 @@ class Scope(Generic[V]):
         Raises:
             EmbeddingError: The embedder did not return one usable vector a question.
         """
+        self._refuse_async_judge("get_many")
+        questions = list(questions)
         keys = [normalised(question) for question in questions]
         hits = [self._shelf.exact(self._partition, key) for key in keys]
         rest = [i for i, hit in enumerate(hits) if hit is None]
@@ -99,8 +107,24 @@ class Scope(Generic[V]):
             vectors = self._vectors([keys[i] for i in rest])
             for i in rest:
                 key = keys[i]
-                hits[i] = self._shelf.similar(self._partition, key, vectors[key])
+                hits[i] = self._find(self._asked(questions[i], key, vectors[key]))
         return hits
+
+    async def aget(self, question: str) -> Hit[V] | None:
+        """
+        Do as `get` does, for asyncio; the embedder runs in a thread.
+
+        What the coin takes is served at once and judged afterwards.
+        """
+        key = normalised(question)
+        hit = self._shelf.exact(self._partition, key)
+        if hit is not None:
+            return hit
+        if not len(self._partition):
+            self._shelf.count(self._partition, "misses")
+            return None
+        vector = (await asyncio.to_thread(self._embed, [key]))[0]
+        return self._afind(self._asked(question, key, vector, later=True))
 
     def put(self, question: str, answer: V) -> bool:
         """
@@ -167,26 +191,37 @@ class Scope(Generic[V]):
         if hit is not None:
             return hit.value
         refuse_async(compute)
+        self._refuse_async_judge("get_or_compute")
 
-        first = False
+        first = looked = False
 
         def answer() -> Answered[V]:
-            nonlocal first
+            nonlocal first, looked
             first = True
             vector = self._embed([key])[0]
-            hit = self._shelf.similar(self._partition, key, vector)
-            if hit is not None:
-                return _found(hit)
+            if not looked:
+                looked = True
+                hit = self._find(self._asked(question, key, vector))
+                if hit is not None:
+                    return _found(hit)
             return self._keep(question, key, plain(compute(question)), vector)
 
-        outcome: Outcome = "misses"
-        try:
-            answered = self._flights.run((self.name, key), answer)
-            outcome = answered.outcome
-        finally:
-            if not first:
-                self._count_waiter(outcome)
-        return answered.value
+        while True:
+            outcome: Outcome = "misses"
+            try:
+                answered = self._flights.run((self.name, key), answer)
+                outcome = answered.outcome
+                if first or not self._is_others(outcome):
+                    return answered.value
+            finally:
+                if not (first or looked or self._is_others(outcome)):
+                    self._count_waiter(outcome)
+            if not looked:
+                looked = True
+                vector = self._embed([key])[0]
+                hit = self._find(self._asked(question, key, vector))
+                if hit is not None:
+                    return hit.value
 
     async def aget_or_compute(
         self, question: str, compute: Callable[[str], Awaitable[V]]
@@ -205,27 +240,88 @@ class Scope(Generic[V]):
         if hit is not None:
             return hit.value
 
-        first = False
+        first = looked = False
 
         async def answer() -> Answered[V]:
-            nonlocal first
+            nonlocal first, looked
             first = True
             vector = (await asyncio.to_thread(self._embed, [key]))[0]
-            hit = self._shelf.similar(self._partition, key, vector)
-            if hit is not None:
-                return _found(hit)
+            if not looked:
+                looked = True
+                hit = self._afind(self._asked(question, key, vector, later=True))
+                if hit is not None:
+                    return _found(hit)
             computed = compute(question)
             refuse_plain(computed)
             return self._keep(question, key, await computed, vector)
 
-        outcome: Outcome = "misses"
+        while True:
+            outcome: Outcome = "misses"
+            try:
+                answered = await self._flights.arun((self.name, key), answer)
+                outcome = answered.outcome
+                if first or not self._is_others(outcome):
+                    return answered.value
+            finally:
+                if not (first or looked or self._is_others(outcome)):
+                    self._count_waiter(outcome)
+            if not looked:
+                looked = True
+                vector = (await asyncio.to_thread(self._embed, [key]))[0]
+                hit = self._afind(self._asked(question, key, vector, later=True))
+                if hit is not None:
+                    return hit.value
+
+    def _is_others(self, outcome: Outcome) -> bool:
+        """
+        Say whether an answer may be had only by who looked it up.
+
+        Where wrong answers are counted, one that is shared would count for several and
+        be charged for one. So who waited for it looks for itself.
+        """
+        return outcome == "semantic_hits" and self._shelf.threshold is None
+
+    def _asked(
+        self,
+        question: str,
+        key: str,
+        vector: NDArray[np.float32],
+        *,
+        later: bool = False,
+    ) -> Asked[V]:
+        first = self._judge is not None and not later
+        return Asked(key, question, vector, first, self._admits)
+
+    def _refuse_async_judge(self, method: str) -> None:
+        if self._judge is not None:
+            self._judge.refuse_async(method)
+
+    def _find(self, asked: Asked[V]) -> Hit[V] | None:
+        """Look up, and have the judge asked before anybody gets what the coin took."""
+        hit = self._shelf.similar(self._partition, asked)
+        if hit is None or not hit.audit or self._judge is None:
+            return hit
+        ticket = cast("Ticket[V]", hit._ticket)
+        right = None
         try:
-            answered = await self._flights.arun((self.name, key), answer)
-            outcome = answered.outcome
+            right = self._judge.ask(asked.question, hit.value)
         finally:
-            if not first:
-                self._count_waiter(outcome)
-        return answered.value
+            served = self._shelf.settle(ticket, right)
+        return hit if served else None
+
+    def _afind(self, asked: Asked[V]) -> Hit[V] | None:
+        """Look up, and have the judge asked behind the answer's back."""
+        hit = self._shelf.similar(self._partition, asked)
+        if hit is not None and hit.audit and self._judge is not None:
+            self._judge.later(self._settle_later(self._judge, asked, hit))
+        return hit
+
+    async def _settle_later(
+        self, judge: Judge[V], asked: Asked[V], hit: Hit[V]
+    ) -> None:
+        right = await judge.aask(asked.question, hit.value)
+        if right is not None:
+            self._shelf.told(cast("Ticket[V]", hit._ticket), right)
 
     def _keep(
         self, question: str, key: str, value: V, vector: NDArray[np.float32]
@@ -242,15 +338,14 @@ class Scope(Generic[V]):
         """
         Say what `get` would find, and why; it counts nothing and refreshes nothing.
 
-        It compares the question with every entry of the scope.
-
         Raises:
             EmbeddingError: The embedder did not return one usable vector.
         """
         key = normalised(question)
-        known = not len(self._partition) or key in self._partition.exact
-        vector = None if known else self._embed([key])[0]
-        return self._shelf.explain(self._partition, key, vector)
+        if not len(self._partition) or key in self._partition.exact:
+            return self._shelf.explain(self._partition, key, None)
+        asked = self._asked(question, key, self._embed([key])[0])
+        return self._shelf.explain(self._partition, key, asked)
 
     def forget(self, hit: Hit[V]) -> bool:
         """Take out the entry of *hit*; False if it is gone, or another scope's."""

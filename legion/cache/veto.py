@@ -6,6 +6,7 @@ import re
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import attrs
 
@@ -15,11 +16,16 @@ SHARED = 0.5
 SHARED_NEGATED = 0.75
 """The same for a negation, which complaints have and have not for the same thing."""
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _WORD = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
-_NEGATIONS = frozenset(
+_NEGATIONS = _words(
     "no not never none neither nor nobody nothing nowhere without cannot cant dont"
     " wont isnt arent doesnt didnt wasnt werent hasnt havent couldnt shouldnt wouldnt"
-    " aint unable".split()
+    " aint unable"
 )
 _OPPOSITES = (
     "on off;enable disable;start stop;start end;begin end;open close;add remove;"
@@ -42,23 +48,76 @@ _OPPOSITES = (
 )
 _PREFIXES = ("un", "in", "im", "il", "ir", "dis", "de", "non")
 _DIRECTIONS = frozenset({"to", "from", "into", "than"})
-_CALENDAR = frozenset(
+_CALENDAR = _words(
     "january february march april june july august september october november december"
-    " monday tuesday wednesday thursday friday saturday sunday".split()
+    " monday tuesday wednesday thursday friday saturday sunday"
 )
+# Without "one", which is a pronoun more often.
 _COUNTS = {
-    word: str(number)
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()
-    )
-    if word != "one"  # it is a pronoun more often
+    "two": "2",
+    "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "seven": "7",
+    "eight": "8",
+    "nine": "9",
+    "ten": "10",
+    "eleven": "11",
+    "twelve": "12",
 }
-_COMMON = frozenset(
+_COMMON = _words(
     "a an the and or of for at by is are was were be been am do does did have has had"
     " i you he she it we they me my your his her its our their this that these those"
     " what which who whom whose when where why how can could will would shall should"
-    " may might must please there here so if then than as".split()
+    " may might must please there here so if then than as"
 )
+
+
+_TRIED, _RIGHT = 20, 0.9
+
+
+@attrs.define(eq=False)
+class VetoRecord:
+    """
+    How vetoes fare: a kind that keeps out right answers is dropped.
+
+    What a number or a "not" changes depends on the traffic: it is everything where
+    prices are asked for, and nothing where it numbers the tickets. So once a kind is
+    seen to be wrong in 9 of at least 20 cases in 10, it is pardoned, until it is not.
+
+    Attributes:
+        pardoned: The kinds that are dropped now.
+    """
+
+    pardoned: frozenset[str] = attrs.field(init=False, default=frozenset())
+    _seen: dict[str, tuple[float, float]] = attrs.field(init=False, factory=dict)
+
+    def learn(self, kind: str, *, right: bool) -> None:
+        """Take note of a veto, and whether the answer it kept out was right."""
+        wrong, n = self._seen.get(kind, (0.0, 0.0))
+        self._seen[kind] = (wrong + right, n + 1)
+        self.pardoned = frozenset(
+            each
+            for each, (mistakes, tried) in self._seen.items()
+            if tried >= _TRIED and mistakes >= _RIGHT * tried
+        )
+
+
+class Veto(NamedTuple):
+    """
+    Why the answer to a near question cannot be reused.
+
+    Attributes:
+        kind: What differs: numbers, dates, names, a negation, opposites or the order.
+        words: What is said about it.
+    """
+
+    kind: str
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
 
 
 @attrs.frozen
@@ -88,10 +147,12 @@ class Wording:
 
     def spell(self, stems: Iterable[str]) -> str:
         """List *stems* as words."""
-        return " ".join(sorted(self.spelled.get(stem, stem) for stem in stems)) or "none"
+        return (
+            " ".join(sorted(self.spelled.get(stem, stem) for stem in stems)) or "none"
+        )
 
 
-def veto(asked: str, stored: str) -> str | None:
+def veto(asked: str, stored: str) -> Veto | None:
     """
     Return why the stored question's answer cannot be reused however near it is.
 
@@ -101,7 +162,7 @@ def veto(asked: str, stored: str) -> str | None:
     failed"), so nothing is vetoed there.
 
     Returns:
-        One phrase, such as "opposites: on, off", or None.
+        What it is, such as "opposites: on, off", or None.
     """
     a, b = wording(asked), wording(stored)
     near = _shared(a.others, b.others)
@@ -112,18 +173,19 @@ def veto(asked: str, stored: str) -> str | None:
     ):
         if near >= SHARED and mine and other and mine != other:
             found = a.spell(mine - other), b.spell(other - mine)
-            return f"other {kind}: {found[0]}, {found[1]}"
+            return Veto(kind, f"other {kind}: {found[0]}, {found[1]}")
     # "Not happy" is "unhappy": what differs in both has not changed.
     negated = a.negations % 2 != b.negations % 2
     pair = _opposed(a.others - b.others, b.others - a.others)
     if pair and _shared(a.others - {pair[0]}, b.others - {pair[1]}) >= SHARED:
-        opposite = f"opposites: {a.spell({pair[0]})}, {b.spell({pair[1]})}"
-        return None if negated else opposite
+        words = f"opposites: {a.spell({pair[0]})}, {b.spell({pair[1]})}"
+        return None if negated else Veto("opposites", words)
     if negated and near >= SHARED_NEGATED:
-        return "only one is negated"
+        return Veto("negation", "only one is negated")
     for left, right in sorted(a.ways):
         if near >= SHARED and (right, left) in b.ways:
-            return f"the other way round: {a.spell({left})}, {a.spell({right})}"
+            words = f"{a.spell({left})}, {a.spell({right})}"
+            return Veto("order", f"the other way round: {words}")
     return None
 
 
@@ -168,7 +230,7 @@ def _kind(plain: str, *, capital: bool) -> str:
         return "negations"
     if plain in _CALENDAR:
         return "calendar"
-    if plain in _COMMON or plain in _DIRECTIONS or plain.split("'")[0] in _COMMON:
+    if plain in _COMMON or plain in _DIRECTIONS or plain.partition("'")[0] in _COMMON:
         return "common"
     return "names" if capital else "others"
 
