@@ -56,7 +56,6 @@ class Decision(Generic[V]):
         signal: What speaks for the entry, where that was asked.
         chance: How likely its answer is wrong.
         limit: Up to which chance answers are taken now.
-        permitted: Whether the budget permits a wrong one more.
     """
 
     why: Why
@@ -67,7 +66,6 @@ class Decision(Generic[V]):
     signal: Signal | None = None
     chance: float = 1.0
     limit: float = 0.0
-    permitted: bool = True
 
     def reason(self, threshold: float | None) -> str:
         """Return one sentence for people; *threshold* is the one of the cache."""
@@ -86,7 +84,7 @@ class Decision(Generic[V]):
             return f"{near}, {below} the threshold {threshold:g}"
         likely = f"{near}; its answer is wrong with a chance of {self.chance:.2%}"
         if self.why == "budget":
-            return f"{likely}, and the error budget is spent"
+            return f"{likely}, and the error budget permits no unjudged one more"
         below = "above" if self.why == "doubt" else "within"
         return f"{likely}, {below} the {self.limit:.2%} that the budget affords"
 

@@ -93,14 +93,11 @@ class Promise(Generic[V]):
             return decision
         figures = signal(found, neighbours)
         chance = self._calibration.wrong(figures)
-        permitted = self.budget.permits(request)
         limit = self._limit(request, judged_first=asked.judged_first)
-        decision = attrs.evolve(
-            decision, signal=figures, chance=chance, limit=limit, permitted=permitted
-        )
+        decision = attrs.evolve(decision, signal=figures, chance=chance, limit=limit)
         if chance > limit:
             return attrs.evolve(decision, why="doubt")
-        if not permitted and not (asked.judged_first and self.budget.judged):
+        if not self.budget.permits(request):
             return attrs.evolve(decision, why="budget")
         return decision
 
@@ -128,11 +125,12 @@ class Promise(Generic[V]):
             return None
         if figures is not None:
             self._calibration.see(figures)
-        if decision.why == "accepted":
+        permitted = decision.why == "accepted"
+        if permitted or (decision.why == "budget" and asked.judged_first):
             audited = self.random.random() < self.budget.judged
-            if decision.permitted:
+            if permitted:
                 self.budget.serve(audited=audited)
-            if decision.permitted or audited:
+            if permitted or audited:
                 return Ticket(entry, asked, decision, audited)
         self._misses[entry.partition.scope, asked.key] = _Miss(
             figures,
@@ -157,7 +155,7 @@ class Promise(Generic[V]):
         if was is right or was is False or (right and not asked_for):
             return False
         ticket.right = right
-        charged = decision is not None and decision.permitted
+        charged = decision is not None and decision.why == "accepted"
         if not asked_for:
             self.budget.blame(audited=ticket.audited)
         elif charged and right:

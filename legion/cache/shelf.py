@@ -158,7 +158,8 @@ class Shelf(Generic[V]):
                 far as the budget permits a wrong one.
         """
         assert ticket.decision is not None
-        served = ticket.decision.permitted if right is None else right
+        permitted = ticket.decision.why == "accepted"
+        served = permitted if right is None else right
         if right is not None:
             self._answer(ticket, right=right, withheld=not right)
         self.count(ticket.entry.partition, "semantic_hits" if served else "misses")
