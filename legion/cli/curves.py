@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 _HEIGHT, _WIDTH = 250, 900
+_STYLES = ("one", "two", "three", "four")
 _STYLE = """<style>
 svg { background: #fff; font: 12px sans-serif; }
 path { fill: none; stroke-width: 2; }
 path.one { stroke: #2563eb; } circle.one, rect.one { fill: #2563eb; }
 path.two { stroke: #d97706; } circle.two, rect.two { fill: #d97706; }
-path.limit { stroke: #dc2626; stroke-dasharray: 5 4; }
-circle.limit, rect.limit { fill: #dc2626; }
+path.three { stroke: #059669; } circle.three, rect.three { fill: #059669; }
+path.four { stroke: #7c3aed; } circle.four, rect.four { fill: #7c3aed; }
 .grid { stroke: #e5e7eb; }
 </style>"""
 
@@ -57,7 +58,7 @@ def _errors(
     return plot(
         hits,
         [
-            Line(name, _through(line, hits), "two" if i else "one")
+            Line(name, _through(line, hits), _STYLES[i % len(_STYLES)])
             for i, (name, line) in enumerate(lines.items())
         ],
         [],

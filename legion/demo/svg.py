@@ -27,7 +27,7 @@ class Line:
     Attributes:
         name: What the legend calls it.
         values: One a point; None where nothing was measured, which leaves a gap.
-        style: Its CSS class: ``one``, ``two`` or ``limit``.
+        style: Its CSS class, such as ``one`` or ``two``; a ``limit`` is drawn as one.
     """
 
     name: str

@@ -15,6 +15,7 @@ from .histogram import LogHistogram
 
 if TYPE_CHECKING:
     from .asymptotic import change_interval, difference_interval, mean_interval
+    from .audit import overlooked_limit
     from .bernoulli import BernoulliProcess
     from .combine import (
         FREEZE_AT,
@@ -81,6 +82,7 @@ __all__ = [
     "log_e_of_counts",
     "log_either",
     "mean_interval",
+    "overlooked_limit",
     "quantile_interval",
     "quantile_p_value",
     "randomisation_log_e",
@@ -92,6 +94,7 @@ __all__ = [
 
 _FILES = {
     "asymptotic": ("change_interval", "difference_interval", "mean_interval"),
+    "audit": ("overlooked_limit",),
     "bernoulli": ("BernoulliProcess",),
     "combine": (
         "FREEZE_AT",
