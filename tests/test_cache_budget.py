@@ -66,9 +66,7 @@ def worst(adversary, *, judged, judged_first, seed, max_error=0.04, requests=1_0
 
 
 @pytest.mark.parametrize("adversary", ADVERSARIES)
-@pytest.mark.parametrize(
-    ("judged", "judged_first"), [(0.3, True), (0.3, False)]
-)
+@pytest.mark.parametrize(("judged", "judged_first"), [(0.3, True), (0.3, False)])
 def test_wrong_answers_stay_within_the_budget_at_every_moment(
     adversary, judged, judged_first
 ):
@@ -122,7 +120,9 @@ def test_the_budget_is_of_use():
     assert served > 2_500
 
 
-steps = st.lists(st.sampled_from(["serve", "audit", "clear", "withhold", "blame", "told"]))
+steps = st.lists(
+    st.sampled_from(["serve", "audit", "clear", "withhold", "blame", "told"])
+)
 
 
 @settings(max_examples=100, deadline=None)

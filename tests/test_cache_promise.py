@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import threading
 
@@ -20,13 +21,14 @@ TOPICS, DIM, SEED = 40, 32, 7
 
 def embed(texts):
     """A direction of its own for each topic, and some noise for each question."""
-    rows = []
-    for text in texts:
-        topic = topic_of(text)
-        centre = np.random.default_rng([SEED, topic]).standard_normal(DIM)
-        noise = np.random.default_rng(list(text.encode())).standard_normal(DIM)
-        rows.append(centre + 0.5 * noise)
-    return rows
+    return [vector(text) for text in texts]
+
+
+@functools.cache
+def vector(text):
+    centre = np.random.default_rng([SEED, topic_of(text)]).standard_normal(DIM)
+    noise = np.random.default_rng(list(text.encode())).standard_normal(DIM)
+    return centre + 0.5 * noise
 
 
 def topic_of(question):
@@ -72,10 +74,10 @@ def wrong(hits):
 def test_paraphrases_are_answered_and_what_is_judged_is_right():
     """A cache that begins with nothing learns what is near enough."""
     cache = promised()
-    hits = ask(cache, questions(2_000))
+    hits = ask(cache, questions(1_200))
 
-    assert len(hits) > 1_000
-    assert wrong(hits) <= 0.05 * 2_000
+    assert len(hits) > 400
+    assert wrong(hits) <= 0.05 * 1_200
     audited = {q: hit for q, hit in hits.items() if hit.audit}
     assert audited
     assert not wrong(audited), "a judge that says wrong keeps the answer back"
@@ -83,25 +85,23 @@ def test_paraphrases_are_answered_and_what_is_judged_is_right():
     assert stats.semantic_hits == len(hits)
     assert stats.judged >= len(audited)
     assert stats.confidence == 0.99
-    assert wrong(hits) <= stats.wrong_limit <= 0.05 * 2_000
+    assert wrong(hits) <= stats.wrong_limit <= 0.05 * 1_200
     assert stats.error_per_request < stats.error_per_hit
     assert 0.2 < stats.audit_cost < 0.6
 
 
 def test_a_useless_embedder_serves_less_and_never_lies():
     """Vectors that say nothing of the answer cost hits, not the promise."""
-    for seed in range(5):
+    for seed in range(3):
+        coin = np.random.default_rng(seed)
         cache = SemanticCache(
-            lambda texts: [
-                np.random.default_rng(list(text.encode())).standard_normal(3)
-                for text in texts
-            ],
+            lambda texts, coin=coin: coin.standard_normal((len(texts), 3)),
             max_error=0.05,
             judge=truth,
             random=random.Random(seed),
         )
         bad = 0
-        for n, question in enumerate(questions(600, seed), 1):
+        for n, question in enumerate(questions(500, seed), 1):
             hit = cache.get(question)
             if hit is None:
                 cache.put(question, topic_of(question))
@@ -127,7 +127,7 @@ def test_a_judge_is_asked_of_its_share_only():
 
     asked.clear()
     cache = promised(judge, judged=0.3)
-    hits = ask(cache, questions(2_000))
+    hits = ask(cache, questions(1_000))
     assert 0.2 < len(asked) / (len(hits) + cache.stats().over_budget) < 0.4
 
 
@@ -138,12 +138,12 @@ def test_a_judge_that_raises_costs_budget_and_no_answer(caplog):
         raise OSError("no line")
 
     cache = promised(judge, judged=0.5)
-    hits = ask(cache, questions(1_500))
+    hits = ask(cache, questions(700))
 
     assert any(hit.audit for hit in hits.values()), "it is served all the same"
     assert cache.stats().judged == 0
     assert "the cache's judge failed" in caplog.text
-    assert len(hits) <= 0.05 * 1_500, "as without a judge"
+    assert len(hits) <= 0.05 * 700, "as without a judge"
 
 
 @pytest.mark.parametrize("verdict", ["yes", None, 1, [True]])
@@ -212,12 +212,14 @@ def test_praise_that_nobody_asked_for_loosens_nothing():
     assert cache.stats().wrong_limit == max(len(hits), before.wrong_limit)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 399), st.sampled_from("rwfg")), max_size=40))
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 149), st.sampled_from("rwfg")), max_size=40))
 def test_no_sequence_of_feedback_takes_a_wrong_back(told):
     """Right, wrong, forget and get in any order: the limit covers every wrong told."""
-    cache = feedback(judged=0.5)
-    stream = questions(400)
+    cache = SemanticCache(
+        embed, max_error=0.5, judged=0.5, random=random.Random(1), veto=False
+    )
+    stream = questions(150)
     hits = list(ask(cache, stream).values())
     accused = set()
     for number, what in told:

@@ -67,7 +67,8 @@ def test_all_audited_leaves_none_and_none_audited_any_number():
 
 
 @pytest.mark.parametrize(
-    "given", [(-1, 0.3, 0.01), (0, -0.1, 0.01), (0, 1.1, 0.01), (0, 0.3, 0), (0, 0.3, 1)]
+    "given",
+    [(-1, 0.3, 0.01), (0, -0.1, 0.01), (0, 1.1, 0.01), (0, 0.3, 0), (0, 0.3, 1)],
 )
 def test_what_is_no_probability_is_refused(given):
     """The message says what was given."""

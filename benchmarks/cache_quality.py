@@ -1,13 +1,13 @@
 """
 What a cache answers, and how often wrongly, on a stream of real questions.
 
-    python benchmarks/bench_cache_quality.py ../shared/data/banking77/*.csv --seeds 20
+    python benchmarks/cache_quality.py banking77/train.csv banking77/test.csv --seeds 20
 
-Every seed is another order of the questions, and other coins; a miss is stored. It
-says how many seeds were over the promised error after any request, which is what
-`max_error` is about, and the hit rates. Parameters of the accept rule were fixed by
-reasoning; the prior and the features were looked at on seed 0 of banking77, so the hit
-rates there are in sample. The error bound is none that could be.
+Every seed is another order of the questions, and other coins; a miss is stored. It says
+how many seeds were over the promised error after any request, which is what `max_error`
+promises, and the hit rates. What the accept rule looks at was chosen on one order of
+banking77, so the hit rates there are partly in sample; the promise has no parameter that
+could have been fitted.
 """
 
 from __future__ import annotations
