@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeAl
 import attrs
 
 from .hit import V
-from .signal import Neighbours, Signal
+from .signal import NEIGHBOURS, Neighbours, Signal
 from .veto import Veto, veto
 
 
@@ -119,6 +119,11 @@ class Ticket(Generic[V]):
 class AcceptRule(Protocol[V]):
     """What a shelf asks; always under its lock."""
 
+    @property
+    def neighbours(self) -> int:
+        """How many of the nearest entries it looks at."""
+        ...
+
     def decide(
         self, asked: Asked[V], neighbours: Neighbours[V], request: int
     ) -> Decision[V]:
@@ -190,6 +195,11 @@ class Threshold(Generic[V]):
     threshold: float
     veto: bool
 
+    @property
+    def neighbours(self) -> int:
+        """The nearest is enough where none is vetoed."""
+        return NEIGHBOURS if self.veto else 1
+
     def decide(
         self, asked: Asked[V], neighbours: Neighbours[V], request: int
     ) -> Decision[V]:
@@ -217,10 +227,10 @@ class Threshold(Generic[V]):
         return Ticket(decision.entry, asked, decision)
 
     def answer(self, ticket: Ticket[V], *, right: bool, withheld: bool = False) -> bool:
-        """Take note, once, of what somebody tells."""
-        if ticket.right is right:
+        """Take note, once, that it was wrong; that it was right is taken for granted."""
+        if right or ticket.right is False:
             return False
-        ticket.right = right
+        ticket.right = False
         return True
 
     def stored(self, entry: Entry[V]) -> None:

@@ -13,18 +13,18 @@ class Group:
     Entries with equal values.
 
     Attributes:
-        number: Never given twice.
+        key: What their values share; None for one that only equals itself.
         questions: Entries there are, without aliases.
     """
 
-    number: int
+    key: Hashable | None
     questions: int = 0
 
 
 @attrs.define(eq=False)
 class ValueGroups:
     """
-    Numbers for values, such that equal ones share theirs.
+    Which entries have equal values.
 
     Equal values of one type are the same answer: labels, records, results of tools.
     Two free texts are hardly ever equal, so each is a group of its own; that they are
@@ -32,40 +32,34 @@ class ValueGroups:
     """
 
     _groups: dict[Hashable, Group] = attrs.field(init=False, factory=dict)
-    _last: int = attrs.field(init=False, default=0)
 
     def add(self, value: object) -> Group:
         """Return the group of *value*, whose entry is counted in it."""
-        key = _key(value)
-        group = None if key is None else self._groups.get(key)
+        try:
+            key = _key(value)
+            group = self._groups.get(key)
+        except (TypeError, ValueError, RecursionError):
+            key = group = None
         if group is None:
-            self._last += 1
-            group = Group(self._last)
+            group = Group(key)
             if key is not None:
                 self._groups[key] = group
         group.questions += 1
         return group
 
-    def remove(self, value: object, group: Group) -> None:
+    def remove(self, group: Group) -> None:
         """Take an entry out; a group without any is forgotten."""
         group.questions -= 1
-        if not group.questions:
-            key = _key(value)
-            if key is not None and self._groups.get(key) is group:
-                del self._groups[key]
+        if not group.questions and group.key is not None:
+            del self._groups[group.key]
 
 
-def _key(value: object) -> Hashable | None:
-    """Return what equal values share; None for one that only equals itself."""
+def _key(value: object) -> Hashable:
+    """Return what equal values share; it raises for one that only equals itself."""
     if isinstance(value, list | tuple):
-        parts = tuple(_key(each) for each in value)
-        return None if None in parts else (type(value), parts)
+        return (type(value), tuple(_key(each) for each in value))
     if isinstance(value, dict):
         items = sorted(value.items(), key=repr)
-        values = tuple(_key(each) for _, each in items)
-        return None if None in values else (dict, tuple(k for k, _ in items), values)
-    try:
-        hash(value)
-    except TypeError:
-        return None
+        return (dict, tuple((key, _key(each)) for key, each in items))
+    hash(value)
     return (type(value), value)

@@ -29,15 +29,15 @@ class Judge(Generic[V]):
 
     Attributes:
         judging: The host's function, plain or async.
+        is_async: Whether only a loop can ask it.
     """
 
     judging: Judging[V]
+    is_async: bool = attrs.field(init=False)
     _tasks: set[asyncio.Task[None]] = attrs.field(init=False, factory=set)
 
-    @property
-    def is_async(self) -> bool:
-        """Whether only a loop can ask it."""
-        return is_async(self.judging)
+    def __attrs_post_init__(self) -> None:
+        self.is_async = is_async(self.judging)
 
     def refuse_async(self, method: str) -> None:
         """

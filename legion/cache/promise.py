@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from random import Random
-from typing import TYPE_CHECKING, Generic, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple
 
 import attrs
 
@@ -13,7 +13,7 @@ from .budget import ErrorBudget
 from .calibration import Calibration
 from .groups import Group, ValueGroups
 from .hit import V
-from .signal import Neighbours, Signal, signal
+from .signal import NEIGHBOURS, Neighbours, Signal, signal
 from .veto import Veto, VetoRecord
 
 
@@ -29,11 +29,11 @@ _MISSES = 4_096
 _RESERVE = 0.1
 
 
-class _Miss(NamedTuple, Generic[V]):
+class _Miss(NamedTuple):
     """What would have been served, and what was vetoed, with their values' groups."""
 
     signal: Signal | None
-    entry: Entry[V]
+    origin: int
     group: Group | None
     veto: Veto | None
     vetoed: Group | None
@@ -63,10 +63,11 @@ class Promise(Generic[V]):
     budget: ErrorBudget
     random: Random
     veto: bool
+    neighbours: ClassVar[int] = NEIGHBOURS
     vetoes: VetoRecord = attrs.field(init=False, factory=VetoRecord)
     _calibration: Calibration = attrs.field(init=False, factory=Calibration)
     _groups: ValueGroups = attrs.field(init=False, factory=ValueGroups)
-    _misses: OrderedDict[tuple[str, str], _Miss[V]] = attrs.field(
+    _misses: OrderedDict[tuple[str, str], _Miss] = attrs.field(
         init=False, factory=OrderedDict
     )
 
@@ -134,7 +135,7 @@ class Promise(Generic[V]):
                 return Ticket(entry, asked, decision, audited)
         self._misses[entry.partition.scope, asked.key] = _Miss(
             figures,
-            entry,
+            entry.family,
             _recurring(entry),
             decision.veto,
             _recurring(decision.nearest),
@@ -182,7 +183,7 @@ class Promise(Generic[V]):
                 missed.signal,
                 right=entry.group is missed.group,
                 chance=1.0,
-                origin=missed.entry.family,
+                origin=missed.origin,
             )
         if missed.veto is not None and missed.vetoed is not None:
             right = entry.group is missed.vetoed
@@ -191,11 +192,14 @@ class Promise(Generic[V]):
     def removed(self, entry: Entry[V]) -> None:
         """Take the entry out of those with its value."""
         if entry.group is not None:
-            self._groups.remove(entry.value, entry.group)
+            self._groups.remove(entry.group)
 
     def forget(self, entry: Entry[V]) -> None:
         """Forget the labels that are about the entry; the budget forgets nothing."""
         self._calibration.unlearn(entry.family)
+        for where, missed in list(self._misses.items()):
+            if missed.origin == entry.family:
+                del self._misses[where]
 
     def wrong_limit(self) -> int:
         """Return how many wrong answers were served at most."""

@@ -15,7 +15,6 @@ from ..model import Clock
 from .accept import AcceptRule, Asked, Decision, Ticket, Why
 from .hit import Explanation, Hit, V
 from .partition import Entry, Partition
-from .signal import NEIGHBOURS
 from .stats import CacheStats, Tally
 
 
@@ -120,7 +119,7 @@ class Shelf(Generic[V]):
             return self._hit(ticket, decision.similarity)
 
     def _decide(self, partition: Partition[V], asked: Asked[V]) -> Decision[V]:
-        neighbours = partition.top(asked.vector, NEIGHBOURS)
+        neighbours = partition.top(asked.vector, self.rule.neighbours)
         return self.rule.decide(asked, neighbours, self._tally.lookups + 1)
 
     def _exact_hit(self, entry: Entry[V]) -> Hit[V]:

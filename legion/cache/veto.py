@@ -16,6 +16,9 @@ SHARED = 0.5
 SHARED_NEGATED = 0.75
 """The same for a negation, which complaints have and have not for the same thing."""
 
+LONGEST = 1_000
+"""Letters of a question that is looked at; in longer ones a word decides less."""
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -159,11 +162,13 @@ def veto(asked: str, stored: str) -> Veto | None:
     It looks only at pairs that say nearly the same: with at least `SHARED` of their
     other words in common, one that differs is most of the difference. Between questions
     that are worded differently the same words mean little ("it is not working", "it
-    failed"), so nothing is vetoed there.
+    failed"), so nothing is vetoed there, nor in texts of more than `LONGEST` letters.
 
     Returns:
         What it is, such as "opposites: on, off", or None.
     """
+    if max(len(asked), len(stored)) > LONGEST:
+        return None
     a, b = wording(asked), wording(stored)
     near = _shared(a.others, b.others)
     for kind, mine, other in (
