@@ -419,6 +419,24 @@ def test_the_budget_is_exact_under_eight_threads():
     assert budget.charged == 0
 
 
+def test_what_the_budget_does_not_permit_is_judged_first_and_free_of_charge():
+    """Served if right, kept back if wrong; neither moves the budget either way."""
+
+    def strict(question, value):
+        return truth(question, value) and int(question.split("-")[1]) % 5 != 0
+
+    cache = promised(strict, judged=0.5, max_error=0.002)
+    hits = ask(cache, questions(800))
+    budget, stats = cache._shelf.rule.budget, cache.stats()
+
+    assert not budget.permits(800)
+    assert stats.wrong > 0
+    assert stats.over_budget > 0
+    assert sum(hit.audit for hit in hits.values()) > 50
+    assert budget.charged == 0
+    assert budget.served == sum(not hit.audit for hit in hits.values()) <= 1
+
+
 def test_explain_says_what_the_budget_affords_and_changes_nothing():
     """The chance of being wrong, the limit, the veto; no count moves."""
     cache = promised()
