@@ -20,7 +20,7 @@ from legion.exceptions import StateError
 
 COMMANDS = (
     *("demo", "check", "simulate", "run", "status", "validate", "rollback", "restore"),
-    *("deactivate", "asks", "journal", "doctor"),
+    *("deactivate", "asks", "journal", "cache", "doctor"),
 )
 
 
