@@ -134,6 +134,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=HERE)
+def cache_quality(session: nox.Session) -> None:
+    """Hold the cache to its promised error on ``-- FILE...`` of labelled questions."""
+    session.install(".[wordllama]")
+    session.run("python", "benchmarks/cache_quality.py", *session.posargs)
+
+
+@nox.session(python=HERE)
 def simulate(session: nox.Session) -> None:
     """Simulate 2,000 harmless rollouts a circumstance; ``-- 300`` fewer."""
     session.install(".")

@@ -27,13 +27,13 @@ class Near:
     Attributes:
         scope: Key of its scope.
         vector: Its unit vector, shape (dim,).
-        accepts: Whether the accept rule might serve an answer of this similarity.
+        least: Cosine from which an answer might be served.
         served: Whether it would be served from what is stored, without waiting.
     """
 
     scope: str
     vector: NDArray[np.float32]
-    accepts: Callable[[float], bool]
+    least: float
     served: Callable[[], bool]
 
 
@@ -74,4 +74,4 @@ class Aloft(Generic[T]):
 
         cosines = np.stack(list(vectors.values())) @ near.vector
         best = int(cosines.argmax())
-        return list(vectors)[best] if near.accepts(float(cosines[best])) else None
+        return list(vectors)[best] if cosines[best] >= near.least else None

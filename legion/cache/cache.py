@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 from ..canonical import JSON
+from .accept import AcceptRule, Threshold
+from .budget import ErrorBudget
 from .embedding import Embed, UnitVectors
 from .eviction import ORDERS, Eviction
 from .flight import SingleFlight
-from .given import refuse_embed, whole_number
+from .given import (
+    cosine,
+    error_share,
+    judged_share,
+    refuse_embed,
+    refuse_judging,
+    refuse_threshold,
+    whole_number,
+)
 from .hit import Hit, V
+from .judge import Judge, Judging
 from .key import DEFAULT_SCOPE, scope_key
 from .lifetime import Lifetime
 from .meter import Meter
@@ -38,7 +50,22 @@ class SemanticCache(Scope[V]):
     Args:
         embed: From a list of n texts to an array of shape (n, dim), dim at most 4096;
             it need not return unit vectors.
-        threshold: Cosine from which an answer is reused, above 0 and at most 1.
+        threshold: Cosine from which an answer is reused, above 0 and at most 1; .85 by
+            default. Instead of *max_error*.
+        max_error: Wrong answers per request, above 0 and below 1, that are not exceeded
+            at any moment with probability .99, over all scopes together: of requests,
+            not of hits. It holds if the judge is right. Instead of *threshold*.
+        judge: From a question and the value found for it to whether that is right;
+            plain, or async for `aget` and `aget_or_compute`. One that raises has not
+            judged, and the answer counts as wrong.
+        judged: Share of the possible hits that is judged, chosen by a coin; .3 with a
+            judge. Without one, those hits wait for `Hit.right` or `Hit.wrong`. With
+            neither, nothing is judged, and at most *max_error* of the requests are hits.
+        random: Where coins come from; the system's randomness by default, which nobody
+            can foresee.
+        veto: Whether near questions are refused that are opposites, or differ in a
+            number, a date, a name or a negation: with *max_error* by default, while a
+            threshold takes what reaches it.
         capacity: Entries over all scopes; who goes for more says *eviction*.
         plugins: Whose `legion_admit` may keep answers out; nobody by default.
         clock: Its machine time gives entries their age; the system's by default.
@@ -57,8 +84,9 @@ class SemanticCache(Scope[V]):
         meter: Measures look-ups and what they save; nothing is measured by default.
 
     Raises:
-        ValueError: A number is out of range, or *eviction* is not known.
-        TypeError: *embed* cannot be called, or is async.
+        ValueError: A number is out of range, *eviction* is not known, or what is given
+            excludes each other.
+        TypeError: *embed* or *judge* cannot be called, or *embed* is async.
 
     .. versionadded:: 0.1
     """
@@ -67,7 +95,12 @@ class SemanticCache(Scope[V]):
         self,
         embed: Embed,
         *,
-        threshold: float = 0.85,
+        threshold: float | None = None,
+        max_error: float | None = None,
+        judge: Judging[V] | None = None,
+        judged: float | None = None,
+        random: Random | None = None,
+        veto: bool | None = None,
         capacity: int = 10_000,
         plugins: Admission | None = None,
         clock: Clock | None = None,
@@ -81,9 +114,6 @@ class SemanticCache(Scope[V]):
         meter: Meter[V] | None = None,
     ) -> None:
         refuse_embed(embed)
-        if not 0 < threshold <= 1:
-            msg = f"cache: got threshold={threshold}; write a cosine above 0, at most 1"
-            raise ValueError(msg)
         whole_number("cache", "capacity", capacity)
         if capacity_bytes is not None:
             whole_number("cache", "capacity_bytes", capacity_bytes)
@@ -100,13 +130,33 @@ class SemanticCache(Scope[V]):
             from ..telemetry import SystemClock
 
             clock = SystemClock()
+        rule: AcceptRule[V]
+        if max_error is None:
+            refuse_judging(judge=judge, judged=judged, random=random)
+            threshold = cosine(threshold)
+            rule = Threshold(threshold, bool(veto))
+        else:
+            refuse_threshold(threshold)
+            share = judged_share(judge, judged)
+            from .promise import Promise
+
+            budget = ErrorBudget(max_error=error_share(max_error), judged=share)
+            rule = Promise(budget, random or SystemRandom(), veto is not False)
         shelf: Shelf[V] = Shelf(
-            threshold, capacity, clock, lifetime, eviction, capacity_bytes, size_of
+            rule,
+            threshold,
+            capacity,
+            clock,
+            lifetime,
+            eviction,
+            capacity_bytes,
+            size_of,
         )
         super().__init__(
             shelf=shelf,
             embed=UnitVectors(embed),
             plugins=plugins,
+            judge=None if judge is None else Judge(judge),
             flights=SingleFlight(),
             partition=shelf.partition(DEFAULT_SCOPE),
             meter=meter,
@@ -186,7 +236,12 @@ class SemanticCache(Scope[V]):
         return self._shelf.invalidate(tag, within=None)
 
     def forget(self, hit: Hit[V]) -> bool:
-        """Take out the entry of *hit*, of whatever scope; False if it is gone."""
+        """
+        Take out the entry of *hit*, of whatever scope; False if it is gone.
+
+        Its aliases go with it, and what was learned from judgements of it. What it has
+        cost of the error budget stays spent.
+        """
         return self._shelf.forget(hit, within=None)
 
     def clear(self) -> None:

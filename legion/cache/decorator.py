@@ -213,7 +213,7 @@ def _async_stream(
     @functools.wraps(function)
     async def stream(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         view, question = asked(*args, **kwargs)
-        hit = await view._embed.aside(view.get, question)
+        hit = await view.aget(question)
         if hit is not None:
             for chunk in _recorded(hit.value):
                 yield chunk

@@ -13,6 +13,7 @@ from .lifetime import Terms
 
 
 if TYPE_CHECKING:
+    from .groups import Group
     from .partition import Partition
 
 
@@ -33,8 +34,10 @@ class Entry(Generic[V]):
         redundancy: Cosine of the nearest entry when it was stored, or 0 without one as
             near as the floor, or where nobody asks.
         expires_s: When it expires, in machine time.
-        slots: Where its vectors lie: its own question's first, then aliases'. None are
-            left of an entry that is gone.
+        slots: Where its vector lies; nowhere any more where the entry is gone.
+        group: Entries with the same value, where values are compared.
+        origin: Number of the entry that it is an alias of: a question that was judged
+            to have the same answer.
     """
 
     id: int
@@ -48,6 +51,13 @@ class Entry(Generic[V]):
     redundancy: float = 0.0
     expires_s: float = math.inf
     slots: list[int] = attrs.field(init=False, factory=list)
+    group: Group | None = attrs.field(init=False, default=None)
+    origin: int | None = attrs.field(init=False, default=None)
+
+    @property
+    def family(self) -> int:
+        """Number of the entry that it stands or falls with."""
+        return self.id if self.origin is None else self.origin
 
     def alive(self, now_s: float) -> bool:
         """Whether it is stored, and has not expired by *now_s*."""

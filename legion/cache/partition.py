@@ -70,19 +70,14 @@ class Partition(Generic[V]):
     def replace(
         self, old: Entry[V], new: Entry[V], vector: NDArray[np.float32]
     ) -> None:
-        """Store *new* for the same question as *old*, which goes with its aliases."""
+        """Store *new* for the same question as *old*, which goes."""
         assert self._vectors is not None
         self._leave(old)
         self._vectors.replace(old, new, vector)
         self._enter(new)
 
-    def add_alias(self, entry: Entry[V], vector: NDArray[np.float32]) -> None:
-        """Let *entry*, which is stored here, be found by one more *vector*."""
-        assert self._vectors is not None
-        self._vectors.put(entry, vector)
-
     def remove(self, entry: Entry[V]) -> None:
-        """Take out *entry*, which is stored here, and its aliases."""
+        """Take out *entry*, which is stored here."""
         assert self._vectors is not None
         self._leave(entry)
         self._vectors.remove(entry)
