@@ -40,6 +40,7 @@ def wordllama() -> Embed:
         vectors: NDArray[np.float32] = model.embed(texts)
         return vectors
 
+    embed.name = "wordllama/l2_supercat_256"  # type: ignore[attr-defined]
     return embed
 
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 Embed: TypeAlias = "Callable[[list[str]], ArrayLike]"
 """Any callable from n texts to an array of shape (n, dim)."""
 
+def embedder_name(embed: Embed) -> str | None:
+    """Return the ``name`` of an embedder, which tells its vectors from others'."""
+    name = getattr(embed, "name", None)
+    return name if isinstance(name, str) else None
+
+
 LEAST_DIM, MOST_DIM = 2, 4096
 # By bytes of a number: sums of squares between this and its inverse are precise.
 _LEAST_SQUARE = {4: 1e-30, 8: 1e-290}

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import attrs
 
+from ..exceptions import StateError
 from ..model import Clock
 from .entry import Entry
 from .eviction import ORDERS, Eviction
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .disk import Disk
     from .sketch import Sketcher
 
 
@@ -63,6 +65,7 @@ class Shelf(Generic[V]):
         lifetime: How long entries last.
         eviction: In which order entries make room.
         size_of: How many bytes a value takes; asked only where a limit is in bytes.
+        disk: Where everything is kept beside memory, or None.
     """
 
     threshold: float
@@ -72,6 +75,7 @@ class Shelf(Generic[V]):
     eviction: Eviction = "lru"
     capacity_bytes: int | None = None
     size_of: Callable[[V], int] = deep_size
+    disk: Disk[V] | None = attrs.field(init=False, default=None)
     _tally: Tally = attrs.field(init=False, factory=Tally)
     _entries: dict[int, Entry[V]] = attrs.field(init=False, factory=dict)
     _room: Room = attrs.field(init=False)
@@ -119,6 +123,7 @@ class Shelf(Generic[V]):
             partition.limit(room)
             while room.lacks(entries=0, size=0):
                 self._evict(room)
+        self._written(must=False)
 
     def exact(self, partition: Partition[V], key: str) -> Hit[V] | None:
         """Return the hit for the same question, counted, or None, not counted."""
@@ -218,9 +223,32 @@ class Shelf(Generic[V]):
         Returns:
             How many; one that takes more bytes than there may be is refused.
         """
-        return sum(self._store(partition, item) for item in items)
+        if self.disk is None:
+            return sum(self._store(partition, item, None) for item in items)
+        given = list(items)
+        if self.disk.readonly:
+            for _ in given:
+                self.count(partition, "refused")
+            return 0
+        raws = [self.disk.dumps(item.value) for item in given]
+        stored = sum(map(self._store, [partition] * len(given), given, raws))
+        self._written(must=False)
+        return stored
 
-    def _store(self, partition: Partition[V], item: Item[V]) -> bool:
+    def _written(self, *, must: bool) -> None:
+        if self.disk is not None:
+            with self._lock:
+                self.disk.commit()
+            self.disk.settle(must=must)
+
+    def _writable(self, what: str) -> None:
+        if self.disk is not None and self.disk.readonly:
+            msg = f"is open with readonly=True; {what} where it is written"
+            raise StateError(str(self.disk.path), msg)
+
+    def _store(
+        self, partition: Partition[V], item: Item[V], raw: bytes | None
+    ) -> bool:
         size = self._size(item) if self.capacity_bytes is not None else 0
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
@@ -250,6 +278,8 @@ class Shelf(Generic[V]):
             self._entries[entry.id] = entry
             self._room.add(entry)
             self._expires(entry, used_s=now)
+            if self.disk is not None and raw is not None:
+                self.disk.put(entry, raw, item.vector)
             partition.tally.puts += 1
             self._tally.puts += 1
             return True
@@ -318,7 +348,9 @@ class Shelf(Generic[V]):
     def expire(self) -> int:
         """Take out everything that has expired, and return how many."""
         with self._lock:
-            return self._sweep(self.clock.machine())
+            expired = self._sweep(self.clock.machine())
+        self._written(must=False)
+        return expired
 
     def _sketches(self, vector: NDArray[np.float32]) -> Sketcher:
         if self._sketcher is None:
@@ -330,6 +362,21 @@ class Shelf(Generic[V]):
     def _remove(self, entry: Entry[V]) -> None:
         self._drop(entry)
         entry.partition.remove(entry)
+        if self.disk is not None:
+            self.disk.gone(entry)
+
+    def reset(self) -> None:
+        """Be empty, as if nothing had ever been stored."""
+        with self._lock:
+            self._entries, self._sketcher, self._expiries = {}, None, RisingHeap()
+            self._room = Room(
+                ORDERS[self.eviction](), self.capacity, self.capacity_bytes
+            )
+            for partition in list(self._partitions.values()):
+                partition.reset()
+                if partition.scope in self._limits:
+                    limits = self._limits[partition.scope]
+                    partition.limit(Room(ORDERS[self.eviction](), *limits))
 
     def _drop(self, entry: Entry[V]) -> None:
         del self._entries[entry.id]
@@ -347,24 +394,30 @@ class Shelf(Generic[V]):
                 or (within is not None and entry.partition is not within)
             ):
                 return False
+            self._writable("forget it")
             self._remove(entry)
-            return True
+        self._written(must=True)
+        return True
 
     def invalidate(self, tag: str, *, within: Partition[V] | None) -> int:
         """Take out the entries with *tag* of one partition, or of all."""
         with self._lock:
             partitions = self._partitions.values() if within is None else [within]
             tagged = [entry for one in list(partitions) for entry in one.tagged(tag)]
+            self._writable("invalidate")
             for entry in tagged:
                 self._remove(entry)
-            return len(tagged)
+        self._written(must=True)
+        return len(tagged)
 
     def clear(self, *, within: Partition[V] | None) -> None:
         """Take out the entries of one partition, or all."""
         with self._lock:
+            self._writable("clear it")
             source = self._entries if within is None else within.exact
             for entry in list(source.values()):
                 self._remove(entry)
+        self._written(must=True)
 
     def explain(
         self, partition: Partition[V], key: str, vector: NDArray[np.float32] | None
@@ -405,11 +458,18 @@ class Shelf(Generic[V]):
         """Return what happened in one partition, or in all."""
         with self._lock:
             room = self._room if within is None else within.room or self._room
-            return (self._tally if within is None else within.tally).stats(
+            stats = (self._tally if within is None else within.tally).stats(
                 entries=self._room.entries if within is None else len(within),
                 capacity=room.capacity or self.capacity,
                 size=self._room.bytes if within is None else within.bytes,
                 capacity_bytes=room.capacity_bytes or self.capacity_bytes,
+            )
+            if self.disk is None or within is not None:
+                return stats
+            return attrs.evolve(
+                stats,
+                disk_bytes=self.disk.size(),
+                storage_savings=self.disk.savings(),
             )
 
     def size(self) -> int:

@@ -25,6 +25,10 @@ class CacheStats:
         expired: Entries whose time was over.
         bytes: What the entries take; 0 where the cache has no `capacity_bytes`.
         capacity_bytes: Bytes the whole cache may take, or a scope that has a limit.
+        disk_bytes: What the file takes, vectors included; 0 without one, and of a scope.
+        storage_savings: Share of bytes saved by the last snapshot against the same
+            entries as lines of plain JSON, vectors counted in neither; None without
+            entries on disk, and of a scope.
     """
 
     lookups: int = 0
@@ -40,6 +44,8 @@ class CacheStats:
     expired: int = 0
     bytes: int = 0
     capacity_bytes: int | None = None
+    disk_bytes: int = 0
+    storage_savings: float | None = None
 
     @property
     def hits(self) -> int:

@@ -1,0 +1,250 @@
+"""What a file says, into a shelf that is empty."""
+
+from __future__ import annotations
+
+import math
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+
+import attrs
+import numpy as np
+
+from .disk import Disk, Found
+from .entry import Entry, Unread
+from .hit import V
+from .records import Alias, Gone, Learned, Put
+from .shelf import Item
+from .sketch import Sketcher
+from .snapshot import FOREVER_MS, Loaded
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .shelf import Shelf
+
+
+_DIFFERENT = 4
+"""In so many bits a sketch may differ that another machine made of the same vector."""
+
+
+@attrs.define(eq=False)
+class Changes:
+    """
+    What came of a log, beside the snapshot that it follows.
+
+    Attributes:
+        puts: Answers that are there, by scope and question.
+        gone: Ids of entries of the snapshot that are not.
+        replaced: Questions whose entries of the snapshot are not.
+        aliases: More vectors, by id.
+        last_id: The highest id that was given, or 0.
+    """
+
+    puts: dict[tuple[str, str], Put] = attrs.field(init=False, factory=dict)
+    gone: set[int] = attrs.field(init=False, factory=set)
+    replaced: set[tuple[str, str]] = attrs.field(init=False, factory=set)
+    aliases: dict[int, list[NDArray[np.float32]]] = attrs.field(
+        init=False, factory=dict
+    )
+    last_id: int = attrs.field(init=False, default=0)
+
+    def ended(self, loaded: Loaded, i: int) -> bool:
+        """Whether the entry of row *i* of the snapshot is gone."""
+        name = loaded.scopes[i], loaded.keys[i]
+        return loaded.ids[i] in self.gone or name in self.replaced
+
+    @classmethod
+    def of(cls, said: Iterable[Put | Gone | Alias | Learned]) -> Changes:
+        """Follow a log."""
+        changes, asked = cls(), {}
+        for one in said:
+            if isinstance(one, Put):
+                name = one.row.scope, one.row.key
+                changes.puts.pop(name, None)
+                changes.puts[name] = one
+                changes.replaced.add(name)
+                asked[one.row.id] = name
+                changes.last_id = max(changes.last_id, one.row.id)
+            elif isinstance(one, Alias):
+                changes.aliases.setdefault(one.id, []).append(one.vector)
+            elif isinstance(one, Gone):
+                changes.gone.add(one.id)
+                name = asked.get(one.id, ("", ""))
+                if name in changes.puts and changes.puts[name].row.id == one.id:
+                    del changes.puts[name]
+        return changes
+
+
+@attrs.define(eq=False)
+class Filling(Generic[V]):
+    """
+    A shelf that is empty, while it is filled.
+
+    Attributes:
+        shelf: The shelf.
+        disk: Where answers lie that nobody read yet.
+    """
+
+    shelf: Shelf[V]
+    disk: Disk[V]
+    _unread: Unread[V] = attrs.field(init=False)
+    _now_s: float = attrs.field(init=False)
+    _now_ms: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._unread = Unread(self.disk)
+        self._now_s = self.shelf.clock.machine()
+        self._now_ms = self.shelf.clock.wall() * 1_000
+
+    def __call__(self, found: Found) -> None:
+        """Put everything on the shelf that *found* says."""
+        changes = Changes.of(found.said)
+        parts: dict[str, list[Part[V]]] = {}
+        if found.loaded is not None:
+            for part in self._kept(found.loaded, changes):
+                parts.setdefault(part.entries[0].partition.scope, []).append(part)
+            changes.last_id = max(changes.last_id, found.loaded.last_id)
+        for put in changes.puts.values():
+            parts.setdefault(put.row.scope, []).append(self._added(put))
+        for one in parts.values():
+            self._place(one, changes)
+        self.shelf._last_id = max(self.shelf._last_id, changes.last_id)
+
+    def _times(self, stored_ms: int, expires_ms: int) -> tuple[float, float]:
+        """Turn dates into machine time; what lies ahead, as a clock was set, is now."""
+        stored_s = self._now_s - max(self._now_ms - stored_ms, 0.0) / 1_000
+        if expires_ms == FOREVER_MS:
+            return stored_s, math.inf
+        return stored_s, stored_s + (expires_ms - stored_ms) / 1_000
+
+    def _kept(self, loaded: Loaded, changes: Changes) -> Iterator[Part[V]]:
+        """Yield each scope's entries that are left of a snapshot."""
+        starts = np.cumsum([0, *loaded.counts]).tolist()
+        begin, n = 0, len(loaded.ids)
+        while begin < n:
+            end = begin + 1
+            while end < n and loaded.scopes[end] is loaded.scopes[begin]:
+                end += 1
+            rows = range(begin, end)
+            if changes.gone or changes.replaced:
+                rows = [i for i in rows if not changes.ended(loaded, i)]
+            vectors, sketches = loaded.vectors, loaded.sketches
+            if len(rows) == end - begin:
+                taken = slice(starts[begin], starts[end])
+            else:
+                taken = [j for i in rows for j in range(starts[i], starts[i + 1])]
+            if len(rows):
+                yield Part(
+                    self._entries(loaded, rows),
+                    [loaded.counts[i] for i in rows],
+                    vectors[taken],
+                    sketches[taken],
+                )
+            begin = end
+
+    def _entries(self, loaded: Loaded, rows: Sequence[int]) -> list[Entry[V]]:
+        partition = self.shelf.partition(loaded.scopes[rows[0]])
+        counted = self.shelf.capacity_bytes is not None
+        entries = []
+        for i in rows:
+            stored_s, expires_s = self._times(
+                loaded.stored_ms[i], loaded.expires_ms[i]
+            )
+            entries.append(
+                Entry(
+                    loaded.ids[i],
+                    loaded.keys[i],
+                    loaded.questions[i],
+                    self._unread,
+                    stored_s,
+                    partition,
+                    loaded.terms[i],
+                    loaded.sizes[i] if counted else 0,
+                    loaded.redundancies[i],
+                    expires_s,
+                    loaded.places[i],
+                )
+            )
+        return entries
+
+    def _added(self, put: Put) -> Part[V]:
+        row = put.row
+        stored_s, expires_s = self._times(row.stored_ms, row.expires_ms)
+        entry = Entry(
+            row.id,
+            row.key,
+            row.question,
+            self._unread,
+            stored_s,
+            self.shelf.partition(row.scope),
+            row.terms,
+            row.size if self.shelf.capacity_bytes is not None else 0,
+            row.redundancy,
+            expires_s,
+            put.place,
+        )
+        return Part([entry], [1], put.vector[None], None)
+
+    def _place(self, parts: Sequence[Part[V]], changes: Changes) -> None:
+        """Put one scope's entries on the shelf."""
+        entries = [entry for part in parts for entry in part.entries]
+        owners = [
+            entry
+            for part in parts
+            for entry, count in zip(part.entries, part.counts, strict=True)
+            for _ in range(count)
+        ]
+        vectors = [part.vectors for part in parts]
+        for entry in entries:
+            more = changes.aliases.get(entry.id, ())
+            owners += [entry] * len(more)
+            vectors += [vector[None] for vector in more]
+        sketcher = self.shelf._sketches(vectors[0][0])
+        known = parts[0].sketches
+        if known is not None and not _same(sketcher, vectors[0][0], known[0]):
+            known = None
+        rest = vectors if known is None else vectors[1:]
+        sketches = [] if known is None else [known]
+        if rest:
+            sketches.append(sketcher.sketch_many(np.concatenate(rest)))
+        partition = entries[0].partition
+        partition.fill(
+            entries, owners, _joined(vectors), _joined(sketches), sketcher=sketcher
+        )
+        self._enter(entries)
+
+    def _enter(self, entries: Sequence[Entry[V]]) -> None:
+        shelf = self.shelf
+        for entry in entries:
+            if shelf.capacity_bytes is not None and not entry.size:
+                vector = entry.partition.vectors_of(entry)[0]
+                item = Item(entry.key, entry.question, entry.value, vector)
+                entry.size = shelf._size(item)
+                entry.partition.bytes += entry.size
+            shelf._entries[entry.id] = entry
+            shelf._room.add(entry)
+            if entry.expires_s < math.inf:
+                shelf._expiries.rise(entry.id, entry.expires_s)
+
+
+class Part(NamedTuple, Generic[V]):
+    """Some entries of one scope, and their vectors, one after the other."""
+
+    entries: list[Entry[V]]
+    counts: list[int]
+    vectors: NDArray[np.float32]
+    sketches: NDArray[np.uint8] | None
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _same(
+    sketcher: Sketcher, vector: NDArray[np.float32], sketch: NDArray[np.uint8]
+) -> bool:
+    """Whether *sketch* is what the sketcher makes of *vector*, but for rounding."""
+    differ = np.bitwise_xor(sketcher.sketch(vector), sketch)
+    return int(np.unpackbits(differ).sum()) <= _DIFFERENT
