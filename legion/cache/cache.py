@@ -24,7 +24,7 @@ from .stats import CacheStats
 
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from ..model import Clock
     from .disk import Disk, Sync

@@ -105,6 +105,7 @@ class Disk(Generic[V]):
     _saving: bool = attrs.field(init=False, default=False)
     take: Callable[[], None] = attrs.field(init=False, default=_nothing)
     _turn: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    _followed: int = attrs.field(init=False, default=0)
     _known: JSON = attrs.field(init=False, default=None)
 
     def open(self, *, repair: bool) -> Found:
@@ -154,6 +155,7 @@ class Disk(Generic[V]):
             self._damaged(damage, repair=repair)
         log = self.log
         if self.readonly:
+            self._followed = log.head.log
             return found
         end = log.head.log
         try:
@@ -307,11 +309,11 @@ class Disk(Generic[V]):
         """
         if not self._notes or (self.behind and self._saving):
             return
-        notes, self._notes = self._notes, []
-        if self._lock is None or not self._lock.ours() or self.behind:
+        log, notes, self._notes = self.log, self._notes, []
+        if not self.writes or self.behind:
             return
         try:
-            self._placed(notes, self.log.append([note.payload for note in notes]))
+            self._placed(notes, log.append([note.payload for note in notes]))
         except OSError as error:
             self._behind = error
             if self._saving:
@@ -335,6 +337,8 @@ class Disk(Generic[V]):
         Raises:
             StateError: It must be, or ``sync="always"`` is agreed, and it cannot.
         """
+        if not self.writes:
+            return
         must = must or self.sync == "always"
         log = self._log
         if log is not None and self._unsynced and (must or self._unsynced > _UNSYNCED):
@@ -365,6 +369,9 @@ class Disk(Generic[V]):
         Raises:
             StateError: It cannot be written; the file is as it was.
         """
+        if not self.writes:
+            msg = "is written by another process; save it there"
+            raise StateError(str(self.path), msg)
         with self._turn:
             self._snapshot()
         if self._behind is not None:
@@ -472,10 +479,40 @@ class Disk(Generic[V]):
     def turn_to(self, log: CacheLog) -> None:
         """Read answers from *log* from now on."""
         self.log.close()
-        self._log = log
+        self._log, self._followed = log, log.head.log
+
+    def follow(self) -> list[records.Said]:
+        """
+        Return what another process wrote into the log since this was last asked.
+
+        Raises:
+            StateCorruptError: The log is damaged.
+        """
+        said = []
+        try:
+            for offset, payload in self.log.records(self._followed):
+                said.append(records.read(payload, offset))
+                self._followed = offset + len(payload)
+        except DamageError as damage:
+            self._damaged(damage, repair=False)
+        return said
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the file; a child of the one that does does not."""
+        return self._lock is not None and self._lock.ours()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was let go."""
+        return self._log is None
 
     def let_go(self) -> None:
-        """Close the file as it is, and let others write it."""
+        """Close the file as it is, and let others write it; who saves it is let."""
+        with self._turn:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self._log is not None:
             self._log.close()
             self._log = None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Embed: TypeAlias = "Callable[[list[str]], ArrayLike]"
 """Any callable from n texts to an array of shape (n, dim)."""
 
+
 def embedder_name(embed: Embed) -> str | None:
     """Return the ``name`` of an embedder, which tells its vectors from others'."""
     name = getattr(embed, "name", None)

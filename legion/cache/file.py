@@ -129,7 +129,9 @@ class CacheFile:
         """Fill *into* from *offset*, and return how many bytes there were."""
         view, done = memoryview(into), 0
         while done < len(view):
-            got = os.preadv(self._handle, [view[done : done + (1 << 30)]], offset + done)
+            got = os.preadv(
+                self._handle, [view[done : done + (1 << 30)]], offset + done
+            )
             if not got:
                 break
             done += got

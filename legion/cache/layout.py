@@ -231,5 +231,3 @@ def _sums(view: memoryview) -> list[int]:
 
 def _padded(size: int) -> int:
     return -(-size // _ALIGNED) * _ALIGNED
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise, repeat
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import attrs
@@ -22,6 +23,7 @@ from .snapshot import FOREVER_MS, Loaded
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .partition import Partition
     from .shelf import Shelf
 
 
@@ -50,10 +52,12 @@ class Changes:
     )
     last_id: int = attrs.field(init=False, default=0)
 
-    def ended(self, loaded: Loaded, i: int) -> bool:
-        """Whether the entry of row *i* of the snapshot is gone."""
-        name = loaded.scopes[i], loaded.keys[i]
-        return loaded.ids[i] in self.gone or name in self.replaced
+    def kept(self, loaded: Loaded) -> NDArray[np.bool_]:
+        """Return which entries of the snapshot are left."""
+        names = zip(loaded.scopes, loaded.keys, strict=True)
+        replaced = [name in self.replaced for name in names]
+        gone = np.isin(loaded.columns["id"], list(self.gone))
+        return ~(np.array(replaced, bool) | gone)
 
     @classmethod
     def of(cls, said: Iterable[Put | Gone | Alias | Learned]) -> Changes:
@@ -106,96 +110,107 @@ class Filling(Generic[V]):
             for part in self._kept(found.loaded, changes):
                 parts.setdefault(part.entries[0].partition.scope, []).append(part)
             changes.last_id = max(changes.last_id, found.loaded.last_id)
+        added: dict[str, list[Put]] = {}
         for put in changes.puts.values():
-            parts.setdefault(put.row.scope, []).append(self._added(put))
+            added.setdefault(put.row.scope, []).append(put)
+        for scope, puts in added.items():
+            parts.setdefault(scope, []).append(self._added(puts))
         for one in parts.values():
             self._place(one, changes)
         self.shelf._last_id = max(self.shelf._last_id, changes.last_id)
 
-    def _times(self, stored_ms: int, expires_ms: int) -> tuple[float, float]:
+    def _times(
+        self, stored_ms: NDArray[Any], expires_ms: NDArray[Any]
+    ) -> tuple[list[float], list[float]]:
         """Turn dates into machine time; what lies ahead, as a clock was set, is now."""
-        stored_s = self._now_s - max(self._now_ms - stored_ms, 0.0) / 1_000
-        if expires_ms == FOREVER_MS:
-            return stored_s, math.inf
-        return stored_s, stored_s + (expires_ms - stored_ms) / 1_000
+        stored_s = self._now_s - np.maximum(self._now_ms - stored_ms, 0) / 1_000
+        lasts_s = (expires_ms - stored_ms) / 1_000
+        lasts_s[expires_ms == FOREVER_MS] = np.inf
+        return stored_s.tolist(), (stored_s + lasts_s).tolist()
 
     def _kept(self, loaded: Loaded, changes: Changes) -> Iterator[Part[V]]:
         """Yield each scope's entries that are left of a snapshot."""
-        starts = np.cumsum([0, *loaded.counts]).tolist()
-        begin, n = 0, len(loaded.ids)
-        while begin < n:
-            end = begin + 1
-            while end < n and loaded.scopes[end] is loaded.scopes[begin]:
-                end += 1
-            rows = range(begin, end)
-            if changes.gone or changes.replaced:
-                rows = [i for i in rows if not changes.ended(loaded, i)]
-            vectors, sketches = loaded.vectors, loaded.sketches
-            if len(rows) == end - begin:
-                taken = slice(starts[begin], starts[end])
-            else:
-                taken = [j for i in rows for j in range(starts[i], starts[i + 1])]
-            if len(rows):
-                yield Part(
-                    self._entries(loaded, rows),
-                    [loaded.counts[i] for i in rows],
-                    vectors[taken],
-                    sketches[taken],
-                )
-            begin = end
-
-    def _entries(self, loaded: Loaded, rows: Sequence[int]) -> list[Entry[V]]:
-        partition = self.shelf.partition(loaded.scopes[rows[0]])
-        counted = self.shelf.capacity_bytes is not None
-        entries = []
-        for i in rows:
-            stored_s, expires_s = self._times(
-                loaded.stored_ms[i], loaded.expires_ms[i]
+        if changes.gone or changes.replaced:
+            loaded = loaded.only(changes.kept(loaded))
+        if not loaded.keys:
+            return
+        entries = self._entries(loaded)
+        counts = loaded.columns["vectors"].astype(np.int64)
+        ends = np.cumsum(counts)
+        (new,) = np.diff(
+            loaded.columns["scope"].astype(np.int64), prepend=-1, append=-1
+        ).nonzero()
+        for begin, end in pairwise(new.tolist()):
+            taken = slice(ends[begin] - counts[begin], ends[end - 1])
+            yield Part(
+                entries[begin:end],
+                counts[begin:end].tolist(),
+                loaded.vectors[taken],
+                loaded.sketches[taken],
             )
-            entries.append(
-                Entry(
-                    loaded.ids[i],
-                    loaded.keys[i],
-                    loaded.questions[i],
-                    self._unread,
-                    stored_s,
-                    partition,
-                    loaded.terms[i],
-                    loaded.sizes[i] if counted else 0,
-                    loaded.redundancies[i],
-                    expires_s,
-                    loaded.places[i],
-                )
-            )
-        return entries
 
-    def _added(self, put: Put) -> Part[V]:
-        row = put.row
-        stored_s, expires_s = self._times(row.stored_ms, row.expires_ms)
-        entry = Entry(
-            row.id,
-            row.key,
-            row.question,
-            self._unread,
-            stored_s,
-            self.shelf.partition(row.scope),
-            row.terms,
-            row.size if self.shelf.capacity_bytes is not None else 0,
-            row.redundancy,
-            expires_s,
-            put.place,
+    def _entries(self, loaded: Loaded) -> list[Entry[V]]:
+        columns = loaded.columns
+        stored_s, expires_s = self._times(columns["stored_ms"], columns["expires_ms"])
+        partitions = self._partitions(loaded.scopes)
+        sizes = columns["size"].tolist()
+        if self.shelf.capacity_bytes is None:
+            sizes = [0] * len(sizes)
+        return list(
+            map(
+                Entry,
+                columns["id"].tolist(),
+                loaded.keys,
+                loaded.questions,
+                repeat(self._unread),
+                stored_s,
+                [partitions[scope] for scope in loaded.scopes],
+                loaded.terms,
+                sizes,
+                columns["redundancy"].tolist(),
+                expires_s,
+                loaded.places,
+            )
         )
-        return Part([entry], [1], put.vector[None], None)
+
+    def _partitions(self, scopes: Iterable[str]) -> dict[str, Partition[V]]:
+        return {scope: self.shelf.partition(scope) for scope in dict.fromkeys(scopes)}
+
+    def _added(self, puts: Sequence[Put]) -> Part[V]:
+        """Return what a log added to one scope."""
+        rows = [put.row for put in puts]
+        stored_s, expires_s = self._times(
+            np.array([row.stored_ms for row in rows]),
+            np.array([row.expires_ms for row in rows]),
+        )
+        counted = self.shelf.capacity_bytes is not None
+        partition = self.shelf.partition(rows[0].scope)
+        entries = [
+            Entry(
+                row.id,
+                row.key,
+                row.question,
+                self._unread,
+                stored,
+                partition,
+                row.terms,
+                row.size if counted else 0,
+                row.redundancy,
+                expires,
+                put.place,
+            )
+            for row, put, stored, expires in zip(
+                rows, puts, stored_s, expires_s, strict=True
+            )
+        ]
+        vectors = np.stack([put.vector for put in puts])
+        return Part(entries, [1] * len(entries), vectors, None)
 
     def _place(self, parts: Sequence[Part[V]], changes: Changes) -> None:
         """Put one scope's entries on the shelf."""
         entries = [entry for part in parts for entry in part.entries]
-        owners = [
-            entry
-            for part in parts
-            for entry, count in zip(part.entries, part.counts, strict=True)
-            for _ in range(count)
-        ]
+        counts = [count for part in parts for count in part.counts]
+        owners = list(chain(*map(repeat, entries, counts)))
         vectors = [part.vectors for part in parts]
         for entry in entries:
             more = changes.aliases.get(entry.id, ())

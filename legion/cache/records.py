@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from ..canonical import JSON
-from .lifetime import Terms
+from .lifetime import NOTHING_SAID, Terms
 from .snapshot import Place, Row
 
 
@@ -60,9 +60,7 @@ def put(row: Row, vector: NDArray[np.float32]) -> bytes:
         row.scope.encode("utf-8", "surrogatepass"),
         row.key.encode("utf-8", "surrogatepass"),
         row.question.encode("utf-8", "surrogatepass"),
-        json.dumps(
-            [terms.ttl_s, terms.sliding, sorted(terms.tags), terms.cost]
-        ).encode(),
+        b"" if terms == NOTHING_SAID else _terms(terms),
         vector.astype("<f4").tobytes(),
         row.value,
     ]
@@ -105,6 +103,16 @@ def read(payload: bytes, offset: int) -> Said:
     return Gone(entry_id)
 
 
+def _terms(terms: Terms) -> bytes:
+    said = [terms.ttl_s, terms.sliding, sorted(terms.tags), terms.cost]
+    return json.dumps(said).encode()
+
+
+def _read_terms(said: bytes) -> Terms:
+    ttl_s, sliding, tags, cost = json.loads(said)
+    return Terms(ttl_s=ttl_s, sliding=sliding, tags=frozenset(tags), cost=cost)
+
+
 def _read_put(payload: bytes, offset: int) -> Put:
     entry_id, stored_ms, expires_ms, size, redundancy, *lengths = _FIELDS.unpack_from(
         payload, 1
@@ -113,11 +121,8 @@ def _read_put(payload: bytes, offset: int) -> Put:
     for length in lengths:
         parts.append(payload[at : at + length])
         at += length
-    scope, key, question = (
-        text.decode("utf-8", "surrogatepass") for text in parts[:3]
-    )
-    ttl_s, sliding, tags, cost = json.loads(parts[3])
-    terms = Terms(ttl_s=ttl_s, sliding=sliding, tags=frozenset(tags), cost=cost)
+    scope, key, question = (text.decode("utf-8", "surrogatepass") for text in parts[:3])
+    terms = NOTHING_SAID if not parts[3] else _read_terms(parts[3])
     row = Row(
         entry_id,
         scope,

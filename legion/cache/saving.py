@@ -108,7 +108,9 @@ def _measured(
     )
     return {
         "kept_bytes": kept,
-        "json_bytes": sum(_line(row) + plain_size(serializer, row.value) for row in rows),
+        "json_bytes": sum(
+            _line(row) + plain_size(serializer, row.value) for row in rows
+        ),
     }
 
 

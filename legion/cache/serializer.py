@@ -18,11 +18,11 @@ class Serializer(Protocol):
     One with a ``name`` is told from others by it, else by the name of its class.
     """
 
-    def dumps(self, value: Any, /) -> bytes:  # noqa: ANN401
+    def dumps(self, value: Any, /) -> bytes:
         """Return the bytes of *value*."""
         ...
 
-    def loads(self, data: bytes, /) -> Any:  # noqa: ANN401
+    def loads(self, data: bytes, /) -> Any:
         """Return the value that `dumps` turned into *data*."""
         ...
 
@@ -69,7 +69,9 @@ class JSONValues:
         kind, rest = data[:1], data[1:]
         if kind == b"s":
             return rest.decode("utf-8", "surrogatepass")
-        return rest if kind == b"b" else json.loads(rest.decode("utf-8", "surrogatepass"))
+        return (
+            rest if kind == b"b" else json.loads(rest.decode("utf-8", "surrogatepass"))
+        )
 
 
 @attrs.frozen

@@ -246,9 +246,7 @@ class Shelf(Generic[V]):
             msg = f"is open with readonly=True; {what} where it is written"
             raise StateError(str(self.disk.path), msg)
 
-    def _store(
-        self, partition: Partition[V], item: Item[V], raw: bytes | None
-    ) -> bool:
+    def _store(self, partition: Partition[V], item: Item[V], raw: bytes | None) -> bool:
         size = self._size(item) if self.capacity_bytes is not None else 0
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
@@ -364,6 +362,12 @@ class Shelf(Generic[V]):
         entry.partition.remove(entry)
         if self.disk is not None:
             self.disk.gone(entry)
+
+    def drop(self, entry_id: int) -> None:
+        """Take out the entry of that id, if it is there."""
+        with self._lock:
+            if entry_id in self._entries:
+                self._remove(self._entries[entry_id])
 
     def reset(self) -> None:
         """Be empty, as if nothing had ever been stored."""

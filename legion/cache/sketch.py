@@ -103,6 +103,7 @@ class Sketcher:
             flat = np.zeros((len(some), self._more_signs.size), np.float32)
             np.multiply(some, self._signs, out=flat[:, : self.dim])
             spread = flat.reshape(-1, *self._more_signs.shape)
+            # Of many small products each stays in one thread, unlike one large one.
             turned = self._left @ (spread @ self._right)
             turned *= self._more_signs
             turned = self._left @ (turned @ self._right)

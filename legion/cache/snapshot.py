@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import attrs
 import numpy as np
@@ -69,28 +70,46 @@ class Row(NamedTuple):
 @attrs.frozen(kw_only=True)
 class Loaded:
     """
-    What was read of a snapshot; lists have one item for each entry.
+    What was read of a snapshot, of which each column has one item for each entry.
 
     Attributes:
+        columns: Ids, dates, sizes, redundancies and numbers of vectors.
+        scopes: Names of scopes; entries of one follow each other.
+        keys: Normalised questions.
+        questions: Questions as they were put.
+        terms: What was said of the answers.
+        places: Where the answers lie.
         vectors: Of all entries, one after the other, shape (m, dim).
         sketches: Of the same, shape (m, BITS / 8).
+        learned: What else was kept.
+        last_id: The highest id that was ever given.
     """
 
-    ids: list[int]
+    columns: dict[str, NDArray[Any]]
     scopes: list[str]
     keys: list[str]
     questions: list[str]
-    stored_ms: list[int]
-    expires_ms: list[int]
     terms: list[Terms]
     places: list[Place]
-    sizes: list[int]
-    redundancies: list[float]
-    counts: list[int]
     vectors: NDArray[np.float32]
     sketches: NDArray[np.uint8]
     learned: JSON
     last_id: int
+
+    def only(self, kept: NDArray[np.bool_]) -> Loaded:
+        """Return the same of those entries only that are *kept*."""
+        vectors = np.repeat(kept, self.columns["vectors"])
+        lists = {
+            name: list(compress(getattr(self, name), kept))
+            for name in ("scopes", "keys", "questions", "terms", "places")
+        }
+        return attrs.evolve(
+            self,
+            columns={name: column[kept] for name, column in self.columns.items()},
+            vectors=self.vectors[vectors],
+            sketches=self.sketches[vectors],
+            **lists,
+        )
 
 
 def sections(
@@ -196,8 +215,9 @@ def _columns(columns: Mapping[str, Sequence[float]], kinds: Mapping[str, str]) -
 
 def _read_columns(
     data: bytes, n: int, kinds: Mapping[str, str]
-) -> dict[str, NDArray[np.generic]]:
-    found, at = {}, 0
+) -> dict[str, NDArray[Any]]:
+    found: dict[str, NDArray[Any]] = {}
+    at = 0
     for name, kind in kinds.items():
         width = np.dtype(kind).itemsize
         turned = np.frombuffer(data, np.uint8, n * width, at).reshape(width, n)
@@ -249,33 +269,24 @@ def load(head: Head, read: Callable[[str], Buffer]) -> Loaded:
         Terms(ttl_s=ttl_s, sliding=sliding, tags=frozenset(tags), cost=cost)
         for ttl_s, sliding, tags, cost in names["terms"]
     ]
-    keys, questions = _texts(
-        texts, columns["key_chars"].tolist(), columns["question_chars"].tolist()
-    )
+    columns["expires_ms"] = columns["stored_ms"] + columns.pop("lasts_ms")
+    keys, questions = _texts(texts, columns["key_chars"], columns["question_chars"])
     packed = values["packed"].astype(np.int64)
     starts = np.cumsum(packed) - packed + head.sections["values"].offset
-    each = columns["value"].astype(np.intp)
-    stored = columns["stored_ms"].astype(np.int64)
+    each = columns["value"]
+    places = zip(
+        starts[each].tolist(),
+        packed[each].tolist(),
+        values["size"][each].tolist(),
+        strict=True,
+    )
     return Loaded(
-        ids=columns["id"].tolist(),
+        columns=columns,
         scopes=[names["scopes"][i] for i in columns["scope"].tolist()],
         keys=keys,
         questions=questions,
-        stored_ms=stored.tolist(),
-        expires_ms=(stored + columns["lasts_ms"].astype(np.int64)).tolist(),
         terms=[terms[i] for i in columns["terms"].tolist()],
-        places=[
-            Place(*place)
-            for place in zip(
-                starts[each].tolist(),
-                packed[each].tolist(),
-                values["size"][each].tolist(),
-                strict=True,
-            )
-        ],
-        sizes=columns["size"].tolist(),
-        redundancies=columns["redundancy"].tolist(),
-        counts=columns["vectors"].tolist(),
+        places=list(map(Place._make, places)),
         vectors=np.asarray(checked("vectors")).view("<f4").reshape(-1, max(dim, 1)),
         sketches=np.asarray(checked("sketches")).view(np.uint8).reshape(-1, BITS // 8),
         learned=names["learned"],
@@ -284,15 +295,19 @@ def load(head: Head, read: Callable[[str], Buffer]) -> Loaded:
 
 
 def _texts(
-    texts: str, key_chars: Iterable[int], question_chars: Iterable[int]
+    texts: str, key_chars: NDArray[Any], question_chars: NDArray[Any]
 ) -> tuple[list[str], list[str]]:
-    keys, questions, at = [], [], 0
-    for length, more in zip(key_chars, question_chars, strict=True):
-        key = question = texts[at : at + length]
-        at += length
-        if more != _SAME:
-            question = texts[at : at + more]
-            at += more
-        keys.append(key)
-        questions.append(question)
+    own = (question_chars != _SAME).nonzero()[0]
+    sizes = key_chars.astype(np.int64)
+    middles = sizes.copy()
+    sizes[own] += question_chars[own]
+    ends = np.cumsum(sizes)
+    middles += ends - sizes
+    keys = [
+        texts[begin:end]
+        for begin, end in zip((ends - sizes).tolist(), middles.tolist(), strict=True)
+    ]
+    questions = keys.copy()
+    for i in own.tolist():
+        questions[i] = texts[middles[i] : ends[i]]
     return keys, questions

@@ -40,9 +40,7 @@ class CacheSource:
         self._last = self.cache.stats()
 
     @hookimpl
-    def legion_observe(
-        self, plan: str, arm: Arm
-    ) -> Mapping[str, Count | float] | None:
+    def legion_observe(self, plan: str, arm: Arm) -> Mapping[str, Count | float] | None:
         """Return hits and look-ups since it was last asked, for its arm only."""
         if arm is not self.arm:
             return None
