@@ -402,19 +402,22 @@ def test_a_snapshot_is_on_disk_before_it_has_the_name(path, monkeypatch):
 
 
 def test_others_go_on_while_a_snapshot_is_taken(path):
-    """Eight rounds of puts and removals beside snapshots: what memory has, the file has."""
-    cache, stop, model = opened(path, capacity=10_000), threading.Event(), {}
-    rng = np.random.default_rng(5)
+    """Puts and removals beside snapshots: what memory has, the file has."""
+    cache, model, wrong = opened(path), {}, []
+    rng, stop = np.random.default_rng(5), threading.Event()
 
     def work():
-        for n in range(1_500):
-            i = int(rng.integers(300))
-            if n % 5 == 4 and i in model:
-                cache.forget(cache.get(f"q{i}"))
-                del model[i]
-            else:
-                cache.put(f"q{i}", {"n": n})
-                model[i] = n
+        try:
+            for n in range(600):
+                i = int(rng.integers(100))
+                if n % 5 == 4 and i in model:
+                    assert cache.forget(cache.get(f"q{i}"))
+                    del model[i]
+                else:
+                    cache.put(f"q{i}", {"n": n})
+                    model[i] = n
+        except Exception as error:
+            wrong.append(error)
         stop.set()
 
     thread = threading.Thread(target=work)
@@ -424,6 +427,7 @@ def test_others_go_on_while_a_snapshot_is_taken(path):
         cache.save()
         saves += 1
     thread.join()
+    assert not wrong
     disk_of(cache).let_go()
     with opened(path) as cache:
         assert len(cache) == len(model)

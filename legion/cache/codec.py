@@ -73,11 +73,11 @@ class Zstd:
 
     def pack(self, data: bytes) -> bytes:
         """Make *data* smaller."""
-        return self._packer.compress(data)
+        return bytes(self._packer.compress(data))
 
     def unpack(self, data: bytes, size: int) -> bytes:
         """Return what was packed."""
-        return self._unpacker.decompress(data, max_output_size=max(size, 1))
+        return bytes(self._unpacker.decompress(data, max_output_size=max(size, 1)))
 
     @staticmethod
     def trained(samples: Sequence[bytes]) -> bytes:
@@ -89,9 +89,12 @@ class Zstd:
             return b""
         size = min(_DICTIONARY_BYTES, total // 8)
         try:
-            return zstandard.train_dictionary(size, list(samples)).as_bytes()
+            dictionary: bytes = zstandard.train_dictionary(
+                size, list(samples)
+            ).as_bytes()
         except zstandard.ZstdError:  # it finds nothing that they share
             return b""
+        return dictionary
 
 
 @attrs.define(eq=False)

@@ -293,6 +293,8 @@ class Disk(Generic[V]):
 
     def alias(self, entry: Entry[V], vector: NDArray[np.float32]) -> None:
         """Note one more vector of *entry*."""
+        if self.readonly:
+            return
         self._notes.append(Note(records.alias(entry.id, vector)))
 
     def learn(self) -> None:
@@ -346,8 +348,10 @@ class Disk(Generic[V]):
             try:
                 log.file.sync()
             except OSError as error:
-                self._behind = error
-                _logger.warning("%s: not on disk: %s", self.path, error)
+                # One that was replaced meanwhile, and closed, is on disk in its heir.
+                if self._log is log:
+                    self._behind = error
+                    _logger.warning("%s: not on disk: %s", self.path, error)
         if must and self._behind is not None:
             raise self._unwritten(self._behind) from self._behind
 

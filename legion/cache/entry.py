@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from typing import TYPE_CHECKING, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 import attrs
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from .snapshot import Place
 
 
-class Source(Protocol[V]):
+class Source(Protocol):
     """Where answers lie that nobody read yet."""
 
-    def value(self, place: Place) -> V:
+    def value(self, place: Place, /) -> Any:
         """Read one."""
         ...
 
 
 @attrs.frozen(eq=False)
-class Unread(Generic[V]):
+class Unread:
     """
     Stands for an answer that lies on disk.
 
@@ -34,7 +34,7 @@ class Unread(Generic[V]):
         source: Who can read it.
     """
 
-    source: Source[V]
+    source: Source
 
 
 @attrs.define(eq=False)
@@ -61,7 +61,7 @@ class Entry(Generic[V]):
     id: int
     key: str
     question: str
-    _value: V | Unread[V]
+    _value: V | Unread
     stored_s: float
     partition: Partition[V] = attrs.field(repr=False)
     terms: Terms = attrs.field(factory=Terms)

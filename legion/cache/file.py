@@ -125,13 +125,12 @@ class CacheFile:
             offset, left = offset + len(part), left - len(part)
         return b"".join(parts)
 
-    def read_into(self, offset: int, into: Buffer) -> int:
+    def read_into(self, offset: int, into: memoryview) -> int:
         """Fill *into* from *offset*, and return how many bytes there were."""
-        view, done = memoryview(into), 0
-        while done < len(view):
-            got = os.preadv(
-                self._handle, [view[done : done + (1 << 30)]], offset + done
-            )
+        done = 0
+        while done < len(into):
+            some = into[done : done + (1 << 30)]
+            got = os.preadv(self._handle, [some], offset + done)
             if not got:
                 break
             done += got

@@ -93,7 +93,7 @@ class Filling(Generic[V]):
 
     shelf: Shelf[V]
     disk: Disk[V]
-    _unread: Unread[V] = attrs.field(init=False)
+    _unread: Unread = attrs.field(init=False)
     _now_s: float = attrs.field(init=False)
     _now_ms: float = attrs.field(init=False)
 

@@ -19,8 +19,6 @@ from .snapshot import Place
 if TYPE_CHECKING:
     import mmap
 
-    from typing_extensions import Buffer
-
 
 _SHORT = 4 << 20
 """A log of so many bytes is never too long."""
@@ -57,12 +55,12 @@ class CacheLog:
         mapped = file.mapped() if readonly else None
         return cls(head, file, mapped)
 
-    def section(self, name: str) -> Buffer:
+    def section(self, name: str) -> memoryview:
         """Return the bytes of a section; of a mapped file, without reading them."""
         section = self.head.sections[name]
         if self._map is not None:
-            return np.frombuffer(self._map, np.uint8, section.size, section.offset)
-        data = np.empty(section.size, np.uint8)
+            return memoryview(self._map)[section.offset :][: section.size]
+        data = np.empty(section.size, np.uint8).data
         self.file.read_into(section.offset, data)
         return data
 

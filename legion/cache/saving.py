@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .shelf import Shelf
 
 
+_logger = logging.getLogger("legion")
 _AT_ONCE = 1_000
 """So many entries are copied before others have their turn."""
 
@@ -61,8 +63,12 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
         )
         facts |= disk.facts() | _measured(rows, sections, disk.serializer)
         file = CacheFile.beside(disk.path)
-        file.append(layout.snapshot(facts, sections))
-        file.sync()
+        try:
+            file.append(layout.snapshot(facts, sections))
+            file.sync()
+        except BaseException:
+            file.drop()
+            raise
         file.close()
         with shelf._lock:
             disk.finish_saving(file, mark, shelf._entries.values())
@@ -89,12 +95,24 @@ def _copied(
                 if entry.slots
             ]
         for entry, its in there:
-            place = entry.place
-            raw = disk.dumps(entry.value) if place is None else disk.log.raw(place)
+            raw = _raw(disk, entry)
+            if raw is None:
+                continue
             kept.append(entry)
             rows.append(disk.row(entry, raw, len(its)))
             vectors.append(its)
     return kept, rows, np.concatenate(vectors) if vectors else np.empty((0, 1), "<f4")
+
+
+def _raw(disk: Disk[V], entry: Entry[V]) -> bytes | None:
+    """Return the bytes of an answer, or None of one that has none any more."""
+    if entry.place is not None:
+        return disk.log.raw(entry.place)
+    try:
+        return disk.dumps(entry.value)
+    except Exception:  # it was changed since it was put, and could not be written then
+        _logger.warning("%s: leaves out an answer", disk.path, exc_info=True)
+        return None
 
 
 def _measured(

@@ -235,6 +235,16 @@ class Shelf(Generic[V]):
         self._written(must=False)
         return stored
 
+    def alias(self, entry: Entry[V], vector: NDArray[np.float32]) -> None:
+        """Let *entry* be found by one more *vector*, unless it is gone."""
+        with self._lock:
+            if not entry.slots:
+                return
+            entry.partition.add_alias(entry, vector)
+            if self.disk is not None:
+                self.disk.alias(entry, vector)
+        self._written(must=False)
+
     def _written(self, *, must: bool) -> None:
         if self.disk is not None:
             with self._lock:

@@ -99,16 +99,16 @@ class Loaded:
     def only(self, kept: NDArray[np.bool_]) -> Loaded:
         """Return the same of those entries only that are *kept*."""
         vectors = np.repeat(kept, self.columns["vectors"])
-        lists = {
-            name: list(compress(getattr(self, name), kept))
-            for name in ("scopes", "keys", "questions", "terms", "places")
-        }
         return attrs.evolve(
             self,
+            scopes=list(compress(self.scopes, kept)),
+            keys=list(compress(self.keys, kept)),
+            questions=list(compress(self.questions, kept)),
+            terms=list(compress(self.terms, kept)),
+            places=list(compress(self.places, kept)),
             columns={name: column[kept] for name, column in self.columns.items()},
             vectors=self.vectors[vectors],
             sketches=self.sketches[vectors],
-            **lists,
         )
 
 
@@ -142,7 +142,7 @@ def sections(
     packed = [_packed(small, value) for value in distinct]
     terms: dict[Terms, int] = {}
     scopes: dict[str, int] = {}
-    columns = {
+    columns: dict[str, Sequence[float]] = {
         "id": [row.id for row in rows],
         "stored_ms": [row.stored_ms for row in rows],
         "lasts_ms": [row.expires_ms - row.stored_ms for row in rows],
@@ -185,8 +185,8 @@ def sections(
         "dictionary": dictionary,
         **{name: large.pack(data) for name, data in plain.items()},
         "values": b"".join(packed),
-        "sketches": np.ascontiguousarray(sketches),
-        "vectors": np.ascontiguousarray(vectors, "<f4"),
+        "sketches": np.ascontiguousarray(sketches).data,
+        "vectors": np.ascontiguousarray(vectors, "<f4").data,
     }
     ends = np.cumsum([0, *values["packed"]]).tolist()
     places = [(ends[i], values["packed"][i], values["size"][i]) for i in value_of]
@@ -228,12 +228,12 @@ def _read_columns(
     return found
 
 
-def small_codec(head: Head, read: Callable[[str], Buffer]) -> codecs.Codec:
+def small_codec(head: Head, read: Callable[[str], memoryview]) -> codecs.Codec:
     """Return the codec of single answers."""
     return codecs.named(str(head.facts["codec"]), bytes(read("dictionary")))
 
 
-def load(head: Head, read: Callable[[str], Buffer]) -> Loaded:
+def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
     """
     Return what a snapshot says.
 
@@ -251,7 +251,7 @@ def load(head: Head, read: Callable[[str], Buffer]) -> Loaded:
     sizes = cast("Mapping[str, int]", facts["plain"])
     codec = codecs.named(str(facts["codec"]), b"")
 
-    def checked(name: str) -> Buffer:
+    def checked(name: str) -> memoryview:
         data = read(name)
         check_section(name, head.sections[name], data)
         return data
@@ -287,8 +287,8 @@ def load(head: Head, read: Callable[[str], Buffer]) -> Loaded:
         questions=questions,
         terms=[terms[i] for i in columns["terms"].tolist()],
         places=list(map(Place._make, places)),
-        vectors=np.asarray(checked("vectors")).view("<f4").reshape(-1, max(dim, 1)),
-        sketches=np.asarray(checked("sketches")).view(np.uint8).reshape(-1, BITS // 8),
+        vectors=np.frombuffer(checked("vectors"), "<f4").reshape(-1, max(dim, 1)),
+        sketches=np.frombuffer(checked("sketches"), np.uint8).reshape(-1, BITS // 8),
         learned=names["learned"],
         last_id=cast("int", facts["last_id"]),
     )
