@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -200,6 +202,7 @@ def test_expire_takes_out_all_whose_time_is_over(clock):
 def test_deadlines_of_what_is_gone_are_forgotten(clock):
     """Putting the same question a thousand times keeps one deadline, or few."""
     cache = SemanticCache(embed, clock=clock, ttl_s=1e6)
+    cache.put("ends first", 0, ttl_s=1e5)
     for i in range(1_000):
         cache.put("q", i)
 
@@ -291,6 +294,25 @@ def test_cost_keeps_what_was_expensive_and_lets_it_go_when_it_is_unused():
     assert "dear" not in stored(cache)
 
 
+def test_get_or_compute_measures_the_cost_in_seconds(clock):
+    """The answer that took longest stays, whether a thread or a task computed it."""
+    cache = SemanticCache(embed, capacity=3, eviction="cost", clock=clock)
+
+    def taking(seconds):
+        clock.now += seconds
+        return seconds
+
+    async def ataking(question):
+        return taking(30)
+
+    cache.get_or_compute("20 s", lambda q: taking(20))
+    asyncio.run(cache.aget_or_compute("30 s", ataking))
+    for i in range(8):
+        cache.get_or_compute(f"quick {i}", lambda q: taking(1))
+
+    assert stored(cache)[:2] == ["20 s", "30 s"]
+
+
 def test_cost_lets_go_what_its_neighbour_would_answer():
     """Of two that cost the same and were used alike, the redundant one goes."""
     cache = SemanticCache(embed, capacity=3, eviction="cost")
@@ -318,14 +340,37 @@ def test_bytes_are_a_limit_of_their_own():
         assert cache.put(f"q{i}", "x" * 5_000)
         assert cache.stats().bytes <= 50_000
     stats = cache.stats()
-    assert stats.entries == 7, "5,000 bytes of answer and a good 1,500 of the rest"
-    assert stats.evictions == 93
+    assert stats.entries == 8, "5,000 bytes of answer and a good 1,000 of the rest"
+    assert stats.evictions == 92
     assert stored(cache)[-1] == "q99"
 
     cache.put("q99", "short")
     assert cache.stats().bytes < stats.bytes - 4_900
     cache.clear()
     assert cache.stats().bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("dim", "more"), [(64, {}), (384, {"eviction": "cost", "ttl_s": 60})]
+)
+def test_the_estimate_is_what_python_takes(dim, more):
+    """For 1,024 entries of short texts: at most a tenth below, and a quarter above."""
+    cache = SemanticCache(
+        lambda texts: np.random.default_rng(
+            zlib.crc32(texts[0].encode())
+        ).standard_normal((1, dim)),
+        capacity_bytes=10**9,
+        **more,
+    )
+    cache.put("loads what is loaded once", "")
+    cache.clear()
+    tracemalloc.start()
+    for i in range(1_024):
+        cache.put(f"question number {i} and some words", f"answer {i} " * 20)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert 0.9 < cache.stats().bytes / taken < 1.25
 
 
 def test_what_is_larger_than_the_whole_cache_is_refused():
@@ -347,6 +392,32 @@ def test_an_answer_that_grew_makes_room_without_going_itself():
     assert cache.put("a", "x" * 15_000)
     assert stored(cache) == ["a"]
     assert cache.stats().bytes <= 20_000
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, None, True])
+def test_a_size_that_is_none_is_refused(size):
+    """Nothing is stored, nor what else was put with it."""
+    cache = SemanticCache(embed, capacity_bytes=50_000, size_of=lambda x: x)
+
+    with pytest.raises(ValueError, match=f"size_of: got {size}; return a whole"):
+        cache.put_many([("good", 1), ("bad", size)])
+    assert len(cache) == 0
+
+
+def test_a_destructor_of_an_evicted_answer_may_use_the_cache():
+    """It puts the very question for which room is being made."""
+    cache = SemanticCache(embed, capacity=2)
+
+    class Answer:
+        def __del__(self):
+            cache.put("new", "by the destructor")
+
+    cache.put_many([("a", Answer()), ("b", 2)])
+    cache.put("new", "by the caller")
+
+    assert cache.get("new").value == "by the destructor"
+    assert len(cache) == 2
+    assert len(cache._partition._vectors) == 2
 
 
 def test_the_size_of_an_answer_follows_what_it_holds():

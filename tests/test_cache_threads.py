@@ -12,6 +12,7 @@ import threading
 
 import numpy as np
 import psutil
+import pytest
 
 from legion import SemanticCache
 from legion.cache import index
@@ -127,3 +128,48 @@ def assert_whole(cache, table):
             stored = block.vectors[slot]
             assert block.generations[slot] % 2 == 0
             assert stored @ table[key] / np.linalg.norm(table[key]) > 1 - 1e-5
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "answer"),
+    [
+        (lambda cache, clock: cache.put("b", "another"), None),
+        (lambda cache, clock: cache.put("a", "new"), "new"),
+        (lambda cache, clock: cache.clear(), None),
+        (lambda cache, clock: cache.invalidate("t"), None),
+        (lambda cache, clock: setattr(clock, "now", 9), None),
+    ],
+    ids=["evicted", "replaced", "cleared", "invalidated", "expired"],
+)
+def test_what_changes_during_a_search_never_gives_a_wrong_answer(
+    monkeypatch, meanwhile, answer
+):
+    """While "a?" is compared with "a", the only slot changes; then it has its say."""
+    table = {"a": [1, 0.0, 0], "a?": [1, 0.1, 0], "b": [0, 0, 1]}
+
+    class Clock:
+        now = 0
+
+        def machine(self):
+            return self.now
+
+    clock = Clock()
+    cache = SemanticCache(
+        lambda texts: [table[t] for t in texts], capacity=1, clock=clock
+    )
+    cache.put("a", "old", ttl_s=5, tags={"t"})
+    compare, done = index.products, []
+
+    def compared(*given):
+        if not done:
+            done.append(meanwhile(cache, clock))
+        return compare(*given)
+
+    monkeypatch.setattr(index, "products", compared)
+    hit = cache.get("a?")
+
+    assert done
+    assert (hit and hit.value) == answer
+    stats = cache.stats()
+    assert stats.lookups == 1
+    assert stats.hits == (answer is not None)

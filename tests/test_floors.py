@@ -118,8 +118,8 @@ def test_one_room_opens_sqlite():
 
 
 def test_one_file_touches_faiss():
-    """Only the cache's index knows faiss."""
-    assert importers("faiss") == {"cache/index.py"}
+    """Only the kernels of the cache know faiss."""
+    assert importers("faiss") == {"cache/kernels.py"}
 
 
 def test_two_rooms_know_pluggy():

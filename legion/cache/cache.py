@@ -186,8 +186,9 @@ class SemanticCache(Scope[V]):
         """
         Give *scope* a quota within the whole, or take it away.
 
-        What makes room for more than the quota is the scope's own. A view cannot do
-        this, so who holds one cannot take more than it was given.
+        What makes room for more than the quota is the scope's own; what was used before
+        there was one does not count. A view cannot do this, so who holds one cannot
+        take more than it was given.
 
         Args:
             scope: A view of this cache; the cache itself stands for its default scope.

@@ -221,23 +221,21 @@ class VectorSlots(Generic[T]):
                 rows: NDArray[Any] = np.arange(block.n)
                 return [self._best(block, v, rows, k, floor) for v in vectors]
             sketches = [self.sketcher.sketch(vector) for vector in vectors]
-            found = self._candidates(
-                block, np.concatenate(sketches).reshape(len(sketches), -1)
-            )
+            found = self._candidates(block, sketches)
             return [
                 self._best(block, vector, rows, k, floor)
                 for vector, rows in zip(vectors, found, strict=True)
             ]
 
     def _candidates(
-        self, block: Block[T], sketches: NDArray[np.uint8]
+        self, block: Block[T], sketches: Sequence[NDArray[np.uint8]]
     ) -> list[NDArray[np.int64]]:
         """Return which slots' sketches are near enough to each of *sketches*."""
         assert block.wide is not None
         radius, n = self.sketcher.radius, block.n
         if block.narrow is None or self._let_through > _WIDE_FROM:
             return within(sketches, block.wide, n, radius)
-        narrow = np.ascontiguousarray(sketches[:, : NARROW_BITS // 8])
+        narrow = [sketch[: NARROW_BITS // 8] for sketch in sketches]
         found = within(narrow, block.narrow, n, self.sketcher.narrow_radius)
         for i, rows in enumerate(found):
             # A lost update by another thread does no harm.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import faiss
@@ -36,13 +37,16 @@ class OneThread:
 
 
 def within(
-    asked: NDArray[np.uint8], sketches: NDArray[np.uint8], n: int, radius: int
+    asked: Sequence[NDArray[np.uint8]],
+    sketches: NDArray[np.uint8],
+    n: int,
+    radius: int,
 ) -> list[NDArray[np.int64]]:
     """
     Return which sketches differ from each of those asked in at most *radius* bits.
 
     Args:
-        asked: Sketches, shape (b, bytes).
+        asked: Sketches, each of shape (bytes,).
         sketches: Those to search, shape (at least n, bytes).
         n: How many of them, from the first.
         radius: In bits.
@@ -53,15 +57,16 @@ def within(
     if len(asked) == 1 and n <= _SHORT:
         (rows,) = (distances(asked[0], sketches, n) <= radius).nonzero()
         return [rows]
+    together = np.concatenate(asked)
     found = _kernels.RangeSearchResult(len(asked))
     # faiss compares with "less than".
     _kernels.hamming_range_search(
-        _ptr(asked),
+        _ptr(together),
         _ptr(sketches),
         len(asked),
         n,
         radius + 1,
-        asked.shape[1],
+        sketches.shape[1],
         found,
     )
     limits = _kernels.rev_swig_ptr(found.lims, len(asked) + 1).tolist()

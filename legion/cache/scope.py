@@ -129,8 +129,9 @@ class Scope(Generic[V]):
             sliding: Whether each hit lets it last that long once more; the cache's own
                 by default.
             tags: What `invalidate` may take it out by.
-            cost: What the answer cost to make, in any unit that is the same for all; the
-                eviction ``cost`` keeps what was expensive.
+            cost: What the answer cost to make, in any unit that is the same for all, as
+                the seconds that `get_or_compute` measures; the eviction ``cost`` keeps
+                what was expensive.
 
         Returns:
             False if a plugin keeps it out, or it takes more bytes than there may be.
@@ -197,7 +198,8 @@ class Scope(Generic[V]):
         Return the answer that is stored, or compute and store it.
 
         Who asks the same question meanwhile, from whatever thread or loop, waits for
-        it. An exception goes to all of them, and nothing is stored.
+        it. An exception goes to all of them, and nothing is stored. What the answer
+        cost, for the eviction ``cost``, is the time it took, in seconds.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
@@ -221,7 +223,9 @@ class Scope(Generic[V]):
             hit = self._shelf.similar(self._partition, key, vector)
             if hit is not None:
                 return _found(hit)
-            return self._keep(question, key, plain(compute(question)), vector)
+            began = self._shelf.clock.machine()
+            computed = plain(compute(question))
+            return self._keep(question, key, computed, vector, began)
 
         outcome: Outcome = "misses"
         try:
@@ -258,9 +262,10 @@ class Scope(Generic[V]):
             hit = self._shelf.similar(self._partition, key, vector)
             if hit is not None:
                 return _found(hit)
+            began = self._shelf.clock.machine()
             computed = compute(question)
             refuse_plain(computed)
-            return self._keep(question, key, await computed, vector)
+            return self._keep(question, key, await computed, vector, began)
 
         outcome: Outcome = "misses"
         try:
@@ -272,10 +277,17 @@ class Scope(Generic[V]):
         return answered.value
 
     def _keep(
-        self, question: str, key: str, value: V, vector: NDArray[np.float32]
+        self,
+        question: str,
+        key: str,
+        value: V,
+        vector: NDArray[np.float32],
+        began_s: float,
     ) -> Answered[V]:
         if self._admits(question, value):
-            self._shelf.store(self._partition, [Item(key, question, value, vector)])
+            terms = Terms(cost=self._shelf.clock.machine() - began_s)
+            item = Item(key, question, value, vector, terms)
+            self._shelf.store(self._partition, [item])
         return Answered(value, "misses")
 
     def _count_waiter(self, outcome: Outcome) -> None:

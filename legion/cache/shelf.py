@@ -61,10 +61,12 @@ class Shelf(Generic[V]):
 
     Attributes:
         threshold: Cosine from which an answer is reused.
+        capacity: Entries over all scopes.
         clock: Its machine time gives entries their age.
         lifetime: How long entries last.
         eviction: In which order entries make room.
-        size_of: How many bytes a value takes; asked only where a limit is in bytes.
+        capacity_bytes: Bytes over all scopes, or None where nobody counts them.
+        size_of: How many bytes a value takes.
         disk: Where everything is kept beside memory, or None.
     """
 
@@ -223,17 +225,29 @@ class Shelf(Generic[V]):
         Returns:
             How many; one that takes more bytes than there may be is refused.
         """
-        if self.disk is None:
-            return sum(self._store(partition, item, None) for item in items)
-        given = list(items)
-        if self.disk.readonly:
-            for _ in given:
+        disk = self.disk
+        if disk is not None and disk.readonly:
+            for _ in items:
                 self.count(partition, "refused")
             return 0
-        raws = [self.disk.dumps(item.value) for item in given]
-        stored = sum(map(self._store, [partition] * len(given), given, raws))
+        told = [
+            (item, self._size(item), None if disk is None else disk.dumps(item.value))
+            for item in items
+        ]
+        stored = sum(self._store(partition, *one) for one in told)
         self._written(must=False)
         return stored
+
+    def _size(self, item: Item[V]) -> int:
+        if self.capacity_bytes is None:
+            return 0
+        size = self.size_of(item.value)
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            msg = f"size_of: got {size!r}; return a whole number of bytes"
+            raise ValueError(msg)
+        texts = deep_size(item.question) + deep_size(item.key)
+        sketch = item.vector.nbytes // 32 + 64
+        return ENTRY_BYTES + texts + item.vector.nbytes + sketch + size
 
     def alias(self, entry: Entry[V], vector: NDArray[np.float32]) -> None:
         """Let *entry* be found by one more *vector*, unless it is gone."""
@@ -256,14 +270,17 @@ class Shelf(Generic[V]):
             msg = f"is open with readonly=True; {what} where it is written"
             raise StateError(str(self.disk.path), msg)
 
-    def _store(self, partition: Partition[V], item: Item[V], raw: bytes | None) -> bool:
-        size = self._size(item) if self.capacity_bytes is not None else 0
+    def _store(
+        self, partition: Partition[V], item: Item[V], size: int, raw: bytes | None
+    ) -> bool:
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
             now = self.clock.machine()
             self._sweep(now, at_most=_SWEPT)
             old = partition.exact.get(item.key)
-            if not self._made_room(partition, size, old):
+            # Held until all is in its place: a destructor may come back to the cache.
+            gone = self._make_room(partition, size, old)
+            if gone is None:
                 self.count(partition, "refused")
                 return False
             self._last_id += 1
@@ -292,41 +309,40 @@ class Shelf(Generic[V]):
             self._tally.puts += 1
             return True
 
-    def _size(self, item: Item[V]) -> int:
-        texts = deep_size(item.question) + deep_size(item.key)
-        sketch = item.vector.nbytes // 32 + 64
-        return (
-            ENTRY_BYTES + texts + item.vector.nbytes + sketch + self.size_of(item.value)
-        )
-
     def _redundancy(self, partition: Partition[V], item: Item[V]) -> float:
         near = partition.top(item.vector, 2)
         others = (cosine for entry, cosine in near if entry.key != item.key)
         return min(max(next(others, 0.0), 0.0), 1.0)
 
-    def _made_room(
+    def _make_room(
         self, partition: Partition[V], size: int, old: Entry[V] | None
-    ) -> bool:
-        """Evict until an entry of *size* fits in where *old* was; never, if it cannot."""
+    ) -> list[Entry[V]] | None:
+        """
+        Evict until an entry of *size* fits in, where *old* was.
+
+        Returns:
+            Who is gone; None if it would not even fit in alone.
+        """
         rooms = [self._room] if partition.room is None else [partition.room, self._room]
+        if any(room.never(size) for room in rooms):
+            return None
         entries = 1
         if old is not None:
             entries, size = 0, size - old.size
-        for room in rooms:
-            if room.never(size + (old.size if old is not None else 0)):
-                return False
-        for room in rooms:
-            if old is not None:
+            for room in rooms:
                 room.order.discard(old)
+        gone: list[Entry[V]] = []
+        for room in rooms:
             while room.lacks(entries=entries, size=size):
-                self._evict(room)
-        return True
+                gone.append(self._evict(room))
+        return gone
 
-    def _evict(self, room: Room) -> None:
+    def _evict(self, room: Room) -> Entry[V]:
         entry: Entry[V] = room.order.victim()
         self._remove(entry)
         entry.partition.tally.evictions += 1
         self._tally.evictions += 1
+        return entry
 
     def _expires(self, entry: Entry[V], *, used_s: float) -> None:
         entry.expires_s = self.lifetime.expiry(

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from types import ModuleType
 
 
-ENTRY_BYTES = 1_000
-"""What an entry takes beside its texts, value and vectors: about, as CPython has it."""
+ENTRY_BYTES = 700
+"""What an entry takes beside its texts, value and vector, in CPython; about."""
 
 
 def deep_size(value: object) -> int:
