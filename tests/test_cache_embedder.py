@@ -11,7 +11,6 @@ import pytest
 from legion import SemanticCache
 from legion.cache.embedders import Embedder
 from legion.cache.embedding import Identity, UnitVectors
-from legion.exceptions import EmbeddingError
 
 
 class Counting:
@@ -112,22 +111,3 @@ def test_an_embedder_without_a_name_is_called_by_its_code():
         vectors = UnitVectors(embed)
         vectors.dim = 2
         assert vectors.identity.name.endswith(name)
-
-
-def test_vectors_of_another_embedder_are_refused():
-    """By its name, by its dimension, and at the first vector if need be."""
-    made = Identity("mine-v1", 2)
-    with pytest.raises(EmbeddingError, match=r"got the embedder mine-v2 for entries"):
-        UnitVectors(Embedder(Counting(), name="mine-v2")).settle(made)
-
-    same = UnitVectors(Embedder(Counting(), name="mine-v1"))
-    same.settle(made)
-    same(["q"])
-    same.settle(made)
-    with pytest.raises(EmbeddingError, match="mine-v1 \\(3 dimensions\\) made"):
-        same.settle(Identity("mine-v1", 3))
-
-    other = UnitVectors(Embedder(Counting(), name="mine-v1"))
-    other.settle(Identity("mine-v1", 3))
-    with pytest.raises(EmbeddingError, match="got vectors of dimension 2; return 3"):
-        other(["q"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 from collections.abc import Callable
+from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 from ..canonical import JSON
 from .accept import AcceptRule, Threshold
 from .budget import ErrorBudget
-from .embedding import Embed, UnitVectors
+from .embedding import Embed, UnitVectors, given_name
 from .eviction import ORDERS, Eviction
 from .flight import SingleFlight
 from .given import (
@@ -27,13 +30,17 @@ from .key import DEFAULT_SCOPE, scope_key
 from .lifetime import Lifetime
 from .meter import Meter
 from .scope import Admission, Scope
+from .serializer import Serialization, serializer_of
 from .shelf import Shelf
 from .size import deep_size
 from .stats import CacheStats
 
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from ..model import Clock
+    from .disk import Disk, Sync
 
 
 class SemanticCache(Scope[V]):
@@ -42,7 +49,7 @@ class SemanticCache(Scope[V]):
 
     A question is looked up exactly first, without embedding it, then by the cosine of
     its embedding. Threads and tasks may share it; neither embedding nor computing
-    happens under its lock. Entries live in memory.
+    happens under its lock. Entries live in memory and, with *path*, on disk as well.
 
     Used as it is, it is its own default scope. What it says of itself is said of all
     scopes: `stats`, `clear`, `forget`, `invalidate` and ``len``.
@@ -82,11 +89,26 @@ class SemanticCache(Scope[V]):
         size_of: How many bytes an answer takes; by default an estimate that follows
             containers and attributes.
         meter: Measures look-ups and what they save; nothing is measured by default.
+        path: The file where entries are kept; it is made if it is not there. One process
+            writes it at a time.
+        serializer: Of answers: ``json`` takes text, bytes and what JSON gives back as it
+            is; ``pickle`` takes almost anything, but whoever can write the file can run
+            code in this process; or an object with ``dumps`` and ``loads``.
+        sync: ``batch``: a put returns when the system has it, which outlives this
+            process; the disk has it a megabyte later at most, or after `flush`.
+            ``always``: when the disk has it, which outlives the machine.
+        readonly: Whether another process writes the file. What it saved last is mapped
+            into memory, which all who read it share; nothing is stored.
+        repair: Whether to go on with what is whole of a damaged file, which is put
+            aside.
 
     Raises:
-        ValueError: A number is out of range, *eviction* is not known, or what is given
-            excludes each other.
-        TypeError: *embed* or *judge* cannot be called, or *embed* is async.
+        ValueError: A number is out of range, *eviction* or *sync* is not known, or what
+            is given excludes each other.
+        TypeError: *embed* or *judge* cannot be called, *embed* is async, or
+            *serializer* is none.
+        StateError: *path* is written by another process, or was filled by another
+            embedder or serializer; `StateCorruptError` if it is damaged.
 
     .. versionadded:: 0.1
     """
@@ -112,6 +134,11 @@ class SemanticCache(Scope[V]):
         capacity_bytes: int | None = None,
         size_of: Callable[[V], int] = deep_size,
         meter: Meter[V] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        serializer: Serialization = "json",
+        sync: Sync = "batch",
+        readonly: bool = False,
+        repair: bool = False,
     ) -> None:
         refuse_embed(embed)
         whole_number("cache", "capacity", capacity)
@@ -161,6 +188,26 @@ class SemanticCache(Scope[V]):
             partition=shelf.partition(DEFAULT_SCOPE),
             meter=meter,
         )
+        if sync not in {"batch", "always"}:
+            msg = f"cache: got sync={sync!r}; write 'batch' or 'always'"
+            raise ValueError(msg)
+        if path is None:
+            if readonly or repair:
+                msg = "cache: got readonly or repair without a file; write its path"
+                raise ValueError(msg)
+            return
+        from .disk import Disk
+        from .keeping import keep
+
+        disk: Disk[V] = Disk(
+            Path(path),
+            serializer_of(serializer),
+            given_name(embed),
+            clock,
+            sync,
+            readonly,
+        )
+        self._embed.dim = keep(shelf, disk, repair=repair)
 
     @property
     def meter(self) -> Meter[V] | None:
@@ -254,3 +301,69 @@ class SemanticCache(Scope[V]):
 
     def __len__(self) -> int:
         return self._shelf.size()
+
+    def flush(self) -> None:
+        """
+        Wait until everything that was put is on the disk.
+
+        Raises:
+            StateError: It cannot be written.
+        """
+        disk = self._disk()
+        with self._shelf._lock:
+            disk.learn()
+            disk.commit()
+        disk.settle(must=True)
+
+    def save(self) -> None:
+        """
+        Write everything anew, packed, where others can map it; wait until it is there.
+
+        It is done now and then by itself, in a thread, and by `close`.
+
+        Raises:
+            StateError: It cannot be written, or this cache only reads.
+        """
+        disk = self._disk()
+        self._shelf._writable("save it")
+        disk.save()
+
+    def refresh(self) -> bool:
+        """
+        Read the file again if another process saved it, and say whether one did.
+
+        That is for a cache with ``readonly=True``. Where nothing was saved since, it
+        takes microseconds.
+
+        Raises:
+            StateError: It cannot be read; what was read before stays.
+        """
+        from .keeping import refresh
+
+        return refresh(self._shelf, self._disk())
+
+    def close(self) -> None:
+        """
+        Write what is left, and let others write the file; without one, do nothing.
+
+        A cache that was closed has no answers any more.
+
+        Raises:
+            StateError: It could not be written; the file is closed all the same.
+        """
+        if self._shelf.disk is not None:
+            from .keeping import close
+
+            close(self._shelf, self._shelf.disk)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _disk(self) -> Disk[V]:
+        if self._shelf.disk is None:
+            msg = "cache: it is in memory alone; give SemanticCache a path"
+            raise ValueError(msg)
+        return self._shelf.disk

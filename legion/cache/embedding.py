@@ -50,10 +50,16 @@ class Identity:
         return f"{self.name} ({self.dim} dimensions)"
 
 
+def given_name(embed: Embed) -> str | None:
+    """Return the `name` of an embedder, or None where it says none."""
+    name = getattr(embed, "name", None)
+    return name if isinstance(name, str) else None
+
+
 def name_of(embed: Embed) -> str:
     """Return the `name` of an embedder, or where its function was defined."""
-    name = getattr(embed, "name", None)
-    if isinstance(name, str):
+    name = given_name(embed)
+    if name is not None:
         return name
     named = embed if hasattr(embed, "__qualname__") else type(embed)
     return f"{named.__module__}.{named.__qualname__}"
@@ -98,23 +104,6 @@ class UnitVectors:
     def identity(self) -> Identity | None:
         """Who makes the vectors, or None before the first one."""
         return None if self.dim is None else Identity(name_of(self.embed), self.dim)
-
-    def settle(self, identity: Identity) -> None:
-        """
-        Take over entries whose vectors *identity* made.
-
-        Raises:
-            EmbeddingError: This is another embedder.
-        """
-        name = name_of(self.embed)
-        if name != identity.name or self.dim not in {None, identity.dim}:
-            given = name if self.dim is None else Identity(name, self.dim)
-            msg = (
-                f"cache: got the embedder {given} for entries that {identity} made; "
-                "open them with that one, or begin a cache of its own for the other"
-            )
-            raise EmbeddingError(msg)
-        self._settle_dim(identity.dim)
 
     async def aside(
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs

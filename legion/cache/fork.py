@@ -34,10 +34,11 @@ class BeginsAnew(Protocol):
 class Order(IntEnum):
     """In which order a fork takes the locks: as whoever holds one may take a later."""
 
-    SHELF = 0
-    EMBEDDER = 1
-    FLIGHTS = 2
-    WAITS = 3
+    DISK = 0
+    SHELF = 1
+    EMBEDDER = 2
+    FLIGHTS = 3
+    WAITS = 4
 
 
 L = TypeVar("L", bound=Held)

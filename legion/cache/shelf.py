@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import attrs
 
+from ..exceptions import StateError
 from ..model import Clock
 from .accept import AcceptRule, Asked, Decision, Ticket, Why
 from .entry import Entry
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .disk import Disk
     from .sketch import Sketcher
 
 
@@ -83,6 +85,7 @@ class Shelf(Generic[V]):
         eviction: In which order entries make room.
         capacity_bytes: Bytes over all scopes, or None where nobody counts them.
         size_of: How many bytes a value takes.
+        disk: Where everything is kept beside memory, or None.
     """
 
     rule: AcceptRule[V]
@@ -93,6 +96,7 @@ class Shelf(Generic[V]):
     eviction: Eviction = "lru"
     capacity_bytes: int | None = None
     size_of: Callable[[V], int] = deep_size
+    disk: Disk[V] | None = attrs.field(init=False, default=None)
     _tally: Tally = attrs.field(init=False, factory=Tally)
     _entries: dict[int, Entry[V]] = attrs.field(init=False, factory=dict)
     _room: Room = attrs.field(init=False)
@@ -143,6 +147,7 @@ class Shelf(Generic[V]):
             partition.limit(room)
             while room.lacks(entries=0, size=0):
                 self._evict(room.order.victim())
+        self._written(must=False)
 
     def exact(self, partition: Partition[V], key: str) -> Hit[V] | None:
         """Return the hit for the same question, counted, or None, not counted."""
@@ -295,6 +300,7 @@ class Shelf(Generic[V]):
         Store a question that has the answer of *entry*, unless that is gone.
 
         It lasts as long, has the same tags and is as old; the value is not counted twice.
+        It is in memory alone: a judge may say it again.
         """
         partition, origin = entry.partition, self._entries.get(entry.family)
         if origin is None or asked.key in partition.exact:
@@ -336,8 +342,18 @@ class Shelf(Generic[V]):
         Returns:
             How many; one that takes more bytes than there may be is refused.
         """
-        sized = [(item, self._size(item)) for item in items]
-        return sum(self._store(partition, item, size) for item, size in sized)
+        disk = self.disk
+        if disk is not None and disk.readonly:
+            for _ in items:
+                self.count(partition, "refused")
+            return 0
+        told = [
+            (item, self._size(item), None if disk is None else disk.dumps(item.value))
+            for item in items
+        ]
+        stored = sum(self._store(partition, *one) for one in told)
+        self._written(must=False)
+        return stored
 
     def _size(self, item: Item[V]) -> int:
         if self.capacity_bytes is None:
@@ -353,7 +369,20 @@ class Shelf(Generic[V]):
         sketch = item.vector.nbytes // 32 + 64
         return ENTRY_BYTES + texts + item.vector.nbytes + sketch
 
-    def _store(self, partition: Partition[V], item: Item[V], size: int) -> bool:
+    def _written(self, *, must: bool) -> None:
+        if self.disk is not None:
+            with self._lock:
+                self.disk.commit()
+            self.disk.settle(must=must)
+
+    def _writable(self, what: str) -> None:
+        if self.disk is not None and self.disk.readonly:
+            msg = f"is open with readonly=True; {what} where it is written"
+            raise StateError(str(self.disk.path), msg)
+
+    def _store(
+        self, partition: Partition[V], item: Item[V], size: int, raw: bytes | None
+    ) -> bool:
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
             now = self.clock.machine()
@@ -372,6 +401,8 @@ class Shelf(Generic[V]):
                 partition.replace(old, entry, item.vector)
             self._enter(entry, now)
             self.rule.stored(entry)
+            if self.disk is not None and raw is not None:
+                self.disk.put(entry, raw, item.vector)
             partition.tally.puts += 1
             self._tally.puts += 1
             return True
@@ -474,7 +505,9 @@ class Shelf(Generic[V]):
     def expire(self) -> int:
         """Take out everything that has expired, and return how many."""
         with self._lock:
-            return self._sweep(self.clock.machine())
+            expired = self._sweep(self.clock.machine())
+        self._written(must=False)
+        return expired
 
     def _sketches(self, vector: NDArray[np.float32]) -> Sketcher:
         if self._sketcher is None:
@@ -486,9 +519,34 @@ class Shelf(Generic[V]):
     def _remove(self, entry: Entry[V]) -> None:
         """Take an entry out, and its aliases with it."""
         if entry.origin is not None:
-            self._aliases[entry.origin].discard(entry.id)
+            self._aliases.get(entry.origin, set()).discard(entry.id)
         self._drop(entry)
         entry.partition.remove(entry)
+        if self.disk is not None and entry.origin is None:
+            self.disk.gone(entry)
+
+    def drop(self, entry_id: int) -> None:
+        """Take out the entry of that id, if it is there."""
+        with self._lock:
+            if entry_id in self._entries:
+                self._remove(self._entries[entry_id])
+
+    def reset(self) -> None:
+        """Be empty, as if nothing had ever been stored."""
+        with self._lock:
+            for entry in self._entries.values():
+                if entry.origin is None:
+                    self.rule.removed(entry)
+            self._entries, self._sketcher, self._expiries = {}, None, RisingHeap()
+            self._aliases = {}
+            self._room = Room(
+                ORDERS[self.eviction](), self.capacity, self.capacity_bytes
+            )
+            for partition in list(self._partitions.values()):
+                partition.reset()
+                if partition.scope in self._limits:
+                    limits = self._limits[partition.scope]
+                    partition.limit(Room(ORDERS[self.eviction](), *limits))
 
     def _drop(self, entry: Entry[V]) -> list[Entry[V]]:
         """Forget an entry that its partition still has; its aliases go, and are returned."""
@@ -500,7 +558,6 @@ class Shelf(Generic[V]):
         self.rule.removed(entry)
         aliases = [self._entries[n] for n in self._aliases.pop(entry.id, ())]
         for alias in aliases:
-            self._detach(alias)
             self._remove(alias)
         return aliases
 
@@ -526,27 +583,33 @@ class Shelf(Generic[V]):
                 or (within is not None and entry.partition is not within)
             ):
                 return False
+            self._writable("forget it")
             self.rule.forget(entry)
             self._remove(self._entries[entry.family])
-            return True
+        self._written(must=True)
+        return True
 
     def invalidate(self, tag: str, *, within: Partition[V] | None) -> int:
         """Take out the entries with *tag* of one partition, or of all."""
         with self._lock:
             partitions = self._partitions.values() if within is None else [within]
             tagged = [entry for one in list(partitions) for entry in one.tagged(tag)]
+            self._writable("invalidate")
             for entry in tagged:
                 if entry.id in self._entries:  # an alias goes with its origin
                     self._remove(entry)
-            return len(tagged)
+        self._written(must=True)
+        return len(tagged)
 
     def clear(self, *, within: Partition[V] | None) -> None:
         """Take out the entries of one partition, or all."""
         with self._lock:
+            self._writable("clear it")
             source = self._entries if within is None else within.exact
             for entry in list(source.values()):
                 if entry.id in self._entries:
                     self._remove(entry)
+        self._written(must=True)
 
     def explain(
         self, partition: Partition[V], key: str, asked: Asked[V] | None
@@ -590,12 +653,19 @@ class Shelf(Generic[V]):
         """Return what happened in one partition, or in all."""
         with self._lock:
             room = self._room if within is None else within.room or self._room
-            return (self._tally if within is None else within.tally).stats(
+            stats = (self._tally if within is None else within.tally).stats(
                 entries=self._room.entries if within is None else len(within),
                 capacity=room.capacity or self.capacity,
                 size=self._room.bytes if within is None else within.bytes,
                 capacity_bytes=room.capacity_bytes or self.capacity_bytes,
                 wrong_limit=self.rule.wrong_limit() if within is None else None,
+            )
+            if self.disk is None or within is not None:
+                return stats
+            return attrs.evolve(
+                stats,
+                disk_bytes=self.disk.size(),
+                storage_savings=self.disk.savings(),
             )
 
     def size(self) -> int:

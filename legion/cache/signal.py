@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 16
 """Entries that are looked at."""
-LEAST = 0.6
-"""Cosine from which entries are looked at; sketches say little of lower ones."""
+LEAST = 0.5
+"""Cosine from which entries are looked at; so far out sketches say little."""
 VOTERS = 8
 """Entries whose agreement is counted."""
 _SHARPNESS = 10.0

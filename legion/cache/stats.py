@@ -38,6 +38,10 @@ class CacheStats:
         wrong_limit: How many wrong answers were served at most, with the confidence.
             Of the whole cache; None of a scope, and without `max_error`.
         confidence: With which probability that is so, at every moment; or None.
+        disk_bytes: What the file takes, vectors included; 0 without one, and of a scope.
+        storage_savings: Share of bytes saved by the last snapshot against the same
+            entries as lines of plain JSON, vectors counted in neither; None without
+            entries on disk, and of a scope.
     """
 
     lookups: int = 0
@@ -61,6 +65,8 @@ class CacheStats:
     wrong: int = 0
     wrong_limit: int | None = None
     confidence: float | None = None
+    disk_bytes: int = 0
+    storage_savings: float | None = None
 
     @property
     def hits(self) -> int:
