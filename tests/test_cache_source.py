@@ -62,3 +62,15 @@ def test_plugins_decide_what_is_admitted():
 
     assert [cache.put("a", v) for v in ("bad", 0, 2)] == [False, False, True]
     assert cache.stats().refused == 2
+
+
+def test_a_cache_with_a_file_says_what_it_saves(tmp_path):
+    """The share that the last snapshot saves is the level of ``storage_savings``."""
+    with SemanticCache(embed, path=tmp_path / "answers.cache") as cache:
+        source = CacheSource(cache, Arm.CANDIDATE)
+        assert "storage_savings" not in source.legion_observe("", Arm.CANDIDATE)
+        cache.put("q", "a" * 2_000)
+        cache.save()
+        level = source.legion_observe("", Arm.CANDIDATE)["storage_savings"]
+        assert level == cache.stats().storage_savings
+        assert 0.5 < level < 1

@@ -20,7 +20,7 @@ from legion.exceptions import StateError
 
 COMMANDS = (
     *("demo", "check", "simulate", "run", "status", "validate", "replay", "rollback"),
-    *("restore", "deactivate", "asks", "journal", "doctor"),
+    *("restore", "deactivate", "asks", "journal", "cache", "doctor"),
 )
 
 

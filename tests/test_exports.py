@@ -13,7 +13,7 @@ import pytest
 
 import legion
 
-from legion import integrations, stats
+from legion import cache, integrations, stats
 
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def test_the_version_is_the_distribution_s():
 
 
 @pytest.mark.parametrize(
-    "package", [legion, integrations, stats], ids=lambda x: x.__name__
+    "package", [legion, cache, integrations, stats], ids=lambda x: x.__name__
 )
 def test_the_reference_lists_what_is_promised(package):
     """docs/reference.md has a line for every public name, and for nothing else."""

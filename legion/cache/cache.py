@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import os
+
 from collections.abc import Callable
+from pathlib import Path
+from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 from ..canonical import JSON
-from .embedding import Embed, UnitVectors
+from .accept import AcceptRule, Threshold
+from .budget import ErrorBudget
+from .embedding import Embed, UnitVectors, given_name
 from .eviction import ORDERS, Eviction
 from .flight import SingleFlight
-from .given import refuse_embed, whole_number
+from .given import (
+    cosine,
+    error_share,
+    judged_share,
+    refuse_embed,
+    refuse_judging,
+    refuse_threshold,
+    whole_number,
+)
 from .hit import Hit, V
+from .judge import Judge, Judging
 from .key import DEFAULT_SCOPE, scope_key
 from .lifetime import Lifetime
+from .meter import Meter
 from .scope import Admission, Scope
+from .serializer import Serialization, serializer_of
 from .shelf import Shelf
 from .size import deep_size
 from .stats import CacheStats
 
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from ..model import Clock
+    from .disk import Disk, Sync
 
 
 class SemanticCache(Scope[V]):
@@ -29,7 +49,7 @@ class SemanticCache(Scope[V]):
 
     A question is looked up exactly first, without embedding it, then by the cosine of
     its embedding. Threads and tasks may share it; neither embedding nor computing
-    happens under its lock. Entries live in memory.
+    happens under its lock. Entries live in memory and, with *path*, on disk as well.
 
     Used as it is, it is its own default scope. What it says of itself is said of all
     scopes: `stats`, `clear`, `forget`, `invalidate` and ``len``.
@@ -37,7 +57,22 @@ class SemanticCache(Scope[V]):
     Args:
         embed: From a list of n texts to an array of shape (n, dim), dim at most 4096;
             it need not return unit vectors.
-        threshold: Cosine from which an answer is reused, above 0 and at most 1.
+        threshold: Cosine from which an answer is reused, above 0 and at most 1; .85 by
+            default. Instead of *max_error*.
+        max_error: Wrong answers per request, above 0 and below 1, that are not exceeded
+            at any moment with probability .99, over all scopes together: of requests,
+            not of hits. It holds if the judge is right. Instead of *threshold*.
+        judge: From a question and the value found for it to whether that is right;
+            plain, or async for `aget` and `aget_or_compute`. One that raises has not
+            judged, and the answer counts as wrong.
+        judged: Share of the possible hits that is judged, chosen by a coin; .3 with a
+            judge. Without one, those hits wait for `Hit.right` or `Hit.wrong`. With
+            neither, nothing is judged, and at most *max_error* of the requests are hits.
+        random: Where coins come from; the system's randomness by default, which nobody
+            can foresee.
+        veto: Whether near questions are refused that are opposites, or differ in a
+            number, a date, a name or a negation: with *max_error* by default, while a
+            threshold takes what reaches it.
         capacity: Entries over all scopes; who goes for more says *eviction*.
         plugins: Whose `legion_admit` may keep answers out; nobody by default.
         clock: Its machine time gives entries their age; the system's by default.
@@ -53,10 +88,27 @@ class SemanticCache(Scope[V]):
             nobody counts them.
         size_of: How many bytes an answer takes; by default an estimate that follows
             containers and attributes.
+        meter: Measures look-ups and what they save; nothing is measured by default.
+        path: The file where entries are kept; it is made if it is not there. One process
+            writes it at a time.
+        serializer: Of answers: ``json`` takes text, bytes and what JSON gives back as it
+            is; ``pickle`` takes almost anything, but whoever can write the file can run
+            code in this process; or an object with ``dumps`` and ``loads``.
+        sync: ``batch``: a put returns when the system has it, which outlives this
+            process; the disk has it a megabyte later at most, or after `flush`.
+            ``always``: when the disk has it, which outlives the machine.
+        readonly: Whether another process writes the file. What it saved last is mapped
+            into memory, which all who read it share; nothing is stored.
+        repair: Whether to go on with what is whole of a damaged file, which is put
+            aside.
 
     Raises:
-        ValueError: A number is out of range, or *eviction* is not known.
-        TypeError: *embed* cannot be called, or is async.
+        ValueError: A number is out of range, *eviction* or *sync* is not known, or what
+            is given excludes each other.
+        TypeError: *embed* or *judge* cannot be called, *embed* is async, or
+            *serializer* is none.
+        StateError: *path* is written by another process, or was filled by another
+            embedder or serializer; `StateCorruptError` if it is damaged.
 
     .. versionadded:: 0.1
     """
@@ -65,7 +117,12 @@ class SemanticCache(Scope[V]):
         self,
         embed: Embed,
         *,
-        threshold: float = 0.85,
+        threshold: float | None = None,
+        max_error: float | None = None,
+        judge: Judging[V] | None = None,
+        judged: float | None = None,
+        random: Random | None = None,
+        veto: bool | None = None,
         capacity: int = 10_000,
         plugins: Admission | None = None,
         clock: Clock | None = None,
@@ -76,11 +133,14 @@ class SemanticCache(Scope[V]):
         eviction: Eviction = "lru",
         capacity_bytes: int | None = None,
         size_of: Callable[[V], int] = deep_size,
+        meter: Meter[V] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        serializer: Serialization = "json",
+        sync: Sync = "batch",
+        readonly: bool = False,
+        repair: bool = False,
     ) -> None:
         refuse_embed(embed)
-        if not 0 < threshold <= 1:
-            msg = f"cache: got threshold={threshold}; write a cosine above 0, at most 1"
-            raise ValueError(msg)
         whole_number("cache", "capacity", capacity)
         if capacity_bytes is not None:
             whole_number("cache", "capacity_bytes", capacity_bytes)
@@ -97,16 +157,62 @@ class SemanticCache(Scope[V]):
             from ..telemetry import SystemClock
 
             clock = SystemClock()
+        rule: AcceptRule[V]
+        if max_error is None:
+            refuse_judging(judge=judge, judged=judged, random=random)
+            threshold = cosine(threshold)
+            rule = Threshold(threshold, bool(veto))
+        else:
+            refuse_threshold(threshold)
+            share = judged_share(judge, judged)
+            from .promise import Promise
+
+            budget = ErrorBudget(max_error=error_share(max_error), judged=share)
+            rule = Promise(budget, random or SystemRandom(), veto is not False)
         shelf: Shelf[V] = Shelf(
-            threshold, capacity, clock, lifetime, eviction, capacity_bytes, size_of
+            rule,
+            threshold,
+            capacity,
+            clock,
+            lifetime,
+            eviction,
+            capacity_bytes,
+            size_of,
         )
         super().__init__(
             shelf=shelf,
             embed=UnitVectors(embed),
             plugins=plugins,
+            judge=None if judge is None else Judge(judge),
             flights=SingleFlight(),
             partition=shelf.partition(DEFAULT_SCOPE),
+            meter=meter,
         )
+        if sync not in {"batch", "always"}:
+            msg = f"cache: got sync={sync!r}; write 'batch' or 'always'"
+            raise ValueError(msg)
+        if path is None:
+            if readonly or repair:
+                msg = "cache: got readonly or repair without a file; write its path"
+                raise ValueError(msg)
+            return
+        from .disk import Disk
+        from .keeping import keep
+
+        disk: Disk[V] = Disk(
+            Path(path),
+            serializer_of(serializer),
+            given_name(embed),
+            clock,
+            sync,
+            readonly,
+        )
+        self._embed.dim = keep(shelf, disk, repair=repair)
+
+    @property
+    def meter(self) -> Meter[V] | None:
+        """What measures its look-ups, or None."""
+        return self._meter
 
     def scope(self, tenant: str, /, **settings: JSON) -> Scope[V]:
         """
@@ -122,13 +228,7 @@ class SemanticCache(Scope[V]):
             ValueError: *tenant* is empty: that would be the default scope.
             TypeError: A setting is not a JSON value.
         """
-        return Scope(
-            shelf=self._shelf,
-            embed=self._embed,
-            plugins=self._plugins,
-            flights=self._flights,
-            partition=self._shelf.partition(scope_key(tenant, settings)),
-        )
+        return self._view(scope_key(tenant, settings))
 
     def limit(
         self,
@@ -183,7 +283,12 @@ class SemanticCache(Scope[V]):
         return self._shelf.invalidate(tag, within=None)
 
     def forget(self, hit: Hit[V]) -> bool:
-        """Take out the entry of *hit*, of whatever scope; False if it is gone."""
+        """
+        Take out the entry of *hit*, of whatever scope; False if it is gone.
+
+        Its aliases go with it, and what was learned from judgements of it. What it has
+        cost of the error budget stays spent.
+        """
         return self._shelf.forget(hit, within=None)
 
     def clear(self) -> None:
@@ -196,3 +301,69 @@ class SemanticCache(Scope[V]):
 
     def __len__(self) -> int:
         return self._shelf.size()
+
+    def flush(self) -> None:
+        """
+        Wait until everything that was put is on the disk.
+
+        Raises:
+            StateError: It cannot be written.
+        """
+        disk = self._disk()
+        with self._shelf._lock:
+            disk.learn()
+            disk.commit()
+        disk.settle(must=True)
+
+    def save(self) -> None:
+        """
+        Write everything anew, packed, where others can map it; wait until it is there.
+
+        It is done now and then by itself, in a thread, and by `close`.
+
+        Raises:
+            StateError: It cannot be written, or this cache only reads.
+        """
+        disk = self._disk()
+        self._shelf._writable("save it")
+        disk.save()
+
+    def refresh(self) -> bool:
+        """
+        Read the file again if another process saved it, and say whether one did.
+
+        That is for a cache with ``readonly=True``. Where nothing was saved since, it
+        takes microseconds.
+
+        Raises:
+            StateError: It cannot be read; what was read before stays.
+        """
+        from .keeping import refresh
+
+        return refresh(self._shelf, self._disk())
+
+    def close(self) -> None:
+        """
+        Write what is left, and let others write the file; without one, do nothing.
+
+        A cache that was closed has no answers any more.
+
+        Raises:
+            StateError: It could not be written; the file is closed all the same.
+        """
+        if self._shelf.disk is not None:
+            from .keeping import close
+
+            close(self._shelf, self._shelf.disk)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _disk(self) -> Disk[V]:
+        if self._shelf.disk is None:
+            msg = "cache: it is in memory alone; give SemanticCache a path"
+            raise ValueError(msg)
+        return self._shelf.disk

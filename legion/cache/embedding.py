@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 
 from ..exceptions import EmbeddingError
+from .fork import Order, over_fork
 
 
 if TYPE_CHECKING:
@@ -19,12 +22,47 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 Embed: TypeAlias = "Callable[[list[str]], ArrayLike]"
 """Any callable from n texts to an array of shape (n, dim)."""
 
 LEAST_DIM, MOST_DIM = 2, 4096
 # By bytes of a number: sums of squares between this and its inverse are precise.
 _LEAST_SQUARE = {4: 1e-30, 8: 1e-290}
+
+
+@attrs.frozen
+class Identity:
+    """
+    Which embedder made a vector: another one's cannot be compared with it.
+
+    Attributes:
+        name: What the embedder calls itself.
+        dim: Length of its vectors.
+    """
+
+    name: str
+    dim: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.dim} dimensions)"
+
+
+def given_name(embed: Embed) -> str | None:
+    """Return the `name` of an embedder, or None where it says none."""
+    name = getattr(embed, "name", None)
+    return name if isinstance(name, str) else None
+
+
+def name_of(embed: Embed) -> str:
+    """Return the `name` of an embedder, or where its function was defined."""
+    name = given_name(embed)
+    if name is not None:
+        return name
+    named = embed if hasattr(embed, "__qualname__") else type(embed)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 @attrs.define(eq=False)
@@ -41,7 +79,9 @@ class UnitVectors:
 
     embed: Embed
     dim: int | None = attrs.field(init=False, default=None)
-    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    _lock: threading.Lock = attrs.field(
+        init=False, factory=partial(over_fork, Order.EMBEDDER, threading.Lock)
+    )
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """
@@ -59,6 +99,23 @@ class UnitVectors:
         unit = _unit(raw, texts)
         self._settle_dim(raw.shape[1])
         return unit
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who makes the vectors, or None before the first one."""
+        return None if self.dim is None else Identity(name_of(self.embed), self.dim)
+
+    async def aside(
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """
+        Return what *function* does, which embeds; the loop goes on meanwhile.
+
+        An embedder that says it is `quick` takes less time than going to a thread.
+        """
+        if getattr(self.embed, "quick", False):
+            return function(*args, **kwargs)
+        return await asyncio.to_thread(function, *args, **kwargs)
 
     def _array(
         self, answer: ArrayLike, n: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 import attrs
 
@@ -13,7 +13,29 @@ from .lifetime import Terms
 
 
 if TYPE_CHECKING:
+    from .groups import Group
     from .partition import Partition
+    from .snapshot import Place
+
+
+class Source(Protocol):
+    """Where answers lie that nobody read yet."""
+
+    def value(self, place: Place, /) -> Any:
+        """Read one."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class Unread:
+    """
+    Stands for an answer that lies on disk.
+
+    Attributes:
+        source: Who can read it.
+    """
+
+    source: Source
 
 
 @attrs.define(eq=False)
@@ -25,7 +47,6 @@ class Entry(Generic[V]):
         id: Number of the entry; a slot is used again, an id never is.
         key: The normalised question.
         question: The question as it was put.
-        value: The answer.
         stored_s: When, in seconds of machine time.
         partition: Where it lies.
         terms: What the put said of it.
@@ -33,21 +54,41 @@ class Entry(Generic[V]):
         redundancy: Cosine of the nearest entry when it was stored, or 0 without one as
             near as the floor, or where nobody asks.
         expires_s: When it expires, in machine time.
-        slots: Where its vectors lie: its own question's first, then aliases'. None are
-            left of an entry that is gone.
+        place: Where on disk its answer lies, or None where it does not.
+        slots: Where its vector lies; nowhere any more where the entry is gone.
+        group: Entries with the same value, where values are compared.
+        origin: Number of the entry that it is an alias of: a question that was judged
+            to have the same answer.
     """
 
     id: int
     key: str
     question: str
-    value: V
+    _value: V | Unread
     stored_s: float
     partition: Partition[V] = attrs.field(repr=False)
     terms: Terms = attrs.field(factory=Terms)
     size: int = 0
     redundancy: float = 0.0
     expires_s: float = math.inf
+    place: Place | None = None
     slots: list[int] = attrs.field(init=False, factory=list)
+    group: Group | None = attrs.field(init=False, default=None)
+    origin: int | None = attrs.field(init=False, default=None)
+
+    @property
+    def family(self) -> int:
+        """Number of the entry that it stands or falls with."""
+        return self.id if self.origin is None else self.origin
+
+    @property
+    def value(self) -> V:
+        """The answer; read from the disk when somebody first asks for it."""
+        value = self._value
+        if type(value) is Unread:
+            assert self.place is not None
+            value = self._value = value.source.value(self.place)
+        return value  # type: ignore[return-value]
 
     def alive(self, now_s: float) -> bool:
         """Whether it is stored, and has not expired by *now_s*."""

@@ -17,7 +17,7 @@ def refuse_embed(embed: object) -> None:
     Raises:
         TypeError: It cannot be called, or answers with a coroutine.
     """
-    if not callable(embed) or _is_async(embed):
+    if not callable(embed) or is_async(embed):
         what = "an async function" if callable(embed) else brief(embed)
         msg = (
             f"cache: got embed={what}; write a plain function from a list of n texts to"
@@ -38,6 +38,89 @@ def whole_number(who: str, name: str, given: object) -> None:
         raise ValueError(msg)
 
 
+def cosine(threshold: float | None) -> float:
+    """
+    Return the threshold, .85 where none is given.
+
+    Raises:
+        ValueError: It is none that a cosine could reach, or that any would.
+    """
+    threshold = 0.85 if threshold is None else threshold
+    if not 0 < threshold <= 1:
+        msg = f"cache: got threshold={threshold}; write a cosine above 0, at most 1"
+        raise ValueError(msg)
+    return threshold
+
+
+def refuse_threshold(threshold: float | None) -> None:
+    """
+    Raise if a threshold is given beside an error that is promised.
+
+    Raises:
+        ValueError: It is.
+    """
+    if threshold is not None:
+        msg = (
+            f"cache: got threshold={threshold} and max_error; write one of them:"
+            " max_error finds out by itself what is near enough"
+        )
+        raise ValueError(msg)
+
+
+def refuse_judging(**given: object) -> None:
+    """
+    Raise if something is given that only an error that is promised makes use of.
+
+    Raises:
+        ValueError: It is.
+    """
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        msg = (
+            f"cache: got {' and '.join(names)} without max_error; write max_error=0.01"
+        )
+        raise ValueError(msg)
+
+
+def error_share(max_error: float) -> float:
+    """
+    Return the share of wrong answers that is promised.
+
+    Raises:
+        ValueError: It is none above 0 and below 1.
+    """
+    if not 0 < max_error < 1:
+        msg = (
+            f"cache: got max_error={max_error}; write a share of the requests above 0"
+            " and below 1, such as 0.01"
+        )
+        raise ValueError(msg)
+    return max_error
+
+
+def judged_share(judge: object, judged: float | None) -> float:
+    """
+    Return the share of possible hits that is judged.
+
+    Raises:
+        ValueError: It is no share, or 0 beside a judge.
+        TypeError: *judge* cannot be called.
+    """
+    if judge is not None and not callable(judge):
+        msg = (
+            f"cache: got judge={brief(judge)}; write a function of a question and the"
+            " value found for it that returns whether that is right"
+        )
+        raise TypeError(msg)
+    if judged is None:
+        return 0.0 if judge is None else 0.3
+    if not 0 <= judged <= 1 or (judge is not None and not judged):
+        least = "above 0" if judge is not None else "from 0"
+        msg = f"cache: got judged={judged}; write a share {least} to 1"
+        raise ValueError(msg)
+    return judged
+
+
 def refuse_async(compute: object) -> None:
     """
     Raise if what *compute* returns would be a coroutine and no answer.
@@ -48,7 +131,7 @@ def refuse_async(compute: object) -> None:
     if not callable(compute):
         msg = f"get_or_compute: got {brief(compute)}; write a function of the question"
         raise TypeError(msg)
-    if _is_async(compute):
+    if is_async(compute):
         raise TypeError(_ASYNC)
 
 
@@ -102,6 +185,7 @@ _ASYNC = (
 )
 
 
-def _is_async(function: object) -> bool:
+def is_async(function: object) -> bool:
+    """Whether a call of *function* answers with a coroutine."""
     call = getattr(type(function), "__call__", None)  # noqa: B004 - of an object's class
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)

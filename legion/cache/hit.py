@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, Protocol
 
 import attrs
 
@@ -15,6 +15,14 @@ else:  # a default for type checkers costs no dependency at run time
     from typing import TypeVar
 
     V = TypeVar("V")
+
+
+class Feedback(Protocol):
+    """Where a hit says what became of it."""
+
+    def tell(self, *, right: bool) -> None:
+        """Say whether the answer was right."""
+        ...
 
 
 # A dictionary is quicker to fill than slots that are frozen: of what an exact hit costs,
@@ -32,6 +40,8 @@ class Hit(Generic[V]):
         age_s: Machine time since it was stored, in seconds.
         scope: Key of the scope it was found in; "" is the default scope.
         id: Number of the entry, never given twice by one cache.
+        audit: Whether the coin chose it to be judged. Where the cache has no judge, it
+            waits for `right` or `wrong`, and counts as wrong until then.
     """
 
     value: V
@@ -41,6 +51,23 @@ class Hit(Generic[V]):
     age_s: float
     scope: str
     id: int
+    audit: bool = False
+    _ticket: Feedback | None = attrs.field(default=None, repr=False, eq=False)
+
+    def right(self) -> None:
+        """
+        Say that the answer was right; it counts where `audit` is true.
+
+        Others' praise is welcome and changes nothing: only what the coin chose says
+        how many wrong answers nobody noticed.
+        """
+        if self._ticket is not None:
+            self._ticket.tell(right=True)
+
+    def wrong(self) -> None:
+        """Say that the answer was wrong; it always counts, and cannot be taken back."""
+        if self._ticket is not None:
+            self._ticket.tell(right=False)
 
     @property
     def negative(self) -> bool:
@@ -56,15 +83,21 @@ class Explanation:
     Attributes:
         outcome: ``exact_hit``, ``semantic_hit`` or ``miss``.
         reason: One sentence for people.
-        nearest: The nearest stored question, or None in an empty scope.
+        nearest: The nearest stored question, or None in an empty scope. Where it is
+            vetoed and a further one is not, that one.
         similarity: Its cosine, or None.
-        threshold: The cosine from which an answer is reused.
+        threshold: The cosine from which an answer is reused; None with `max_error`.
         scope: Key of the scope that was looked in.
+        veto: What differs between the question and the nearest, as in "opposites: on,
+            off", however similar they are; or None.
+        wrong: How likely the answer is wrong, 0..1, with `max_error`; else None.
     """
 
     outcome: str
     reason: str
     nearest: str | None = None
     similarity: float | None = None
-    threshold: float
+    threshold: float | None = None
     scope: str = ""
+    veto: str | None = None
+    wrong: float | None = None

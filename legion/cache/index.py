@@ -140,6 +140,34 @@ class VectorSlots(Generic[T]):
         old.slots, new.slots = rest, [first]
         self.remove(old)
 
+    def fill(
+        self,
+        owners: Sequence[T],
+        vectors: NDArray[np.float32],
+        sketches: NDArray[np.uint8],
+    ) -> None:
+        """
+        Take *vectors* over, without a copy, into slots where none are yet.
+
+        Args:
+            owners: Whose each is; the first of one's is that of its own question.
+            vectors: Unit vectors, shape (n, dim), C order; not written by others.
+            sketches: Theirs, shape (n, BITS / 8), likewise.
+        """
+        block = Block[T].of(len(owners), self.sketcher)
+        block.vectors, block.owners, block.n = vectors, list(owners), len(owners)
+        if block.wide is not None:
+            block.wide = sketches
+            if block.narrow is not None:
+                block.narrow[:] = sketches[:, : NARROW_BITS // 8]
+        for slot, owner in enumerate(owners):
+            owner.slots.append(slot)
+        self._block = block
+
+    def vectors_of(self, owner: T) -> NDArray[np.float32]:
+        """Return a copy of *owner*'s vectors, shape (slots, dim)."""
+        return self._block.vectors[owner.slots]
+
     def remove(self, owner: T) -> None:
         """Free the slots of *owner*."""
         for slot in owner.slots:
@@ -169,8 +197,7 @@ class VectorSlots(Generic[T]):
             if old.wide is not None:
                 np.take(old.wide, taken, axis=0, out=new.wide[:n])
             else:
-                for row in range(n):
-                    new.wide[row] = self.sketcher.sketch(new.vectors[row])
+                new.wide[:n] = self.sketcher.sketch_many(new.vectors[:n])
             if new.narrow is not None:
                 new.narrow[:n] = new.wide[:n, : NARROW_BITS // 8]
         new.owners[:n] = [old.owners[slot] for slot in taken]

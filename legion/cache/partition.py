@@ -67,22 +67,46 @@ class Partition(Generic[V]):
         self._vectors.put(entry, vector)
         self._enter(entry)
 
+    def fill(
+        self,
+        entries: Sequence[Entry[V]],
+        owners: Sequence[Entry[V]],
+        vectors: NDArray[np.float32],
+        sketches: NDArray[np.uint8],
+        *,
+        sketcher: Sketcher,
+    ) -> None:
+        """Store many *entries* at once where none are yet; see `VectorSlots.fill`."""
+        from .index import VectorSlots
+
+        self._vectors = VectorSlots(sketcher)
+        self._vectors.fill(owners, vectors, sketches)
+        for entry in entries:
+            self._enter(entry)
+
+    def reset(self) -> None:
+        """Be empty; who holds its entries finds them gone."""
+        for entry in self.exact.values():
+            entry.slots = []
+        self.exact, self._by_tag, self.bytes = {}, {}, 0
+        self._vectors = None
+
+    def vectors_of(self, entry: Entry[V]) -> NDArray[np.float32]:
+        """Return a copy of the vectors of *entry*, which is stored here."""
+        assert self._vectors is not None
+        return self._vectors.vectors_of(entry)
+
     def replace(
         self, old: Entry[V], new: Entry[V], vector: NDArray[np.float32]
     ) -> None:
-        """Store *new* for the same question as *old*, which goes with its aliases."""
+        """Store *new* for the same question as *old*, which goes."""
         assert self._vectors is not None
         self._leave(old)
         self._vectors.replace(old, new, vector)
         self._enter(new)
 
-    def add_alias(self, entry: Entry[V], vector: NDArray[np.float32]) -> None:
-        """Let *entry*, which is stored here, be found by one more *vector*."""
-        assert self._vectors is not None
-        self._vectors.put(entry, vector)
-
     def remove(self, entry: Entry[V]) -> None:
-        """Take out *entry*, which is stored here, and its aliases."""
+        """Take out *entry*, which is stored here."""
         assert self._vectors is not None
         self._leave(entry)
         self._vectors.remove(entry)
@@ -116,8 +140,8 @@ class Partition(Generic[V]):
         """
         Return the *k* nearest entries and their cosines, best first.
 
-        Those below the sketcher's floor are left out. An entry is in it once, by the
-        nearest of its vectors. Without the lock, one may be gone by now: `Entry.alive`.
+        Those below the sketcher's floor are left out. Without the lock, one may be gone
+        by now: `Entry.alive`.
         """
         return self.top_many([vector], k)[0]
 

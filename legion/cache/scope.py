@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, cast
 
 import attrs
 
-from .embedding import UnitVectors
+from .. import canonical
+from .accept import Asked, Ticket
+from .aloft import Near
+from .decorator import F, cached, name_of
+from .embedding import Identity, UnitVectors
 from .flight import SingleFlight
 from .given import pair, plain, refuse_async, refuse_plain
 from .hit import Explanation, Hit, V
+from .judge import Judge
 from .key import normalised
 from .lifetime import Terms
+from .meter import Meter
 from .partition import Partition
 from .shelf import Item, Outcome, Shelf
+from .signal import Neighbours
 from .stats import CacheStats
+from .waiting import Flight
 
 
 if TYPE_CHECKING:
@@ -54,23 +62,41 @@ class Scope(Generic[V]):
     _shelf: Shelf[V]
     _embed: UnitVectors
     _plugins: Admission | None
+    _judge: Judge[V] | None
     _flights: SingleFlight[Answered[V]]
     _partition: Partition[V]
+    _meter: Meter[V] | None
 
     @property
     def name(self) -> str:
         """Key of the scope: canonical JSON of tenant and settings, "" by default."""
         return self._partition.scope
 
+    @property
+    def embedder(self) -> Identity | None:
+        """Which embedder made the vectors of all scopes, or None before the first."""
+        return self._embed.identity
+
     def get(self, question: str) -> Hit[V] | None:
         """
         Return the answer to this question, or to one that is near enough, or None.
 
-        The same question is found without embedding it.
+        The same question is found without embedding it. Where the cache has a judge,
+        what the coin takes is judged before it is returned, and is a miss if it is
+        wrong: only these answers are late by the judge's time.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector.
+            TypeError: The judge is async; `aget` can ask it.
         """
+        if self._meter is None:
+            return self._get(question)
+        begun_s = self._shelf.clock.machine()
+        hit = self._get(question)
+        return self._seen(hit, took_s=self._shelf.clock.machine() - begun_s)
+
+    def _get(self, question: str) -> Hit[V] | None:
+        self._refuse_async_judge("get")
         key = normalised(question)
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
@@ -78,7 +104,27 @@ class Scope(Generic[V]):
         if not len(self._partition):
             self._shelf.count(self._partition, "misses")
             return None
-        return self._shelf.similar(self._partition, key, self._embed([key])[0])
+        return self._find(self._asked(question, key, self._embed([key])[0]))
+
+    async def aget(self, question: str) -> Hit[V] | None:
+        """
+        Do as `get` does, for asyncio; the embedder runs in a thread.
+
+        What the coin takes is served at once and judged afterwards.
+        """
+        begun_s = self._shelf.clock.machine()
+        hit = await self._aget(question)
+        return self._seen(hit, took_s=self._shelf.clock.machine() - begun_s)
+
+    async def _aget(self, question: str) -> Hit[V] | None:
+        key = normalised(question)
+        hit = self._shelf.exact(self._partition, key)
+        if hit is not None:
+            return hit
+        if not len(self._partition):
+            self._shelf.count(self._partition, "misses")
+            return None
+        return self._afind(await self._aasked(question, key))
 
     def get_many(self, questions: Iterable[str]) -> list[Hit[V] | None]:
         """
@@ -90,6 +136,8 @@ class Scope(Generic[V]):
         Raises:
             EmbeddingError: The embedder did not return one usable vector a question.
         """
+        self._refuse_async_judge("get_many")
+        questions = list(questions)
         keys = [normalised(question) for question in questions]
         hits = [self._shelf.exact(self._partition, key) for key in keys]
         rest = [i for i, hit in enumerate(hits) if hit is None]
@@ -97,14 +145,12 @@ class Scope(Generic[V]):
             for _ in rest:
                 self._shelf.count(self._partition, "misses")
         elif rest:
-            asked = [keys[i] for i in rest]
-            vectors = self._vectors(asked)
-            found = self._shelf.similar_many(
-                self._partition, asked, [vectors[key] for key in asked]
-            )
-            for i, hit in zip(rest, found, strict=True):
-                hits[i] = hit
-        return hits
+            of = self._vectors([keys[i] for i in rest])
+            vectors = [of[keys[i]] for i in rest]
+            near = self._shelf.search(self._partition, vectors)
+            for i, vector, found in zip(rest, vectors, near, strict=True):
+                hits[i] = self._find(self._asked(questions[i], keys[i], vector), found)
+        return [self._seen(hit, took_s=None) for hit in hits]
 
     def put(
         self,
@@ -198,8 +244,10 @@ class Scope(Generic[V]):
         Return the answer that is stored, or compute and store it.
 
         Who asks the same question meanwhile, from whatever thread or loop, waits for
-        it. An exception goes to all of them, and nothing is stored. What the answer
-        cost, for the eviction ``cost``, is the time it took, in seconds.
+        it. An exception goes to all of them, and nothing is stored. Who asks nearly
+        the same waits too, up to half a minute, and is served if the answer is stored
+        and does for that question. What the answer cost, for the eviction ``cost``, is
+        the time it took, in seconds.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
@@ -209,32 +257,45 @@ class Scope(Generic[V]):
             TypeError: *compute* is async; `aget_or_compute` takes it.
         """
         key = normalised(question)
+        begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
-            return hit.value
+            return self._found(hit, begun_s).value
         refuse_async(compute)
+        self._refuse_async_judge("get_or_compute")
 
-        first = False
+        first = looked = False
 
-        def answer() -> Answered[V]:
-            nonlocal first
+        def answer(flight: Flight[Answered[V]]) -> Answered[V]:
+            nonlocal first, looked
             first = True
-            vector = self._embed([key])[0]
-            hit = self._shelf.similar(self._partition, key, vector)
-            if hit is not None:
-                return _found(hit)
-            began = self._shelf.clock.machine()
+            asked = self._asked(question, key, self._embed([key])[0])
+            near = self._near(asked)
+            if not looked:
+                looked = True
+                hit = self._follow(flight, near, asked)
+                if hit is not None:
+                    return self._found(hit, begun_s)
+            self._flights.announce(flight, near)
+            began_s = self._shelf.clock.machine()
             computed = plain(compute(question))
-            return self._keep(question, key, computed, vector, began)
+            return self._keep(question, key, computed, near.vector, began_s)
 
-        outcome: Outcome = "misses"
-        try:
-            answered = self._flights.run((self.name, key), answer)
-            outcome = answered.outcome
-        finally:
-            if not first:
-                self._count_waiter(outcome)
-        return answered.value
+        while True:
+            outcome: Outcome = "misses"
+            try:
+                answered = self._flights.run((self.name, key), answer)
+                outcome = answered.outcome
+                if first or not self._is_others(outcome):
+                    return answered.value
+            finally:
+                if not (first or looked or self._is_others(outcome)):
+                    self._count_waiter(outcome)
+            if not looked:
+                looked = True
+                hit = self._find(self._asked(question, key, self._embed([key])[0]))
+                if hit is not None:
+                    return self._found(hit, begun_s).value
 
     async def aget_or_compute(
         self, question: str, compute: Callable[[str], Awaitable[V]]
@@ -249,32 +310,96 @@ class Scope(Generic[V]):
                 plain function would hold the loop up, so none is taken.
         """
         key = normalised(question)
+        begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
-            return hit.value
+            return self._found(hit, begun_s).value
 
-        first = False
+        first = looked = False
 
-        async def answer() -> Answered[V]:
-            nonlocal first
+        async def answer(flight: Flight[Answered[V]]) -> Answered[V]:
+            nonlocal first, looked
             first = True
-            vector = (await asyncio.to_thread(self._embed, [key]))[0]
-            hit = self._shelf.similar(self._partition, key, vector)
-            if hit is not None:
-                return _found(hit)
-            began = self._shelf.clock.machine()
+            asked = await self._aasked(question, key)
+            near = self._near(asked)
+            if not looked:
+                looked = True
+                hit = await self._afollow(flight, near, asked)
+                if hit is not None:
+                    return self._found(hit, begun_s)
+            self._flights.announce(flight, near)
+            began_s = self._shelf.clock.machine()
             computed = compute(question)
             refuse_plain(computed)
-            return self._keep(question, key, await computed, vector, began)
+            return self._keep(question, key, await computed, near.vector, began_s)
 
-        outcome: Outcome = "misses"
-        try:
-            answered = await self._flights.arun((self.name, key), answer)
-            outcome = answered.outcome
-        finally:
-            if not first:
-                self._count_waiter(outcome)
-        return answered.value
+        while True:
+            outcome: Outcome = "misses"
+            try:
+                answered = await self._flights.arun((self.name, key), answer)
+                outcome = answered.outcome
+                if first or not self._is_others(outcome):
+                    return answered.value
+            finally:
+                if not (first or looked or self._is_others(outcome)):
+                    self._count_waiter(outcome)
+            if not looked:
+                looked = True
+                hit = self._afind(await self._aasked(question, key))
+                if hit is not None:
+                    return self._found(hit, begun_s).value
+
+    def of(self, function: Callable[..., object]) -> Scope[V]:
+        """
+        Return the part of this scope that holds the answers of a `cached` function.
+
+        Raises:
+            TypeError: *function* has no name.
+        """
+        name = canonical.dumps(["function", name_of(function), self.name]).decode()
+        return self._view(name)
+
+    def cached(
+        self,
+        *,
+        question: str | Callable[..., str] | None = None,
+        scope: Callable[..., Scope[V]] | None = None,
+    ) -> Callable[[F], F]:
+        """
+        Return a decorator that finds a function's answers in this scope.
+
+        A plain or async function becomes a call of `get_or_compute` or
+        `aget_or_compute`. The chunks of a generator, async or not, are kept while it
+        runs and are replayed as a stream; what was not read to its end, or raised, is
+        not stored. Whoever asks meanwhile has a stream of their own, as nobody can be
+        made to wait for how fast another one reads.
+
+        Answers of a function are its own: another one's in the same scope are not
+        mixed with them. They lie in ``scope.of(function)``.
+
+        Args:
+            question: Name of the parameter that holds the question, or a function of
+                the arguments; not needed where there is one parameter.
+            scope: From the arguments to the scope whose answers they may share, such
+                as ``lambda question, tenant: cache.scope(tenant)``; needed where there
+                are several parameters.
+
+        Raises:
+            TypeError: The function has no name, or no parameter for the question.
+            ValueError: It takes more than a question, and *scope* is not given.
+        """
+        return partial(cached, scope=self, question=question, scope_of=scope)
+
+    def _view(self, key: str) -> Scope[V]:
+        return Scope(
+            shelf=self._shelf,
+            embed=self._embed,
+            plugins=self._plugins,
+            judge=self._judge,
+            flights=self._flights,
+            partition=self._shelf.partition(key),
+            meter=self._meter,
+        )
 
     def _keep(
         self,
@@ -290,6 +415,109 @@ class Scope(Generic[V]):
             self._shelf.store(self._partition, [item])
         return Answered(value, "misses")
 
+    def _found(self, hit: Hit[V], begun_s: float) -> Answered[V]:
+        if self._meter is not None:
+            self._seen(hit, took_s=self._shelf.clock.machine() - begun_s)
+        return Answered(hit.value, "exact_hits" if hit.exact else "semantic_hits")
+
+    def _seen(self, hit: Hit[V] | None, *, took_s: float | None) -> Hit[V] | None:
+        if self._meter is not None:
+            saved = self._meter.looked_up(hit, took_s=took_s)
+            if saved is not None:
+                self._shelf.save(self._partition, saved)
+        return hit
+
+    def _is_others(self, outcome: Outcome) -> bool:
+        """
+        Say whether an answer may be had only by who looked it up.
+
+        Where wrong answers are counted, one that is shared would count for several and
+        be charged for one. So who waited for it looks for itself.
+        """
+        return outcome == "semantic_hits" and self._shelf.threshold is None
+
+    def _asked(
+        self,
+        question: str,
+        key: str,
+        vector: NDArray[np.float32],
+        *,
+        later: bool = False,
+    ) -> Asked[V]:
+        first = self._judge is not None and not later
+        return Asked(key, question, vector, first, self._admits)
+
+    async def _aasked(self, question: str, key: str) -> Asked[V]:
+        vector = (await self._embed.aside(self._embed, [key]))[0]
+        return self._asked(question, key, vector, later=True)
+
+    def _refuse_async_judge(self, method: str) -> None:
+        if self._judge is not None:
+            self._judge.refuse_async(method)
+
+    def _find(
+        self, asked: Asked[V], found: Neighbours[V] | None = None
+    ) -> Hit[V] | None:
+        """Look up, and have the judge asked before anybody gets what the coin took."""
+        hit = self._shelf.similar(self._partition, asked, found)
+        if hit is None or not hit.audit or self._judge is None:
+            return hit
+        ticket = cast("Ticket[V]", hit._ticket)
+        right = None
+        try:
+            right = self._judge.ask(asked.question, hit.value)
+        finally:
+            served = self._shelf.settle(ticket, right)
+        return hit if served else None
+
+    def _afind(self, asked: Asked[V]) -> Hit[V] | None:
+        """Look up, and have the judge asked behind the answer's back."""
+        hit = self._shelf.similar(self._partition, asked)
+        if hit is not None and hit.audit and self._judge is not None:
+            self._judge.later(self._settle_later(self._judge, asked, hit))
+        return hit
+
+    async def _settle_later(
+        self, judge: Judge[V], asked: Asked[V], hit: Hit[V]
+    ) -> None:
+        right = await judge.aask(asked.question, hit.value)
+        if right is not None:
+            self._shelf.told(cast("Ticket[V]", hit._ticket), right)
+
+    def _near(self, asked: Asked[V]) -> Near:
+        served = partial(self._shelf.serves, self._partition, asked)
+        least = self._shelf.least(asked)
+        return Near(self.name, asked.vector, least, served)
+
+    def _follow(
+        self, flight: Flight[Answered[V]], near: Near, asked: Asked[V]
+    ) -> Hit[V] | None:
+        """Look up, once the answer is there that is under way for nearly the same."""
+        with self._missing_where_it_raises():
+            followed = self._flights.follow(flight, near)
+        if followed:
+            self._shelf.count(self._partition, "coalesced")
+        return self._find(asked)
+
+    async def _afollow(
+        self, flight: Flight[Answered[V]], near: Near, asked: Asked[V]
+    ) -> Hit[V] | None:
+        """Do as `_follow` does, for asyncio."""
+        with self._missing_where_it_raises():
+            followed = await self._flights.afollow(flight, near)
+        if followed:
+            self._shelf.count(self._partition, "coalesced")
+        return self._afind(asked)
+
+    @contextmanager
+    def _missing_where_it_raises(self) -> Iterator[None]:
+        """Count who waited for an answer that never came."""
+        try:
+            yield
+        except BaseException:
+            self._count_waiter("misses")
+            raise
+
     def _count_waiter(self, outcome: Outcome) -> None:
         self._shelf.count(self._partition, outcome)
         self._shelf.count(self._partition, "coalesced")
@@ -298,15 +526,16 @@ class Scope(Generic[V]):
         """
         Say what `get` would find, and why; it counts nothing and refreshes nothing.
 
-        It compares the question with every entry of the scope.
+        Where nothing near is found, it compares every entry of the scope.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector.
         """
         key = normalised(question)
-        known = not len(self._partition) or key in self._partition.exact
-        vector = None if known else self._embed([key])[0]
-        return self._shelf.explain(self._partition, key, vector)
+        if not len(self._partition) or key in self._partition.exact:
+            return self._shelf.explain(self._partition, key, None)
+        asked = self._asked(question, key, self._embed([key])[0])
+        return self._shelf.explain(self._partition, key, asked)
 
     def forget(self, hit: Hit[V]) -> bool:
         """Take out the entry of *hit*; False if it is gone, or another scope's."""
@@ -326,7 +555,3 @@ class Scope(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._partition)
-
-
-def _found(hit: Hit[V]) -> Answered[V]:
-    return Answered(hit.value, "exact_hits" if hit.exact else "semantic_hits")

@@ -6,19 +6,25 @@ import math
 import threading
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 import attrs
 
+from ..exceptions import StateError
 from ..model import Clock
+from .accept import AcceptRule, Asked, Decision, Ticket, Why
 from .entry import Entry
 from .eviction import ORDERS, Eviction
+from .fork import Order, over_fork
 from .hit import Explanation, Hit, V
 from .lifetime import NOTHING_SAID, Lifetime, Terms
+from .meter import Cost
 from .partition import Partition
 from .rising import RisingHeap
 from .room import Room
+from .signal import Neighbours
 from .size import ENTRY_BYTES, deep_size
 from .stats import CacheStats, Tally
 
@@ -28,10 +34,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .disk import Disk
     from .sketch import Sketcher
 
 
 Outcome: TypeAlias = Literal["exact_hits", "semantic_hits", "misses"]
+Counted: TypeAlias = Literal[
+    "puts",
+    "refused",
+    "evictions",
+    "expired",
+    "coalesced",
+    "vetoed",
+    "over_budget",
+    "judged",
+    "wrong",
+]
+_NOTED: dict[Why, Counted] = {"veto": "vetoed", "budget": "over_budget"}
 
 _SWEPT = 16
 """Expired entries that one put takes out; it is to find no more in the long run."""
@@ -58,22 +77,26 @@ class Shelf(Generic[V]):
     search, no plugin, no computation.
 
     Attributes:
-        threshold: Cosine from which an answer is reused.
+        rule: Which answers are accepted.
+        threshold: Cosine from which one is, or None where that is not the rule.
         capacity: Entries over all scopes.
         clock: Its machine time gives entries their age.
         lifetime: How long entries last.
         eviction: In which order entries make room.
         capacity_bytes: Bytes over all scopes, or None where nobody counts them.
         size_of: How many bytes a value takes.
+        disk: Where everything is kept beside memory, or None.
     """
 
-    threshold: float
+    rule: AcceptRule[V]
+    threshold: float | None
     capacity: int
     clock: Clock
     lifetime: Lifetime = attrs.field(factory=Lifetime)
     eviction: Eviction = "lru"
     capacity_bytes: int | None = None
     size_of: Callable[[V], int] = deep_size
+    disk: Disk[V] | None = attrs.field(init=False, default=None)
     _tally: Tally = attrs.field(init=False, factory=Tally)
     _entries: dict[int, Entry[V]] = attrs.field(init=False, factory=dict)
     _room: Room = attrs.field(init=False)
@@ -85,10 +108,13 @@ class Shelf(Generic[V]):
     _limits: dict[str, tuple[int | None, int | None]] = attrs.field(
         init=False, factory=dict
     )
+    _aliases: dict[int, set[int]] = attrs.field(init=False, factory=dict)
     _last_id: int = attrs.field(init=False, default=0)
     _sketcher: Sketcher | None = attrs.field(init=False, default=None)
     # An evicted value's destructor may come back to the cache.
-    _lock: threading.RLock = attrs.field(init=False, factory=threading.RLock)
+    _lock: threading.RLock = attrs.field(
+        init=False, factory=partial(over_fork, Order.SHELF, threading.RLock)
+    )
 
     def __attrs_post_init__(self) -> None:
         self._room = Room(ORDERS[self.eviction](), self.capacity, self.capacity_bytes)
@@ -120,7 +146,8 @@ class Shelf(Generic[V]):
             room = Room(ORDERS[self.eviction](), capacity, capacity_bytes)
             partition.limit(room)
             while room.lacks(entries=0, size=0):
-                self._evict(room)
+                self._evict(room.order.victim())
+        self._written(must=False)
 
     def exact(self, partition: Partition[V], key: str) -> Hit[V] | None:
         """Return the hit for the same question, counted, or None, not counted."""
@@ -134,84 +161,179 @@ class Shelf(Generic[V]):
                 return None
             partition.tally.exact_hits += 1
             self._tally.exact_hits += 1
-            return self._hit(entry, 1.0, now, exact=True)
+            return self._hit(Ticket(entry), 1.0, now)
+
+    def search(
+        self, partition: Partition[V], vectors: Sequence[NDArray[np.float32]]
+    ) -> list[list[tuple[Entry[V], float]]]:
+        """Return what is near each of *vectors*, by one scan for all, without the lock."""
+        return partition.top_many(vectors, self.rule.neighbours)
 
     def similar(
-        self, partition: Partition[V], key: str, vector: NDArray[np.float32]
-    ) -> Hit[V] | None:
-        """Return the hit for the nearest question, or None; counted either way."""
-        return self._similar(partition, key, vector, partition.top(vector, 1))
-
-    def similar_many(
         self,
         partition: Partition[V],
-        keys: Sequence[str],
-        vectors: Sequence[NDArray[np.float32]],
-    ) -> list[Hit[V] | None]:
-        """Return what `similar` would for each, by one scan for all."""
-        found = partition.top_many(vectors, 1)
-        return [
-            self._similar(partition, *asked)
-            for asked in zip(keys, vectors, found, strict=True)
-        ]
-
-    def _similar(
-        self,
-        partition: Partition[V],
-        key: str,
-        vector: NDArray[np.float32],
-        found: list[tuple[Entry[V], float]],
+        asked: Asked[V],
+        found: Neighbours[V] | None = None,
     ) -> Hit[V] | None:
+        """
+        Return the hit for the question that answers best, or None.
+
+        It is counted either way; a hit that is to be judged first is counted, and must
+        not be shown to anybody, before `settle`.
+
+        Args:
+            partition: Where to look.
+            asked: What was asked.
+            found: What `search` found for it just now, if it did.
+        """
+        if found is None:
+            (found,) = self.search(partition, [asked.vector])
         for _ in range(_LOOKS):
             with self._lock:
-                hit = self.exact(partition, key)
+                hit = self.exact(partition, asked.key)
                 if hit is not None:
                     return hit
                 now = self.clock.machine()
                 if all(entry.alive(now) for entry, _ in found):
-                    return self._accepted(partition, found, now)
+                    return self._accepted(partition, asked, found, now)
                 self._sweep(now)
-            found = partition.top(vector, 1)
+            (found,) = self.search(partition, [asked.vector])
         self.count(partition, "misses")
         return None
 
     def _accepted(
-        self, partition: Partition[V], found: list[tuple[Entry[V], float]], now: float
+        self, partition: Partition[V], asked: Asked[V], found: Neighbours[V], now: float
     ) -> Hit[V] | None:
-        if not found or found[0][1] < self.threshold:
+        decision = self.rule.decide(asked, found, self._tally.lookups + 1)
+        ticket = self.rule.take(decision, asked)
+        if ticket is None:
             self.count(partition, "misses")
+            if decision.why in _NOTED:
+                self.count(partition, _NOTED[decision.why])
             return None
-        partition.tally.semantic_hits += 1
-        self._tally.semantic_hits += 1
-        return self._hit(found[0][0], min(found[0][1], 1.0), now, exact=False)
+        if not (ticket.audited and asked.judged_first):
+            partition.tally.semantic_hits += 1
+            self._tally.semantic_hits += 1
+        return self._hit(ticket, min(decision.similarity, 1.0), now)
 
-    def _hit(
-        self, entry: Entry[V], similarity: float, now: float, *, exact: bool
-    ) -> Hit[V]:
+    def least(self, asked: Asked[V]) -> float:
+        """Return the cosine from which an answer that is not stored yet might do."""
+        with self._lock:
+            return self.rule.least(asked, self._tally.lookups + 1)
+
+    def serves(self, partition: Partition[V], asked: Asked[V]) -> bool:
+        """Whether `similar` might find an answer; counts and refreshes nothing."""
+        (found,) = self.search(partition, [asked.vector])
+        with self._lock:
+            now = self.clock.machine()
+            living = [each for each in found if each[0].alive(now)]
+            decision = self.rule.decide(asked, living, self._tally.lookups + 1)
+        return decision.why == "accepted"
+
+    def _hit(self, ticket: Ticket[V], similarity: float, now: float) -> Hit[V]:
+        entry = ticket.entry
+        self._touch(entry, now)
+        if entry.origin is not None:
+            self._touch(self._entries[entry.origin], now)
+        ticket.told = self.told
+        return Hit(
+            value=entry.value,
+            question=entry.question,
+            similarity=similarity,
+            exact=ticket.asked is None,
+            age_s=now - entry.stored_s,
+            scope=entry.partition.scope,
+            id=entry.id,
+            audit=ticket.audited,
+            ticket=ticket,
+        )
+
+    def _touch(self, entry: Entry[V], now: float) -> None:
         self._room.order.touch(entry)
         if entry.partition.room is not None:
             entry.partition.room.order.touch(entry)
         if entry.expires_s < math.inf and self.lifetime.slides(entry.terms):
             self._expires(entry, used_s=now)
-        return Hit(
-            value=entry.value,
-            question=entry.question,
-            similarity=similarity,
-            exact=exact,
-            age_s=now - entry.stored_s,
-            scope=entry.partition.scope,
-            id=entry.id,
+
+    def settle(self, ticket: Ticket[V], right: bool | None) -> bool:  # noqa: FBT001
+        """
+        Say whether what was judged first may be served, and count it.
+
+        Args:
+            ticket: Of the hit that `similar` returned.
+            right: What the judge said, or None where it failed. Then it is served as
+                far as the budget permits a wrong one.
+        """
+        assert ticket.decision is not None
+        permitted = ticket.decision.why == "accepted"
+        served = permitted if right is None else right
+        if right is not None:
+            self._answer(ticket, right=right, withheld=not right)
+        self.count(ticket.entry.partition, "semantic_hits" if served else "misses")
+        return served
+
+    def told(self, ticket: Ticket[V], right: bool) -> None:  # noqa: FBT001
+        """Take note of what is told of a hit that was served."""
+        self._answer(ticket, right=right, withheld=False)
+
+    def _answer(self, ticket: Ticket[V], *, right: bool, withheld: bool) -> None:
+        asked, entry = ticket.asked, ticket.entry
+        judged = ticket.audited and ticket.right is None
+        alias = (
+            asked is not None
+            and judged
+            and right
+            and asked.admits(asked.question, entry.value)
         )
+        with self._lock:
+            if not self.rule.answer(ticket, right=right, withheld=withheld):
+                return
+            if judged:
+                self.count(entry.partition, "judged")
+            if not right:
+                self.count(entry.partition, "wrong")
+            elif alias and asked is not None and ticket.decision is not None:
+                self._store_alias(entry, asked, ticket.decision.similarity)
+
+    def _store_alias(self, entry: Entry[V], asked: Asked[V], similarity: float) -> None:
+        """
+        Store a question that has the answer of *entry*, unless that is gone.
+
+        It lasts as long, has the same tags and is as old; the value is not counted twice.
+        It is in memory alone: a judge may say it again.
+        """
+        partition, origin = entry.partition, self._entries.get(entry.family)
+        if origin is None or asked.key in partition.exact:
+            return
+        item = Item(asked.key, asked.question, origin.value, asked.vector, origin.terms)
+        size = 0 if self.capacity_bytes is None else self._overhead(item)
+        gone = self._make_room(partition, size, keep=origin)
+        if gone is None:
+            return
+        alias = self._entry(
+            partition, item, origin.stored_s, size, max(similarity, 0.0)
+        )
+        alias.group, alias.origin = origin.group, origin.id
+        self._aliases.setdefault(origin.id, set()).add(alias.id)
+        partition.add(alias, item.vector, sketcher=self._sketches(item.vector))
+        self._enter(alias, self.clock.machine())
 
     def count(
         self,
         partition: Partition[V],
-        what: Outcome | Literal["puts", "refused", "evictions", "expired", "coalesced"],
+        what: Outcome | Counted,
     ) -> None:
         """Count *what* once, in the scope and in the whole."""
         with self._lock:
             for tally in (partition.tally, self._tally):
                 setattr(tally, what, getattr(tally, what) + 1)
+
+    def save(self, partition: Partition[V], cost: Cost) -> None:
+        """Count what a hit saved, in the scope and in the whole."""
+        with self._lock:
+            for tally in (partition.tally, self._tally):
+                tally.saved_tokens += cost.tokens
+                tally.saved_money += cost.money
 
     def store(self, partition: Partition[V], items: Iterable[Item[V]]) -> int:
         """
@@ -220,8 +342,18 @@ class Shelf(Generic[V]):
         Returns:
             How many; one that takes more bytes than there may be is refused.
         """
-        sized = [(item, self._size(item)) for item in items]
-        return sum(self._store(partition, item, size) for item, size in sized)
+        disk = self.disk
+        if disk is not None and disk.readonly:
+            for _ in items:
+                self.count(partition, "refused")
+            return 0
+        told = [
+            (item, self._size(item), None if disk is None else disk.dumps(item.value))
+            for item in items
+        ]
+        stored = sum(self._store(partition, *one) for one in told)
+        self._written(must=False)
+        return stored
 
     def _size(self, item: Item[V]) -> int:
         if self.capacity_bytes is None:
@@ -230,44 +362,76 @@ class Shelf(Generic[V]):
         if isinstance(size, bool) or not isinstance(size, int) or size < 0:
             msg = f"size_of: got {size!r}; return a whole number of bytes"
             raise ValueError(msg)
+        return self._overhead(item) + size
+
+    def _overhead(self, item: Item[V]) -> int:
         texts = deep_size(item.question) + deep_size(item.key)
         sketch = item.vector.nbytes // 32 + 64
-        return ENTRY_BYTES + texts + item.vector.nbytes + sketch + size
+        return ENTRY_BYTES + texts + item.vector.nbytes + sketch
 
-    def _store(self, partition: Partition[V], item: Item[V], size: int) -> bool:
+    def _written(self, *, must: bool) -> None:
+        if self.disk is not None:
+            with self._lock:
+                self.disk.commit()
+            self.disk.settle(must=must)
+
+    def _writable(self, what: str) -> None:
+        if self.disk is not None and self.disk.readonly:
+            msg = f"is open with readonly=True; {what} where it is written"
+            raise StateError(str(self.disk.path), msg)
+
+    def _store(
+        self, partition: Partition[V], item: Item[V], size: int, raw: bytes | None
+    ) -> bool:
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
             now = self.clock.machine()
             self._sweep(now, at_most=_SWEPT)
             old = partition.exact.get(item.key)
             # Held until all is in its place: a destructor may come back to the cache.
-            gone = self._make_room(partition, size, old)
+            gone = self._make_room(partition, size, old=old)
             if gone is None:
                 self.count(partition, "refused")
                 return False
-            self._last_id += 1
-            entry = Entry(
-                self._last_id,
-                item.key,
-                item.question,
-                item.value,
-                now,
-                partition,
-                item.terms,
-                size,
-                redundancy,
-            )
+            entry = self._entry(partition, item, now, size, redundancy)
             if old is None:
                 partition.add(entry, item.vector, sketcher=self._sketches(item.vector))
             else:
-                self._drop(old)
+                gone += self._drop(old)
                 partition.replace(old, entry, item.vector)
-            self._entries[entry.id] = entry
-            self._room.add(entry)
-            self._expires(entry, used_s=now)
+            self._enter(entry, now)
+            self.rule.stored(entry)
+            if self.disk is not None and raw is not None:
+                self.disk.put(entry, raw, item.vector)
             partition.tally.puts += 1
             self._tally.puts += 1
             return True
+
+    def _entry(
+        self,
+        partition: Partition[V],
+        item: Item[V],
+        stored_s: float,
+        size: int,
+        redundancy: float,
+    ) -> Entry[V]:
+        self._last_id += 1
+        return Entry(
+            self._last_id,
+            item.key,
+            item.question,
+            item.value,
+            stored_s,
+            partition,
+            item.terms,
+            size,
+            redundancy,
+        )
+
+    def _enter(self, entry: Entry[V], now: float) -> None:
+        self._entries[entry.id] = entry
+        self._room.add(entry)
+        self._expires(entry, used_s=now)
 
     def _redundancy(self, partition: Partition[V], item: Item[V]) -> float:
         near = partition.top(item.vector, 2)
@@ -275,30 +439,39 @@ class Shelf(Generic[V]):
         return min(max(next(others, 0.0), 0.0), 1.0)
 
     def _make_room(
-        self, partition: Partition[V], size: int, old: Entry[V] | None
+        self,
+        partition: Partition[V],
+        size: int,
+        *,
+        old: Entry[V] | None = None,
+        keep: Entry[V] | None = None,
     ) -> list[Entry[V]] | None:
         """
         Evict until an entry of *size* fits in, where *old* was.
 
         Returns:
-            Who is gone; None if it would not even fit in alone.
+            Who is gone; None if it would not even fit in alone, or *keep* is to go.
         """
         rooms = [self._room] if partition.room is None else [partition.room, self._room]
         if any(room.never(size) for room in rooms):
             return None
         entries = 1
         if old is not None:
+            self._detach(old)
             entries, size = 0, size - old.size
             for room in rooms:
                 room.order.discard(old)
         gone: list[Entry[V]] = []
         for room in rooms:
             while room.lacks(entries=entries, size=size):
-                gone.append(self._evict(room))
+                entry = room.order.victim()
+                if entry is keep:
+                    room.order.add(entry)
+                    return None
+                gone.append(self._evict(entry))
         return gone
 
-    def _evict(self, room: Room) -> Entry[V]:
-        entry: Entry[V] = room.order.victim()
+    def _evict(self, entry: Entry[V]) -> Entry[V]:
         self._remove(entry)
         entry.partition.tally.evictions += 1
         self._tally.evictions += 1
@@ -332,26 +505,75 @@ class Shelf(Generic[V]):
     def expire(self) -> int:
         """Take out everything that has expired, and return how many."""
         with self._lock:
-            return self._sweep(self.clock.machine())
+            expired = self._sweep(self.clock.machine())
+        self._written(must=False)
+        return expired
 
     def _sketches(self, vector: NDArray[np.float32]) -> Sketcher:
         if self._sketcher is None:
             from .sketch import Sketcher
 
-            self._sketcher = Sketcher.of(len(vector), self.threshold)
+            self._sketcher = Sketcher.of(len(vector), self.rule.floor)
         return self._sketcher
 
     def _remove(self, entry: Entry[V]) -> None:
+        """Take an entry out, and its aliases with it."""
+        if entry.origin is not None:
+            self._aliases.get(entry.origin, set()).discard(entry.id)
         self._drop(entry)
         entry.partition.remove(entry)
+        if self.disk is not None and entry.origin is None:
+            self.disk.gone(entry)
 
-    def _drop(self, entry: Entry[V]) -> None:
+    def drop(self, entry_id: int) -> None:
+        """Take out the entry of that id, if it is there."""
+        with self._lock:
+            if entry_id in self._entries:
+                self._remove(self._entries[entry_id])
+
+    def reset(self) -> None:
+        """Be empty, as if nothing had ever been stored."""
+        with self._lock:
+            for entry in self._entries.values():
+                if entry.origin is None:
+                    self.rule.removed(entry)
+            self._entries, self._sketcher, self._expiries = {}, None, RisingHeap()
+            self._aliases = {}
+            self._room = Room(
+                ORDERS[self.eviction](), self.capacity, self.capacity_bytes
+            )
+            for partition in list(self._partitions.values()):
+                partition.reset()
+                if partition.scope in self._limits:
+                    limits = self._limits[partition.scope]
+                    partition.limit(Room(ORDERS[self.eviction](), *limits))
+
+    def _drop(self, entry: Entry[V]) -> list[Entry[V]]:
+        """Forget an entry that its partition still has; its aliases go, and are returned."""
         del self._entries[entry.id]
         self._room.remove(entry)
         self._expiries.discard(entry.id)
+        if entry.origin is not None:
+            return []
+        self.rule.removed(entry)
+        aliases = [self._entries[n] for n in self._aliases.pop(entry.id, ())]
+        for alias in aliases:
+            self._remove(alias)
+        return aliases
+
+    def _detach(self, entry: Entry[V]) -> None:
+        """Let an alias be an entry of its own, which is in nobody's group."""
+        if entry.origin is not None:
+            self._aliases.get(entry.origin, set()).discard(entry.id)
+            entry.origin = entry.group = None
 
     def forget(self, hit: Hit[V], *, within: Partition[V] | None) -> bool:
-        """Take out the entry of *hit*; False if it is gone, or not *within*."""
+        """
+        Take out the entry of *hit*, its aliases, and what was learned of them.
+
+        Returns:
+            False if it is gone, or not *within*.
+        """
         with self._lock:
             entry = self._entries.get(hit.id)
             if (
@@ -361,69 +583,89 @@ class Shelf(Generic[V]):
                 or (within is not None and entry.partition is not within)
             ):
                 return False
-            self._remove(entry)
-            return True
+            self._writable("forget it")
+            self.rule.forget(entry)
+            self._remove(self._entries[entry.family])
+        self._written(must=True)
+        return True
 
     def invalidate(self, tag: str, *, within: Partition[V] | None) -> int:
         """Take out the entries with *tag* of one partition, or of all."""
         with self._lock:
             partitions = self._partitions.values() if within is None else [within]
             tagged = [entry for one in list(partitions) for entry in one.tagged(tag)]
+            self._writable("invalidate")
             for entry in tagged:
-                self._remove(entry)
-            return len(tagged)
+                if entry.id in self._entries:  # an alias goes with its origin
+                    self._remove(entry)
+        self._written(must=True)
+        return len(tagged)
 
     def clear(self, *, within: Partition[V] | None) -> None:
         """Take out the entries of one partition, or all."""
         with self._lock:
+            self._writable("clear it")
             source = self._entries if within is None else within.exact
             for entry in list(source.values()):
-                self._remove(entry)
+                if entry.id in self._entries:
+                    self._remove(entry)
+        self._written(must=True)
 
     def explain(
-        self, partition: Partition[V], key: str, vector: NDArray[np.float32] | None
+        self, partition: Partition[V], key: str, asked: Asked[V] | None
     ) -> Explanation:
-        """Say what a look-up would find; *vector* is None where none is needed."""
+        """Say what a look-up would find; *asked* is None where that is not needed."""
         with self._lock:
             self._sweep(self.clock.machine())
             entry = partition.exact.get(key)
-        found = (entry, 1.0) if entry is not None else None
-        if found is None and vector is not None:
-            found = partition.nearest(vector)
-        outcome, reason = self._reason(found, exact=entry is not None)
+        if entry is not None:
+            return Explanation(
+                outcome="exact_hit",
+                reason=f"the same question is stored: {entry.question!r}",
+                nearest=entry.question,
+                similarity=1.0,
+                threshold=self.threshold,
+                scope=partition.scope,
+            )
+        found = Decision[V](why="empty")
+        if asked is not None:
+            found = self._explained(partition, asked)
         return Explanation(
-            outcome=outcome,
-            reason=reason,
-            nearest=found and found[0].question,
-            similarity=found and min(found[1], 1.0),
+            outcome="semantic_hit" if found.why == "accepted" else "miss",
+            reason=found.reason(self.threshold),
+            nearest=found.entry.question if found.entry else None,
+            similarity=min(found.similarity, 1.0) if found.entry else None,
             threshold=self.threshold,
             scope=partition.scope,
+            veto=None if found.veto is None else str(found.veto),
+            wrong=found.chance if found.signal else None,
         )
 
-    def _reason(
-        self, found: tuple[Entry[V], float] | None, *, exact: bool
-    ) -> tuple[str, str]:
-        if found is None:
-            return "miss", "nothing is stored in this scope"
-        question, cosine = found[0].question, found[1]
-        if exact:
-            return "exact_hit", f"the same question is stored: {question!r}"
-        reached = cosine >= self.threshold
-        reason = (
-            f"the nearest question, {question!r}, has similarity {cosine:.4f}, "
-            f"{'at least' if reached else 'below'} the threshold {self.threshold:g}"
-        )
-        return "semantic_hit" if reached else "miss", reason
+    def _explained(self, partition: Partition[V], asked: Asked[V]) -> Decision[V]:
+        (near,) = self.search(partition, [asked.vector])
+        if not near:
+            nearest = partition.nearest(asked.vector)
+            near = [] if nearest is None else [nearest]
+        with self._lock:
+            return self.rule.decide(asked, near, self._tally.lookups + 1)
 
     def stats(self, *, within: Partition[V] | None) -> CacheStats:
         """Return what happened in one partition, or in all."""
         with self._lock:
             room = self._room if within is None else within.room or self._room
-            return (self._tally if within is None else within.tally).stats(
+            stats = (self._tally if within is None else within.tally).stats(
                 entries=self._room.entries if within is None else len(within),
                 capacity=room.capacity or self.capacity,
                 size=self._room.bytes if within is None else within.bytes,
                 capacity_bytes=room.capacity_bytes or self.capacity_bytes,
+                wrong_limit=self.rule.wrong_limit() if within is None else None,
+            )
+            if self.disk is None or within is not None:
+                return stats
+            return attrs.evolve(
+                stats,
+                disk_bytes=self.disk.size(),
+                storage_savings=self.disk.savings(),
             )
 
     def size(self) -> int:

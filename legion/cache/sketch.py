@@ -29,6 +29,7 @@ NARROW_BITS = 128
 MISSED = 1e-7
 """How often, about, a vector that is just similar enough is overlooked by a scan."""
 _SEED = 2002
+_AT_ONCE = 1_024
 
 
 @attrs.frozen(eq=False)
@@ -93,6 +94,22 @@ class Sketcher:
         turned *= self._more_signs
         turned = self._left.dot(turned).dot(self._right)
         return np.packbits(turned.ravel()[:BITS] > 0)
+
+    def sketch_many(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the sketches of *vectors*, shape (n, dim), in rows of BITS / 8 bytes."""
+        sketches = np.empty((len(vectors), BITS // 8), np.uint8)
+        for at in range(0, len(vectors), _AT_ONCE):
+            some = vectors[at : at + _AT_ONCE]
+            flat = np.zeros((len(some), self._more_signs.size), np.float32)
+            np.multiply(some, self._signs, out=flat[:, : self.dim])
+            spread = flat.reshape(-1, *self._more_signs.shape)
+            # Of many small products each stays in one thread, unlike one large one.
+            turned = self._left @ (spread @ self._right)
+            turned *= self._more_signs
+            turned = self._left @ (turned @ self._right)
+            bits = turned.reshape(len(some), -1)[:, :BITS] > 0
+            sketches[at : at + _AT_ONCE] = np.packbits(bits, axis=1)
+        return sketches
 
 
 def _hadamard(size: int) -> NDArray[np.float32]:

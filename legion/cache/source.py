@@ -23,7 +23,9 @@ class Counted(Protocol):
 @attrs.define(eq=False)
 class CacheSource:
     """
-    A plugin that supplies the hit rate of the cache that one arm uses.
+    A plugin that supplies what the cache that one arm uses has to say.
+
+    That is its ``cache_hit_rate`` and, if it has a file, its ``storage_savings``.
 
     Attributes:
         cache: The cache, or a scope of it.
@@ -38,12 +40,15 @@ class CacheSource:
         self._last = self.cache.stats()
 
     @hookimpl
-    def legion_observe(self, plan: str, arm: Arm) -> Mapping[str, Count] | None:
+    def legion_observe(self, plan: str, arm: Arm) -> Mapping[str, Count | float] | None:
         """Return hits and look-ups since it was last asked, for its arm only."""
         if arm is not self.arm:
             return None
         last, now = self._last, self.cache.stats()
         self._last = now
-        return {
+        said: dict[str, Count | float] = {
             "cache_hit_rate": Count(now.hits - last.hits, now.lookups - last.lookups)
         }
+        if now.storage_savings is not None:
+            said["storage_savings"] = now.storage_savings
+        return said

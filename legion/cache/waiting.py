@@ -9,10 +9,13 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from concurrent.futures import Future
 from contextvars import ContextVar
+from itertools import pairwise
 from reprlib import repr as brief
 from typing import Generic, TypeVar
 
 import attrs
+
+from .fork import Order, over_fork
 
 
 T = TypeVar("T")
@@ -30,6 +33,7 @@ class Flight(Generic[T]):
         waiting: How many wait for it, the one who asked first included.
         task: Its task, or None.
         awaits: What it waits for itself; more than one where its tasks do.
+        follows: The one of these whose answer may do for it too, or None.
     """
 
     key: Hashable
@@ -38,6 +42,7 @@ class Flight(Generic[T]):
     waiting: int = attrs.field(init=False, default=1)
     task: asyncio.Task[None] | None = attrs.field(init=False, default=None)
     awaits: list[Flight[object]] = attrs.field(init=False, factory=list)
+    follows: Flight[object] | None = attrs.field(init=False, default=None)
 
 
 computing: ContextVar[Flight[object] | None] = ContextVar(
@@ -45,8 +50,23 @@ computing: ContextVar[Flight[object] | None] = ContextVar(
 )
 """The innermost computation that the running code is part of."""
 
+
+class RingError(RuntimeError):
+    """
+    Waiting would close a ring of computations, so none of them would ever come.
+
+    Attributes:
+        optional: Whether one of them only waits for an answer that may do for it too,
+            so that nobody did anything wrong.
+    """
+
+    def __init__(self, message: str, *, way: tuple[Flight[object], ...]) -> None:
+        super().__init__(message)
+        self.optional = any(one.follows is other for one, other in pairwise(way))
+
+
 # One for all caches, as a ring may go through several. Nobody waits while holding it.
-_lock = threading.Lock()
+_lock = over_fork(Order.WAITS, threading.Lock)
 _blocked: dict[asyncio.AbstractEventLoop, Flight[object]] = {}
 
 
@@ -59,18 +79,20 @@ class Wait:
         asker: Which one waits; None where nobody waits for who waits.
         flight: What for.
         loop: The loop that stands still until then, or None.
+        follows: Whether it waits for an answer that may do for it too.
     """
 
     asker: Flight[object] | None
     flight: Flight[object]
     loop: asyncio.AbstractEventLoop | None
+    follows: bool = False
 
     def begin(self) -> None:
         """
         Take note of it.
 
         Raises:
-            RuntimeError: It would close a ring, so none of them would ever come.
+            RingError: It would close a ring.
         """
         if self.asker is None and self.loop is None:
             return
@@ -78,6 +100,8 @@ class Wait:
             self._refuse_ring()
             if self.asker is not None:
                 self.asker.awaits.append(self.flight)
+                if self.follows:
+                    self.asker.follows = self.flight
             if self.loop is not None:
                 _blocked[self.loop] = self.flight
 
@@ -88,6 +112,8 @@ class Wait:
         with _lock:
             if self.asker is not None:
                 self.asker.awaits.remove(self.flight)
+                if self.follows:
+                    self.asker.follows = None
             if self.loop is not None:
                 del _blocked[self.loop]
 
@@ -98,13 +124,13 @@ class Wait:
         while ways:
             way = ways.popleft()
             if way[-1] is self.asker:
-                raise RuntimeError(_ring(way))
+                raise RingError(_ring(way), way=way)
             if self.loop is not None and way[-1].loop is self.loop:
                 msg = (
                     "cache: get_or_compute would block the event loop that is computing"
                     f" {brief(way[-1].key)}; write await aget_or_compute"
                 )
-                raise RuntimeError(msg)
+                raise RingError(msg, way=way)
             following = [f for f in _awaited(way[-1]) if f not in seen]
             seen.update(following)
             ways.extend((*way, one) for one in following)
@@ -115,8 +141,13 @@ def wait_for(flight: Flight[T], *, blocking: bool) -> Wait:
     asker = computing.get()
     if asker is not None and asker.landed.done():
         asker = None  # a task that it left behind
-    loop = _running_loop() if blocking else None
+    loop = running_loop() if blocking else None
     return Wait(asker, flight, loop)  # type: ignore[arg-type]
+
+
+def follow(asker: Flight[T], leader: Flight[T]) -> Wait:
+    """Return that *asker* waits for an answer that may do for it too."""
+    return Wait(asker, leader, None, follows=True)  # type: ignore[arg-type]
 
 
 def _awaited(flight: Flight[object]) -> Iterator[Flight[object]]:
@@ -140,7 +171,8 @@ def _ring(way: tuple[Flight[object], ...]) -> str:
     )
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, or None."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

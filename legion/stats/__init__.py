@@ -15,6 +15,7 @@ from .histogram import LogHistogram
 
 if TYPE_CHECKING:
     from .asymptotic import change_interval, difference_interval, mean_interval
+    from .audit import overlooked_limit
     from .bernoulli import BernoulliProcess
     from .combine import (
         FREEZE_AT,
@@ -84,6 +85,7 @@ __all__ = [
     "log_either",
     "mean_interval",
     "more_to_decide",
+    "overlooked_limit",
     "quantile_interval",
     "quantile_p_value",
     "randomisation_log_e",
@@ -96,6 +98,7 @@ __all__ = [
 
 _FILES = {
     "asymptotic": ("change_interval", "difference_interval", "mean_interval"),
+    "audit": ("overlooked_limit",),
     "bernoulli": ("BernoulliProcess",),
     "combine": (
         "FREEZE_AT",

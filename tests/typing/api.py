@@ -50,6 +50,14 @@ hit = cache.get("question")
 value: str | None = None if hit is None else hit.value
 answered: str = cache.get_or_compute("question", str.upper)
 
+
+@cache.cached(question="text", scope=lambda text, n: cache.scope(str(n)))
+def shorten(text: str, n: int) -> str:
+    return text[:n]
+
+
+shortened: str = shorten("text", n=2)
+
 with legion.Host.reopen("var/legion", readonly=True) as looked_at:
     share: float = looked_at.engine.exposure.share
 
@@ -63,3 +71,4 @@ def without_brackets(window: legion.Window) -> float | None:
 refund(5, 5.0)  # type: ignore[arg-type]
 legion.tool(effects="yes")  # type: ignore[call-overload]
 cache.put_many([("question",)])  # type: ignore[list-item]
+shorten("text", n="2")  # type: ignore[arg-type]

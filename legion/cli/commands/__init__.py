@@ -3,6 +3,7 @@
 from . import (
     asks,
     back,
+    cache,
     check,
     demo,
     doctor,
@@ -28,6 +29,7 @@ ALL = (
     back.add_deactivate,
     asks.add,
     journal.add,
+    cache.add,
     doctor.add,
 )
 """What adds each command to the parser, in the order in which help lists them."""

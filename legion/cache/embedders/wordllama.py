@@ -1,4 +1,4 @@
-"""Embedders whose weights come with their package: nothing is fetched at run time."""
+"""wordllama: word vectors, averaged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..exceptions import MissingExtraError
-from .embedding import Embed
+from ...exceptions import MissingExtraError
+from .embedder import Embedder
 
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def wordllama() -> Embed:
+def wordllama() -> Embedder:
     """
     Return the embedder of the package wordllama: 256 dimensions, about 60 µs a text.
 
@@ -40,7 +40,7 @@ def wordllama() -> Embed:
         vectors: NDArray[np.float32] = model.embed(texts)
         return vectors
 
-    return embed
+    return Embedder(embed, name="wordllama-l2-supercat-256", quick=True)
 
 
 @contextmanager

@@ -1,0 +1,272 @@
+"""Whether the nearest answer is near enough: by a threshold, or by what it may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeAlias
+
+import attrs
+
+from .hit import V
+from .signal import LEAST, NEIGHBOURS, Neighbours, Signal
+from .veto import Veto, veto
+
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from numpy.typing import NDArray
+
+    from .entry import Entry
+
+
+Why: TypeAlias = Literal["accepted", "empty", "far", "veto", "doubt", "budget"]
+
+
+class Asked(NamedTuple, Generic[V]):
+    """
+    A question that was asked.
+
+    Attributes:
+        key: The normalised question.
+        question: The question as it was put.
+        vector: Its embedding, of unit length.
+        judged_first: Whether what the coin takes is judged before anybody gets it.
+        admits: Whether an answer may be stored for a question.
+    """
+
+    key: str
+    question: str
+    vector: NDArray[np.float32]
+    judged_first: bool
+    admits: Callable[[str, V], bool]
+
+
+@attrs.frozen(kw_only=True)
+class Decision(Generic[V]):
+    """
+    Which entry would answer, and whether it may.
+
+    Attributes:
+        why: What was decisive.
+        nearest: The nearest entry.
+        veto: What the veto says of it, if it does.
+        entry: The nearest entry that is not vetoed, or the nearest.
+        similarity: Its cosine.
+        signal: What speaks for the entry, where that was asked.
+        chance: How likely its answer is wrong.
+        limit: Up to which chance answers are taken now.
+    """
+
+    why: Why
+    nearest: Entry[V] | None = None
+    veto: Veto | None = None
+    entry: Entry[V] | None = None
+    similarity: float = 0.0
+    signal: Signal | None = None
+    chance: float = 1.0
+    limit: float = 0.0
+
+    def reason(self, threshold: float | None) -> str:
+        """Return one sentence for people; *threshold* is the one of the cache."""
+        if self.entry is None:
+            return "nothing is stored in this scope"
+        near = (
+            f"the nearest question, {self.entry.question!r}, has similarity"
+            f" {self.similarity:.4f}"
+        )
+        if self.why == "veto":
+            return f"{near}, and does not mean the same ({self.veto})"
+        if self.veto is not None:
+            near = f"a nearer one is vetoed ({self.veto}); of the others, {near}"
+        if threshold is not None:
+            below = "below" if self.why == "far" else "at least"
+            return f"{near}, {below} the threshold {threshold:g}"
+        if self.why == "far":
+            return f"{near}, below the {LEAST:g} from which answers are looked at"
+        likely = f"{near}; its answer is wrong with a chance of {self.chance:.2%}"
+        if self.why == "budget":
+            return f"{likely}, and the error budget permits no unjudged one more"
+        below = "above" if self.why == "doubt" else "within"
+        return f"{likely}, {below} the {self.limit:.2%} that the budget affords"
+
+
+@attrs.define(eq=False)
+class Ticket(Generic[V]):
+    """
+    What was served, or is about to be, and what became of it.
+
+    Attributes:
+        entry: Whose answer.
+        asked: What was asked; None where the question was the same.
+        decision: Why it was taken; None where the question was the same.
+        audited: Whether the coin has it judged.
+        right: What is known of it.
+        told: Who takes note of what is told of it.
+    """
+
+    entry: Entry[V]
+    asked: Asked[V] | None = None
+    decision: Decision[V] | None = None
+    audited: bool = False
+    right: bool | None = None
+    told: Callable[[Ticket[V], bool], None] | None = None
+
+    def tell(self, *, right: bool) -> None:
+        """Say whether the answer was right."""
+        if self.told is not None:
+            self.told(self, right)
+
+
+class AcceptRule(Protocol[V]):
+    """What a shelf asks; always under its lock."""
+
+    @property
+    def neighbours(self) -> int:
+        """How many of the nearest entries it looks at."""
+        ...
+
+    @property
+    def floor(self) -> float:
+        """Cosine below which it accepts nothing, ever."""
+        ...
+
+    def least(self, asked: Asked[V], request: int) -> float:
+        """
+        Return the cosine below which it would accept nothing now.
+
+        Of what is not stored yet, no more is known; so what is nearer may still be
+        refused. It changes nothing.
+        """
+        ...
+
+    def decide(
+        self, asked: Asked[V], neighbours: Neighbours[V], request: int
+    ) -> Decision[V]:
+        """Say what would be done in the request of that number; it changes nothing."""
+        ...
+
+    def take(self, decision: Decision[V], asked: Asked[V]) -> Ticket[V] | None:
+        """Carry a decision out: a ticket for what may be served, or None."""
+        ...
+
+    def answer(self, ticket: Ticket[V], *, right: bool, withheld: bool = False) -> bool:
+        """Take note of a judgement; False if it changes nothing."""
+        ...
+
+    def stored(self, entry: Entry[V]) -> None:
+        """Take note of a new entry."""
+        ...
+
+    def removed(self, entry: Entry[V]) -> None:
+        """Take note that an entry is gone."""
+        ...
+
+    def forget(self, entry: Entry[V]) -> None:
+        """Forget what was learned of an entry."""
+        ...
+
+    def wrong_limit(self) -> int | None:
+        """Return how many wrong answers were served at most, if that is known."""
+        ...
+
+
+def unvetoed(
+    asked: str,
+    neighbours: Neighbours[V],
+    *,
+    least: float = -1.0,
+    pardoned: Container[str] = (),
+) -> tuple[int | None, Veto | None]:
+    """
+    Return the nearest neighbour that is not vetoed, and what is said of the nearest.
+
+    Args:
+        asked: The question.
+        neighbours: The nearest entries.
+        least: Cosine that it must have.
+        pardoned: Kinds of vetoes that do not count.
+    """
+    first = None
+    for i, (entry, similarity) in enumerate(neighbours):
+        if similarity < least:
+            break
+        said = veto(asked, entry.question)
+        if said is None or said.kind in pardoned:
+            return i, first
+        first = first or said
+    return None, first
+
+
+@attrs.define(eq=False)
+class Threshold(Generic[V]):
+    """
+    Accepts the nearest entry that is near enough and not vetoed.
+
+    Attributes:
+        threshold: Cosine from which an answer is reused.
+        veto: Whether opposites, other numbers, names and dates are refused.
+    """
+
+    threshold: float
+    veto: bool
+
+    @property
+    def neighbours(self) -> int:
+        """The nearest is enough where none is vetoed."""
+        return NEIGHBOURS if self.veto else 1
+
+    @property
+    def floor(self) -> float:
+        """The threshold."""
+        return self.threshold
+
+    def least(self, asked: Asked[V], request: int) -> float:
+        """Return the threshold."""
+        return self.threshold
+
+    def decide(
+        self, asked: Asked[V], neighbours: Neighbours[V], request: int
+    ) -> Decision[V]:
+        """Accept by the cosine."""
+        if not neighbours:
+            return Decision(why="empty")
+        nearest, similarity = neighbours[0]
+        found: int | None = 0
+        said = None
+        if similarity < self.threshold:
+            why: Why = "far"
+        else:
+            if self.veto:
+                found, said = unvetoed(asked.key, neighbours, least=self.threshold)
+            why = "veto" if found is None else "accepted"
+        entry, similarity = neighbours[found or 0]
+        return Decision(
+            why=why, nearest=nearest, veto=said, entry=entry, similarity=similarity
+        )
+
+    def take(self, decision: Decision[V], asked: Asked[V]) -> Ticket[V] | None:
+        """Return a ticket for what is accepted; nothing is audited."""
+        if decision.why != "accepted" or decision.entry is None:
+            return None
+        return Ticket(decision.entry, asked, decision)
+
+    def answer(self, ticket: Ticket[V], *, right: bool, withheld: bool = False) -> bool:
+        """Take note, once, that it was wrong; that it was right is taken for granted."""
+        if right or ticket.right is False:
+            return False
+        ticket.right = False
+        return True
+
+    def stored(self, entry: Entry[V]) -> None:
+        """Do nothing: values are not compared."""
+
+    def removed(self, entry: Entry[V]) -> None:
+        """Do nothing: nothing was noted."""
+
+    def forget(self, entry: Entry[V]) -> None:
+        """Do nothing: nothing was learned."""
+
+    def wrong_limit(self) -> int | None:
+        """Return None: a threshold does not know."""
+        return None

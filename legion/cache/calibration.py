@@ -1,0 +1,156 @@
+"""How likely an answer is wrong, learned from those that were judged."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import numpy as np
+
+from numpy.typing import NDArray
+
+from .signal import Signal
+
+
+WINDOW = 4_000
+"""Requests, and labels, that are remembered."""
+_DIM = len(Signal._fields)
+_PRIOR = np.array([-1.0, 1.0, 0.5, 0.5, 0.5])
+"""
+Of a usual question an answer is right in 1 of 4 cases; nearness counts most.
+
+In units of each figure's spread over the requests, so that it suits any embedder. It
+weighs as much as one label does and is soon outvoted.
+"""
+_HEAVIEST = 10.0
+_STEPS = 8
+
+
+@attrs.define(eq=False)
+class Calibration:
+    """
+    A logistic regression on the signal, pooled over all entries, refitted as it goes.
+
+    Its weights are at least 0, so that it is monotone in every figure, and are drawn
+    towards a prior that was fixed beforehand (ridge; the mode of a Gaussian prior). A
+    label counts by the inverse of its chance to be one (Horvitz and Thompson, 1952),
+    lest the region that is served be known only by the few that were judged.
+
+    It is no part of the promise: a bad fit serves less, or spends the budget on less.
+    """
+
+    _seen: NDArray[np.float64] = attrs.field(init=False)
+    _labels: NDArray[np.float64] = attrs.field(init=False)
+    _origins: NDArray[np.int64] = attrs.field(init=False)
+    _n_seen: int = attrs.field(init=False, default=0)
+    _n_labels: int = attrs.field(init=False, default=0)
+    _stale: int = attrs.field(init=False, default=0)
+    _beta: NDArray[np.float64] = attrs.field(init=False)
+    _weights: list[float] = attrs.field(init=False, factory=list)
+    _chances: NDArray[np.float64] = attrs.field(init=False)
+    _costs: NDArray[np.float64] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._seen = np.zeros((WINDOW, _DIM))
+        self._labels = np.zeros((WINDOW, _DIM + 2))
+        self._origins = np.zeros(WINDOW, np.int64)
+        self._beta = _PRIOR.copy()
+        self._chances = self._costs = np.zeros(0)
+
+    def wrong(self, signal: Signal) -> float:
+        """Return the chance that an answer with this signal is wrong; 1 unlearned."""
+        if not self._weights:
+            return 1.0
+        logit = self._weights[0]
+        for weight, figure in zip(self._weights[1:], signal, strict=True):
+            logit += weight * figure
+        return 1 / (1 + math.exp(min(max(logit, -40.0), 40.0)))
+
+    def see(self, signal: Signal) -> None:
+        """Take note of a request, answered or not."""
+        self._seen[self._n_seen % WINDOW] = signal
+        self._n_seen += 1
+        self._stale += 1
+        self._refresh()
+
+    def learn(self, signal: Signal, *, right: bool, chance: float, origin: int) -> None:
+        """
+        Take note of a label.
+
+        Args:
+            signal: What spoke for the answer.
+            right: Whether it was the right one.
+            chance: How likely it was that this label would be known, above 0.
+            origin: Number of the entry that it is about.
+        """
+        at = self._n_labels % WINDOW
+        self._labels[at] = (*signal, right, min(1 / chance, _HEAVIEST))
+        self._origins[at] = origin
+        self._n_labels += 1
+        self._stale += 1
+
+    def unlearn(self, origin: int) -> None:
+        """Take the labels about an entry out."""
+        self._labels[self._origins == origin, -1] = 0.0
+        self._stale += WINDOW
+
+    def limit(self, wrong: float) -> float:
+        """
+        Return up to which chance answers may be taken.
+
+        Args:
+            wrong: How many wrong ones per request there may be.
+        """
+        n = int(np.searchsorted(self._costs, wrong, side="right"))
+        return float(self._chances[n - 1]) if n else 0.0
+
+    def limit_of_share(self, share: float) -> float:
+        """Return the chance that this share of the requests is below."""
+        if not len(self._chances):
+            return 0.0
+        return float(self._chances[int(share * len(self._chances))])
+
+    def _refresh(self) -> None:
+        """Fit again once there is a tenth more to know than there was."""
+        known = min(self._n_seen, WINDOW)
+        if self._stale < 32 + known / 10:
+            return
+        self._stale = 0
+        seen = self._seen[:known]
+        middle, spread = seen.mean(axis=0), seen.std(axis=0) + 1e-6
+        labels = self._labels[: min(self._n_labels, WINDOW)]
+        rows = _with_one((labels[:, :_DIM] - middle) / spread)
+        self._beta = _fitted(rows, labels[:, _DIM], labels[:, _DIM + 1], self._beta)
+        slopes = self._beta[1:] / spread
+        self._weights = [float(self._beta[0] - slopes @ middle), *slopes.tolist()]
+        logits = _with_one((seen - middle) / spread) @ self._beta
+        self._chances = np.sort(1 - _sigmoid(logits))
+        self._costs = np.cumsum(self._chances) / known
+
+
+def _with_one(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.hstack([np.ones((len(figures), 1)), figures])
+
+
+def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    chances: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(logits, -40, 40)))
+    return chances
+
+
+def _fitted(
+    rows: NDArray[np.float64],
+    right: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    beta: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the weights of the most likely model, by Newton's method from *beta*."""
+    for _ in range(_STEPS):
+        chances = _sigmoid(rows @ beta)
+        slope = rows.T @ (counts * (chances - right)) + beta - _PRIOR
+        bend = (rows * (counts * chances * (1 - chances))[:, None]).T @ rows
+        step = np.linalg.solve(bend + np.eye(len(beta)), slope)
+        beta = beta - np.clip(step, -5, 5)
+        beta[1:] = np.maximum(beta[1:], 0)
+        if np.abs(step).max() < 1e-3:
+            break
+    return beta

@@ -1,0 +1,523 @@
+"""What a shelf keeps on disk: a snapshot, and a log of what changed since."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeAlias
+
+import attrs
+import numpy as np
+
+from ..canonical import JSON
+from ..exceptions import StateCorruptError, StateError
+from ..model import Clock
+from . import layout, records, snapshot
+from .entry import Entry
+from .file import CacheFile, WriterLock, stands
+from .fork import Order, over_fork
+from .hit import V
+from .layout import DamageError, LaterError
+from .log import CacheLog
+from .serializer import Serializer, name_of
+from .sketch import BITS
+from .snapshot import FOREVER_MS, Loaded, Place, Row
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+
+Sync: TypeAlias = Literal["batch", "always"]
+
+_logger = logging.getLogger("legion")
+_UNSYNCED = 1 << 20
+"""So many bytes, about, wait for the disk at most with ``sync="batch"``."""
+
+
+def _nothing() -> None:
+    """Stand in for a snapshot before there is a shelf."""
+
+
+class Learned(Protocol):
+    """What is kept besides entries: what an accept rule learned."""
+
+    def state(self) -> JSON:
+        """Return all of it."""
+        ...
+
+    def restore(self, state: JSON) -> None:
+        """Know what `state` returned, and nothing else."""
+        ...
+
+
+class Found(NamedTuple):
+    """What a file says: its snapshot, or None of a damaged one; what happened since."""
+
+    loaded: Loaded | None
+    said: list[records.Said]
+
+
+class Note(NamedTuple, Generic[V]):
+    """A change to be written, and whose answer are its last bytes."""
+
+    payload: bytes
+    entry: Entry[V] | None = None
+    size: int = 0
+
+
+@attrs.define(eq=False)
+class Disk(Generic[V]):
+    """
+    What a shelf keeps on disk.
+
+    A change is noted and, with all that belongs to it, written by `commit`: both under
+    the lock of the shelf, as neither waits for the disk. `settle` does, without it.
+
+    Attributes:
+        path: The file.
+        serializer: Of answers.
+        embedder: Name of the embedder, or None where it has none.
+        clock: Its dates give entries their age over restarts.
+        sync: ``always``: a put returns when the disk has it. ``batch``: when the system
+            has it, which outlives the process, and the disk has it a little later.
+        readonly: Whether another process writes the file.
+        learned: What is kept besides entries, or None.
+        take: How to take a snapshot; `keeping.keep` says.
+    """
+
+    path: Path
+    serializer: Serializer
+    embedder: str | None
+    clock: Clock
+    sync: Sync
+    readonly: bool
+    learned: Learned | None = None
+    _log: CacheLog | None = attrs.field(init=False, default=None)
+    _lock: WriterLock | None = attrs.field(init=False, default=None)
+    _notes: list[Note[V]] = attrs.field(init=False, factory=list)
+    _unsynced: int = attrs.field(init=False, default=0)
+    # Why the file lacks something, until a snapshot has it all.
+    _behind: OSError | None = attrs.field(init=False, default=None)
+    _saving: bool = attrs.field(init=False, default=False)
+    take: Callable[[], None] = attrs.field(init=False, default=_nothing)
+    _turn: threading.Lock = attrs.field(
+        init=False, factory=partial(over_fork, Order.DISK, threading.Lock)
+    )
+    _followed: int = attrs.field(init=False, default=0)
+    _known: JSON = attrs.field(init=False, default=None)
+
+    def open(self, *, repair: bool) -> Found:
+        """
+        Take the file, or begin one, and return what it says.
+
+        Raises:
+            StateError: Another process writes it, or it is another cache's.
+            StateCorruptError: It is damaged, and not to be repaired.
+            MissingExtraError: What it was packed with is not installed.
+        """
+        try:
+            if not self.readonly:
+                self._lock = WriterLock(self.path)
+                if stands(self.path) is None:
+                    self._begin()
+            return self._read(repair=repair)
+        except OSError as error:
+            self.let_go()
+            msg = f"cannot be opened: {error}"
+            if isinstance(error, FileNotFoundError) and self.readonly:
+                msg = "is not there; open it once without readonly=True, which makes it"
+            raise StateError(str(self.path), msg) from error
+        except BaseException:
+            self.let_go()
+            raise
+
+    def _begin(self) -> None:
+        nothing = np.empty((0, 1), np.float32), np.empty((0, BITS // 8), np.uint8)
+        facts, sections, _ = snapshot.sections([], *nothing, last_id=0, learned=None)
+        file = CacheFile.beside(self.path)
+        file.append(layout.snapshot({**facts, **self.facts()}, sections))
+        file.sync()
+        file.rename(self.path)
+        file.close()
+
+    def facts(self) -> dict[str, JSON]:
+        """Return what a file is told by from another cache's."""
+        return {"embedder": self.embedder, "serializer": name_of(self.serializer)}
+
+    def _read(self, *, repair: bool) -> Found:
+        found = Found(None, [])
+        try:
+            self._log = log = self._opened()
+            found = Found(snapshot.load(log.head, log.section), [])
+        except DamageError as damage:
+            self._damaged(damage, repair=repair)
+        log = self.log
+        if self.readonly:
+            self._followed = log.head.log
+            return found
+        end = log.head.log
+        try:
+            for offset, payload in log.records():
+                found.said.append(records.read(payload, offset))
+                end = offset + len(payload)
+        except DamageError as damage:
+            self._damaged(damage, repair=repair)
+        else:
+            log.file.cut(end)
+        return found
+
+    def _opened(self) -> CacheLog:
+        try:
+            log = CacheLog.open(self.path, readonly=self.readonly)
+        except LaterError as error:
+            msg = f"has format {error}, of a later legion; open it with that"
+            raise StateError(str(self.path), msg) from error
+        self._refuse_another(log)
+        return log
+
+    def _refuse_another(self, log: CacheLog) -> None:
+        theirs, ours = log.head.facts, self.facts()
+        for what in ("embedder", "serializer"):
+            given, found = ours[what], theirs[what]
+            if found != given and found is not None:
+                msg = (
+                    f"was filled with the {what} {found!r}; got {given!r}: give the "
+                    f"cache the same {what} again, or a path of its own"
+                )
+                raise StateError(str(self.path), msg)
+
+    def _damaged(self, damage: DamageError, *, repair: bool) -> None:
+        aside = self.path.with_name(self.path.name + ".damaged")
+        if not repair or self.readonly:
+            msg = (
+                f"is damaged from byte {damage.offset} on, in {damage.what}; put a copy "
+                f"from before in its place, or open it once with repair=True, which "
+                f"keeps the whole records before that, and the file as {aside.name}"
+            )
+            raise StateCorruptError(str(self.path), msg) from damage
+        _logger.warning("%s: repaired from byte %d on", self.path, damage.offset)
+        file = CacheFile.open(self.path, readonly=True)
+        file.link(aside)
+        file.close()
+        if self._log is None:
+            self._begin()
+            self._log = CacheLog.open(self.path, readonly=False)
+        self._behind = OSError(f"damaged from byte {damage.offset} on")
+
+    @property
+    def behind(self) -> bool:
+        """Whether the file lacks something that only a snapshot mends."""
+        return self._behind is not None
+
+    @property
+    def log(self) -> CacheLog:
+        """
+        The file, open.
+
+        Raises:
+            StateError: It was closed.
+        """
+        if self._log is None:
+            raise StateError(str(self.path), "is closed; make another SemanticCache")
+        return self._log
+
+    def dumps(self, value: V) -> bytes:
+        """
+        Return the bytes of an answer.
+
+        Raises:
+            TypeError: The serializer has none for it.
+        """
+        return self.serializer.dumps(value)
+
+    def value(self, place: Place) -> V:
+        """
+        Read an answer.
+
+        Raises:
+            StateError: The serializer cannot read it any more, or it was closed.
+        """
+        raw = self.log.raw(place)
+        try:
+            value: V = self.serializer.loads(raw)
+        except Exception as error:
+            msg = (
+                f"holds an answer at byte {place.offset} that its serializer cannot "
+                f"read any more; mend the serializer, or begin a new file"
+            )
+            raise StateError(str(self.path), msg) from error
+        return value
+
+    def state(self) -> JSON:
+        """Return what is to be kept besides entries; of nobody's, what was found."""
+        return self._known if self.learned is None else self.learned.state()
+
+    def restore(self, found: Found) -> None:
+        """Let `learned` know what was kept of it."""
+        states = [one.state for one in found.said if isinstance(one, records.Learned)]
+        if found.loaded is not None:
+            states.insert(0, found.loaded.learned)
+        self._known = states[-1] if states else None
+        if self.learned is not None and self._known is not None:
+            self.learned.restore(self._known)
+
+    def row(self, entry: Entry[V], value: bytes, vectors: int) -> Row:
+        """Return what is kept of *entry*."""
+        date_s = self.clock.wall() - self.clock.machine()
+        endless = entry.expires_s == float("inf")
+        return Row(
+            entry.id,
+            entry.partition.scope,
+            entry.key,
+            entry.question,
+            value,
+            round((entry.stored_s + date_s) * 1_000),
+            FOREVER_MS if endless else round((entry.expires_s + date_s) * 1_000),
+            entry.terms,
+            entry.size,
+            entry.redundancy,
+            vectors,
+        )
+
+    def put(self, entry: Entry[V], raw: bytes, vector: NDArray[np.float32]) -> None:
+        """Note that *entry* was stored; *raw* is its answer."""
+        payload = records.put(self.row(entry, raw, 1), vector)
+        self._notes.append(Note(payload, entry, len(raw)))
+
+    def gone(self, entry: Entry[V]) -> None:
+        """Note that *entry* was taken out."""
+        if not self.readonly:
+            self._notes.append(Note(records.gone(entry.id)))
+
+    def learn(self) -> None:
+        """Note what `learned` knows by now."""
+        if self.learned is not None:
+            self._notes.append(Note(records.learned(self.learned.state())))
+
+    def commit(self) -> None:
+        """
+        Write what was noted, with one write.
+
+        What cannot be written is kept in memory alone until the next snapshot, and
+        `settle` says so.
+        """
+        if not self._notes or (self.behind and self._saving):
+            return
+        log, notes, self._notes = self.log, self._notes, []
+        if not self.writes or self.behind:
+            return
+        try:
+            self._placed(notes, log.append([note.payload for note in notes]))
+        except OSError as error:
+            self._behind = error
+            if self._saving:
+                self._notes = notes
+            _logger.warning("%s: answers are not kept on disk: %s", self.path, error)
+
+    def _placed(self, notes: Sequence[Note[V]], starts: Sequence[int]) -> None:
+        for note, start in zip(notes, starts, strict=True):
+            self._unsynced += len(note.payload)
+            if note.entry is not None:
+                end = start + len(note.payload)
+                note.entry.place = Place(end - note.size, note.size, note.size)
+
+    def settle(self, *, must: bool = False) -> None:
+        """
+        Wait for the disk where that was agreed.
+
+        Args:
+            must: Whether what was committed is to be kept in any case.
+
+        Raises:
+            StateError: It must be, or ``sync="always"`` is agreed, and it cannot.
+        """
+        if not self.writes:
+            return
+        must = must or self.sync == "always"
+        log = self._log
+        if log is not None and self._unsynced and (must or self._unsynced > _UNSYNCED):
+            self._unsynced = 0
+            try:
+                log.file.sync()
+            except OSError as error:
+                # One that was replaced meanwhile, and closed, is on disk in its heir.
+                if self._log is log:
+                    self._behind = error
+                    _logger.warning("%s: not on disk: %s", self.path, error)
+        if must and self._behind is not None:
+            raise self._unwritten(self._behind) from self._behind
+
+        if log is not None and not self._saving and log.too_long():
+            self._save_aside()
+
+    def _save_aside(self) -> None:
+        def work() -> None:
+            with self._turn:
+                if self._log is not None and self._log.too_long():
+                    self._snapshot()
+
+        threading.Thread(target=work, name="legion-cache-snapshot", daemon=True).start()
+
+    def save(self) -> None:
+        """
+        Take a snapshot, and wait for it.
+
+        Raises:
+            StateError: It cannot be written; the file is as it was.
+        """
+        if not self.writes:
+            msg = "is written by another process; save it there"
+            raise StateError(str(self.path), msg)
+        with self._turn:
+            self._snapshot()
+        if self._behind is not None:
+            raise self._unwritten(self._behind)
+
+    def _snapshot(self) -> None:
+        try:
+            self.take()
+        except OSError as error:
+            self._behind = error
+            _logger.warning("%s: no snapshot: %s", self.path, error)
+
+    def _unwritten(self, error: OSError) -> StateError:
+        msg = (
+            f"could not be written ({error}), so what changed holds until the cache is "
+            f"closed and no longer; make room, then save()"
+        )
+        return StateError(str(self.path), msg)
+
+    def worth_saving(self) -> bool:
+        """Whether reading the log takes time beside reading the snapshot."""
+        log = self.log
+        return log.file.end - log.head.log > log.head.log // 16
+
+    # What follows takes a snapshot; `saving.save` does it, step by step.
+
+    def begin_saving(self) -> int:
+        """Return from where on the log is not part of the snapshot."""
+        self.commit()
+        self._saving = True
+        return self.log.file.end
+
+    def finish_saving(
+        self, file: CacheFile, mark: int, entries: Iterable[Entry[V]]
+    ) -> None:
+        """
+        Let *file* replace the log up to *mark*, and what follows follow.
+
+        Args:
+            file: The snapshot.
+            mark: What `begin_saving` returned.
+            entries: Those that are there; where their answers lie changes.
+
+        Raises:
+            OSError: It cannot be written; the file is as it was.
+        """
+        self.commit()
+        old, new = self.log, CacheLog.open(file.path, readonly=False)
+        notes = self._notes
+        moved = new.file.end - mark
+        try:
+            new.append([payload for _, payload in old.records(mark)])
+            starts = new.append([note.payload for note in notes])
+            new.file.sync()
+            new.file.rename(self.path)
+        except BaseException:
+            new.file.drop()
+            raise
+        for entry in entries:
+            if entry.place is not None and entry.place.offset >= mark:
+                at = entry.place.offset + moved
+                entry.place = entry.place._replace(offset=at)
+        self._placed(notes, starts)
+        self._log, self._notes, self._behind, self._unsynced = new, [], None, 0
+        old.close()
+
+    def end_saving(self) -> None:
+        """Let others take a snapshot."""
+        self._saving = False
+
+    def size(self) -> int:
+        """Return the bytes of the file, or 0 once it is closed."""
+        return 0 if self._log is None else self._log.file.end
+
+    def savings(self) -> float | None:
+        """Return what share of plain JSON the snapshot saves, or None without entries."""
+        facts = {} if self._log is None else self._log.head.facts
+        plain, kept = facts.get("json_bytes"), facts.get("kept_bytes")
+        if not isinstance(plain, int) or not isinstance(kept, int) or not plain:
+            return None
+        return 1 - kept / plain
+
+    def replaced(self) -> bool:
+        """Whether another file has the name by now."""
+        there = stands(self.path)
+        return there is not None and there != self.log.file.identity()
+
+    def look(self) -> tuple[CacheLog, Found]:
+        """
+        Return the file that has the name now, and what it says.
+
+        Raises:
+            StateError: It cannot be read.
+        """
+        try:
+            log = self._opened()
+            return log, Found(snapshot.load(log.head, log.section), [])
+        except DamageError as damage:
+            self._damaged(damage, repair=False)
+            raise
+        except OSError as error:
+            msg = f"cannot be opened: {error}"
+            raise StateError(str(self.path), msg) from error
+
+    def turn_to(self, log: CacheLog) -> None:
+        """Read answers from *log* from now on."""
+        self.log.close()
+        self._log, self._followed = log, log.head.log
+
+    def follow(self) -> list[records.Said]:
+        """
+        Return what another process wrote into the log since this was last asked.
+
+        Raises:
+            StateCorruptError: The log is damaged.
+        """
+        said = []
+        try:
+            for offset, payload in self.log.records(self._followed):
+                said.append(records.read(payload, offset))
+                self._followed = offset + len(payload)
+        except DamageError as damage:
+            self._damaged(damage, repair=False)
+        return said
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the file; a child of the one that does does not."""
+        return self._lock is not None and self._lock.ours()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was let go."""
+        return self._log is None
+
+    def let_go(self) -> None:
+        """Close the file as it is, and let others write it; who saves it is let."""
+        with self._turn:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None

@@ -1,0 +1,215 @@
+"""The only file of the room that touches the disk: one file, its name and its lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import weakref
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..exceptions import StateError
+from ..store.owner import this_process
+
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+@attrs.define(eq=False)
+class WriterLock:
+    """
+    The lock of the one process that writes, in a file beside that names it.
+
+    Attributes:
+        path: The file that is written. The one beside stays, and means nothing unless
+            it is locked.
+    """
+
+    path: Path
+    _handle: int = attrs.field(init=False, default=-1)
+    _pid: int = attrs.field(init=False, factory=os.getpid)
+
+    def __attrs_post_init__(self) -> None:
+        beside = self.path.with_name(self.path.name + ".lock")
+        self._handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._handle, 1_000, 0).decode() or "another process"
+            self.release()
+            msg = (
+                f"is written by {holder} (host:pid:start); close the cache there, give "
+                f"this one a path of its own, or open it with readonly=True"
+            )
+            raise StateError(str(self.path), msg) from error
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, this_process().encode(), 0)
+        _held.add(self)
+
+    def ours(self) -> bool:
+        """Whether this process holds it, and is no child of the one that does."""
+        return os.getpid() == self._pid
+
+    def release(self) -> None:
+        """Let others write; in a child, do not keep it when the parent lets it go."""
+        _held.discard(self)
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __del__(self) -> None:
+        self.release()
+
+
+@attrs.define(eq=False)
+class CacheFile:
+    """
+    One file that is appended to, and replaced as a whole.
+
+    Attributes:
+        path: Its name.
+        end: Where the next bytes go.
+    """
+
+    path: Path
+    _handle: int
+    end: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.end = os.fstat(self._handle).st_size
+
+    @classmethod
+    def open(cls, path: Path, *, readonly: bool) -> CacheFile:
+        """Open a file that is there."""
+        flags = os.O_RDONLY if readonly else os.O_RDWR
+        return cls(path, os.open(path, flags | os.O_CLOEXEC))
+
+    @classmethod
+    def beside(cls, path: Path) -> CacheFile:
+        """Begin what will replace *path*; what a killed process began is overwritten."""
+        name = path.with_name(path.name + ".new")
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        return cls(name, os.open(name, flags, 0o644))
+
+    def identity(self) -> tuple[int, int]:
+        """Return what tells the file from the one that replaced it."""
+        found = os.fstat(self._handle)
+        return found.st_dev, found.st_ino
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to *size* bytes from *offset*."""
+        parts, left = [], size
+        while left > 0:
+            part = os.pread(self._handle, min(left, 1 << 30), offset)
+            if not part:
+                break
+            parts.append(part)
+            offset, left = offset + len(part), left - len(part)
+        return b"".join(parts)
+
+    def read_into(self, offset: int, into: memoryview) -> int:
+        """Fill *into* from *offset*, and return how many bytes there were."""
+        done = 0
+        while done < len(into):
+            some = into[done : done + (1 << 30)]
+            got = os.preadv(self._handle, [some], offset + done)
+            if not got:
+                break
+            done += got
+        return done
+
+    def mapped(self) -> mmap.mmap:
+        """Map the file: its pages are shared, and changes are this process's own."""
+        return mmap.mmap(self._handle, 0, access=mmap.ACCESS_COPY)
+
+    def append(self, parts: Iterable[Buffer]) -> None:
+        """
+        Write *parts* at the end, all or nothing.
+
+        Raises:
+            OSError: They cannot be written; the file ends where it did.
+        """
+        at = self.end
+        try:
+            for part in parts:
+                rest = memoryview(part)
+                while rest:
+                    written = os.pwrite(self._handle, rest[: 1 << 30], at)
+                    rest, at = rest[written:], at + written
+        except OSError:
+            self.cut(self.end)
+            raise
+        self.end = at
+
+    def cut(self, size: int) -> None:
+        """Leave off what comes after the first *size* bytes."""
+        os.ftruncate(self._handle, size)
+        self.end = size
+
+    def sync(self) -> None:
+        """Wait until the disk has it all; others may close the file meanwhile."""
+        handle = os.dup(self._handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def rename(self, path: Path) -> None:
+        """Take the name *path*, from whatever has it, for good."""
+        self.path.replace(path)
+        self.path = path
+        sync_folder(path.parent)
+
+    def link(self, path: Path) -> None:
+        """Give the file one more name, instead of whatever has it."""
+        path.unlink(missing_ok=True)
+        path.hardlink_to(self.path)
+
+    def drop(self) -> None:
+        """Close it, and remove it."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in *folder* survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def stands(path: Path) -> tuple[int, int] | None:
+    """Return the identity of the file that has the name now, or None."""
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None

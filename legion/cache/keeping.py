@@ -1,0 +1,118 @@
+"""A shelf and its file: opened, read again, closed."""
+
+from __future__ import annotations
+
+import gc
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from .disk import Disk, Found
+from .hit import V
+from .loading import Changes, Filling
+from .saving import save
+from .shelf import Shelf
+
+
+def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
+    """
+    Fill *shelf*, which is empty, with what *disk* has, and keep it there from now on.
+
+    Returns:
+        The dimension of the vectors, or None without any.
+
+    Raises:
+        StateError: The file cannot be used; see `Disk.open`.
+    """
+    with _no_collection():
+        found = disk.open(repair=repair)
+    try:
+        _fill(shelf, disk, found)
+        shelf.disk = disk
+        disk.take = partial(save, shelf, disk)
+        with shelf._lock:
+            while shelf._room.lacks(entries=0, size=0):
+                shelf._evict(shelf._room.order.victim())
+            disk.commit()
+        if disk.readonly:
+            _follow(shelf, disk)
+        if disk.behind:
+            disk.save()
+    except BaseException:
+        disk.let_go()
+        raise
+    return None if shelf._sketcher is None else shelf._sketcher.dim
+
+
+def _fill(shelf: Shelf[V], disk: Disk[V], found: Found) -> None:
+    disk.restore(found)
+    with _no_collection():
+        Filling(shelf, disk)(found)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Look for no garbage while many objects are made that all stay: half the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _follow(shelf: Shelf[V], disk: Disk[V]) -> bool:
+    """Take out what the log says is gone or replaced; what is new waits for a snapshot."""
+    with shelf._lock:
+        changes = Changes.of(disk.follow())
+        for entry_id in changes.gone:
+            shelf.drop(entry_id)
+        for scope, key in changes.replaced:
+            entry = shelf.partition(scope).exact.get(key)
+            if entry is not None:
+                shelf.drop(entry.id)
+    return bool(changes.gone or changes.replaced)
+
+
+def refresh(shelf: Shelf[V], disk: Disk[V]) -> bool:
+    """
+    Follow the process that writes the file, and say whether there was something.
+
+    Raises:
+        StateError: The file cannot be read; what was read before stays.
+    """
+    if not disk.readonly:
+        return False
+    if not disk.replaced():
+        return _follow(shelf, disk)
+    log, found = disk.look()
+    # Under one lock, since what an answer's place means changes with the file.
+    with shelf._lock:
+        disk.turn_to(log)
+        shelf.reset()
+        _fill(shelf, disk, found)
+        _follow(shelf, disk)
+    return True
+
+
+def close(shelf: Shelf[V], disk: Disk[V]) -> None:
+    """
+    Write what is left, so that it is soon read, and let the file go, if it was not.
+
+    Raises:
+        StateError: It could not be written; the file is let go all the same.
+    """
+    if disk.closed:
+        return
+    try:
+        with shelf._lock:
+            disk.learn()
+            disk.commit()
+        if disk.writes:
+            if disk.behind or disk.worth_saving():
+                disk.save()
+            disk.settle(must=True)
+    finally:
+        disk.let_go()

@@ -1,0 +1,256 @@
+"""What a file says, into a shelf that is empty."""
+
+from __future__ import annotations
+
+import math
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise, repeat
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+
+import attrs
+import numpy as np
+
+from .disk import Disk, Found
+from .entry import Entry, Unread
+from .hit import V
+from .records import Gone, Learned, Put
+from .shelf import Item
+from .sketch import Sketcher
+from .snapshot import FOREVER_MS, Loaded
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .partition import Partition
+    from .shelf import Shelf
+
+
+_DIFFERENT = 4
+"""In so many bits a sketch may differ that another machine made of the same vector."""
+
+
+@attrs.define(eq=False)
+class Changes:
+    """
+    What came of a log, beside the snapshot that it follows.
+
+    Attributes:
+        puts: Answers that are there, by scope and question.
+        gone: Ids of entries of the snapshot that are not.
+        replaced: Questions whose entries of the snapshot are not.
+        last_id: The highest id that was given, or 0.
+    """
+
+    puts: dict[tuple[str, str], Put] = attrs.field(init=False, factory=dict)
+    gone: set[int] = attrs.field(init=False, factory=set)
+    replaced: set[tuple[str, str]] = attrs.field(init=False, factory=set)
+    last_id: int = attrs.field(init=False, default=0)
+
+    def kept(self, loaded: Loaded) -> NDArray[np.bool_]:
+        """Return which entries of the snapshot are left."""
+        names = zip(loaded.scopes, loaded.keys, strict=True)
+        replaced = [name in self.replaced for name in names]
+        gone = np.isin(loaded.columns["id"], list(self.gone))
+        return ~(np.array(replaced, bool) | gone)
+
+    @classmethod
+    def of(cls, said: Iterable[Put | Gone | Learned]) -> Changes:
+        """Follow a log."""
+        changes, asked = cls(), {}
+        for one in said:
+            if isinstance(one, Put):
+                name = one.row.scope, one.row.key
+                changes.puts.pop(name, None)
+                changes.puts[name] = one
+                changes.replaced.add(name)
+                asked[one.row.id] = name
+                changes.last_id = max(changes.last_id, one.row.id)
+            elif isinstance(one, Gone):
+                changes.gone.add(one.id)
+                name = asked.get(one.id, ("", ""))
+                if name in changes.puts and changes.puts[name].row.id == one.id:
+                    del changes.puts[name]
+        return changes
+
+
+@attrs.define(eq=False)
+class Filling(Generic[V]):
+    """
+    A shelf that is empty, while it is filled.
+
+    Attributes:
+        shelf: The shelf.
+        disk: Where answers lie that nobody read yet.
+    """
+
+    shelf: Shelf[V]
+    disk: Disk[V]
+    _unread: Unread = attrs.field(init=False)
+    _now_s: float = attrs.field(init=False)
+    _now_ms: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._unread = Unread(self.disk)
+        self._now_s = self.shelf.clock.machine()
+        self._now_ms = self.shelf.clock.wall() * 1_000
+
+    def __call__(self, found: Found) -> None:
+        """Put everything on the shelf that *found* says."""
+        changes = Changes.of(found.said)
+        parts: dict[str, list[Part[V]]] = {}
+        if found.loaded is not None:
+            for part in self._kept(found.loaded, changes):
+                parts.setdefault(part.entries[0].partition.scope, []).append(part)
+            changes.last_id = max(changes.last_id, found.loaded.last_id)
+        added: dict[str, list[Put]] = {}
+        for put in changes.puts.values():
+            added.setdefault(put.row.scope, []).append(put)
+        for scope, puts in added.items():
+            parts.setdefault(scope, []).append(self._added(puts))
+        for one in parts.values():
+            self._place(one)
+        self.shelf._last_id = max(self.shelf._last_id, changes.last_id)
+
+    def _times(
+        self, stored_ms: NDArray[Any], expires_ms: NDArray[Any]
+    ) -> tuple[list[float], list[float]]:
+        """Turn dates into machine time; what lies ahead, as a clock was set, is now."""
+        stored_s = self._now_s - np.maximum(self._now_ms - stored_ms, 0) / 1_000
+        lasts_s = (expires_ms - stored_ms) / 1_000
+        lasts_s[expires_ms == FOREVER_MS] = np.inf
+        return stored_s.tolist(), (stored_s + lasts_s).tolist()
+
+    def _kept(self, loaded: Loaded, changes: Changes) -> Iterator[Part[V]]:
+        """Yield each scope's entries that are left of a snapshot."""
+        if changes.gone or changes.replaced:
+            loaded = loaded.only(changes.kept(loaded))
+        if not loaded.keys:
+            return
+        entries = self._entries(loaded)
+        counts = loaded.columns["vectors"].astype(np.int64)
+        ends = np.cumsum(counts)
+        (new,) = np.diff(
+            loaded.columns["scope"].astype(np.int64), prepend=-1, append=-1
+        ).nonzero()
+        for begin, end in pairwise(new.tolist()):
+            taken = slice(ends[begin] - counts[begin], ends[end - 1])
+            yield Part(
+                entries[begin:end],
+                counts[begin:end].tolist(),
+                loaded.vectors[taken],
+                loaded.sketches[taken],
+            )
+
+    def _entries(self, loaded: Loaded) -> list[Entry[V]]:
+        columns = loaded.columns
+        stored_s, expires_s = self._times(columns["stored_ms"], columns["expires_ms"])
+        partitions = self._partitions(loaded.scopes)
+        sizes = columns["size"].tolist()
+        if self.shelf.capacity_bytes is None:
+            sizes = [0] * len(sizes)
+        return list(
+            map(
+                Entry,
+                columns["id"].tolist(),
+                loaded.keys,
+                loaded.questions,
+                repeat(self._unread),
+                stored_s,
+                [partitions[scope] for scope in loaded.scopes],
+                loaded.terms,
+                sizes,
+                columns["redundancy"].tolist(),
+                expires_s,
+                loaded.places,
+            )
+        )
+
+    def _partitions(self, scopes: Iterable[str]) -> dict[str, Partition[V]]:
+        return {scope: self.shelf.partition(scope) for scope in dict.fromkeys(scopes)}
+
+    def _added(self, puts: Sequence[Put]) -> Part[V]:
+        """Return what a log added to one scope."""
+        rows = [put.row for put in puts]
+        stored_s, expires_s = self._times(
+            np.array([row.stored_ms for row in rows]),
+            np.array([row.expires_ms for row in rows]),
+        )
+        counted = self.shelf.capacity_bytes is not None
+        partition = self.shelf.partition(rows[0].scope)
+        entries = [
+            Entry(
+                row.id,
+                row.key,
+                row.question,
+                self._unread,
+                stored,
+                partition,
+                row.terms,
+                row.size if counted else 0,
+                row.redundancy,
+                expires,
+                put.place,
+            )
+            for row, put, stored, expires in zip(
+                rows, puts, stored_s, expires_s, strict=True
+            )
+        ]
+        vectors = np.stack([put.vector for put in puts])
+        return Part(entries, [1] * len(entries), vectors, None)
+
+    def _place(self, parts: Sequence[Part[V]]) -> None:
+        """Put one scope's entries on the shelf."""
+        entries = [entry for part in parts for entry in part.entries]
+        counts = [count for part in parts for count in part.counts]
+        owners = list(chain(*map(repeat, entries, counts)))
+        vectors = [part.vectors for part in parts]
+        sketcher = self.shelf._sketches(vectors[0][0])
+        known = parts[0].sketches
+        if known is not None and not _same(sketcher, vectors[0][0], known[0]):
+            known = None
+        rest = vectors if known is None else vectors[1:]
+        sketches = [] if known is None else [known]
+        if rest:
+            sketches.append(sketcher.sketch_many(np.concatenate(rest)))
+        partition = entries[0].partition
+        partition.fill(
+            entries, owners, _joined(vectors), _joined(sketches), sketcher=sketcher
+        )
+        self._enter(entries)
+
+    def _enter(self, entries: Sequence[Entry[V]]) -> None:
+        shelf = self.shelf
+        for entry in entries:
+            if shelf.capacity_bytes is not None and not entry.size:
+                vector = entry.partition.vectors_of(entry)[0]
+                item = Item(entry.key, entry.question, entry.value, vector)
+                entry.size = shelf._size(item)
+                entry.partition.bytes += entry.size
+            shelf._entries[entry.id] = entry
+            shelf._room.add(entry)
+            shelf.rule.stored(entry)
+            if entry.expires_s < math.inf:
+                shelf._expiries.rise(entry.id, entry.expires_s)
+
+
+class Part(NamedTuple, Generic[V]):
+    """Some entries of one scope, and their vectors, one after the other."""
+
+    entries: list[Entry[V]]
+    counts: list[int]
+    vectors: NDArray[np.float32]
+    sketches: NDArray[np.uint8] | None
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _same(
+    sketcher: Sketcher, vector: NDArray[np.float32], sketch: NDArray[np.uint8]
+) -> bool:
+    """Whether *sketch* is what the sketcher makes of *vector*, but for rounding."""
+    differ = np.bitwise_xor(sketcher.sketch(vector), sketch)
+    return int(np.unpackbits(differ).sum()) <= _DIFFERENT

@@ -1,0 +1,106 @@
+"""The file of a cache, open: a snapshot, and the log of what happened since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from . import layout, snapshot
+from .codec import Codec
+from .file import CacheFile
+from .layout import DamageError, Head
+from .snapshot import Place
+
+
+if TYPE_CHECKING:
+    import mmap
+
+
+_SHORT = 4 << 20
+"""A log of so many bytes is never too long."""
+
+
+@attrs.define(eq=False)
+class CacheLog:
+    """
+    The file of a cache, open.
+
+    Attributes:
+        head: Its head.
+        file: Its bytes.
+    """
+
+    head: Head
+    file: CacheFile
+    _map: mmap.mmap | None
+    _codec: Codec | None = attrs.field(init=False, default=None)
+
+    @classmethod
+    def open(cls, path: Path, *, readonly: bool) -> CacheLog:
+        """
+        Open the file at *path*; one that is only read is mapped.
+
+        Raises:
+            DamageError: Its head is damaged, or its snapshot has no end.
+            LaterError: It is of a format version to come.
+        """
+        file = CacheFile.open(path, readonly=readonly)
+        head = layout.read_head(file.read)
+        if file.end < head.log:
+            raise DamageError(file.end, "the snapshot, whose end is missing")
+        mapped = file.mapped() if readonly else None
+        return cls(head, file, mapped)
+
+    def section(self, name: str) -> memoryview:
+        """Return the bytes of a section; of a mapped file, without reading them."""
+        section = self.head.sections[name]
+        if self._map is not None:
+            return memoryview(self._map)[section.offset :][: section.size]
+        data = np.empty(section.size, np.uint8).data
+        self.file.read_into(section.offset, data)
+        return data
+
+    def records(self, start: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """
+        Yield the payloads of the log and where each begins, up to a torn end.
+
+        Raises:
+            DamageError: A record is damaged.
+        """
+        return layout.records(self.file.read, self.head, start)
+
+    def append(self, payloads: Sequence[bytes]) -> list[int]:
+        """
+        Write *payloads* as records, all or none, and return where each begins.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        at, starts = self.file.end, []
+        for payload in payloads:
+            starts.append(at + layout.RECORD_SIZE)
+            at += layout.RECORD_SIZE + len(payload)
+        seed = self.head.seed
+        self.file.append([b"".join(layout.record(one, seed) for one in payloads)])
+        return starts
+
+    def raw(self, place: Place) -> bytes:
+        """Return the bytes of an answer, as its serializer made them."""
+        data = self.file.read(place.offset, place.packed)
+        if place.packed == place.size:
+            return data
+        if self._codec is None:
+            self._codec = snapshot.small_codec(self.head, self.section)
+        return self._codec.unpack(data, place.size)
+
+    def too_long(self) -> bool:
+        """Whether reading the log would take long beside reading the snapshot."""
+        return self.file.end - self.head.log > max(_SHORT, self.head.log // 4)
+
+    def close(self) -> None:
+        """Close it; what was mapped stays while somebody uses it."""
+        self.file.close()

@@ -1,0 +1,236 @@
+"""The accept rule that keeps wrong answers within a share of the requests."""
+
+from __future__ import annotations
+
+import math
+
+from bisect import bisect_left
+from collections import OrderedDict
+from random import Random
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple
+
+import attrs
+
+from .accept import Asked, Decision, Ticket, unvetoed
+from .budget import ErrorBudget
+from .calibration import Calibration
+from .groups import Group, ValueGroups
+from .hit import V
+from .signal import LEAST, NEIGHBOURS, Neighbours, Signal, alone, signal
+from .veto import Veto, VetoRecord
+
+
+if TYPE_CHECKING:
+    from .entry import Entry
+
+
+EVEN = 0.5
+"""An answer that is more likely wrong than right is never taken."""
+RECURRING = 2
+"""From so many questions on, a value is one that others may have, too."""
+_MISSES = 4_096
+_RESERVE = 0.1
+_STEPS = 32
+
+
+class _Miss(NamedTuple):
+    """What would have been served, and what was vetoed, with their values' groups."""
+
+    signal: Signal | None
+    origin: int
+    group: Group | None
+    veto: Veto | None
+    vetoed: Group | None
+
+
+@attrs.define(eq=False)
+class Promise(Generic[V]):
+    """
+    Accepts what is likely right, as far as the budget goes.
+
+    Three parts, and only the first is what is promised: the budget, which does not care
+    how answers are chosen; a calibrated chance that the answer is wrong; and the limit
+    of that chance, which spends what the budget affords and keeps a reserve, because a
+    budget that is spent refuses the best answers with the others.
+
+    It learns from what is judged, and from misses: once the answer is stored, it is
+    known whether the nearest entry had it. That holds where values recur for different
+    questions. Of free texts, which never do, only what is judged is known.
+
+    Attributes:
+        budget: The wrong answers that may still be served.
+        random: Where coins come from.
+        veto: Whether opposites, other numbers, names and dates are refused.
+        vetoes: How the vetoes of each kind fare.
+    """
+
+    budget: ErrorBudget
+    random: Random
+    veto: bool
+    neighbours: ClassVar[int] = NEIGHBOURS
+    floor: ClassVar[float] = LEAST
+    vetoes: VetoRecord = attrs.field(init=False, factory=VetoRecord)
+    _calibration: Calibration = attrs.field(init=False, factory=Calibration)
+    _groups: ValueGroups = attrs.field(init=False, factory=ValueGroups)
+    _misses: OrderedDict[tuple[str, str], _Miss] = attrs.field(
+        init=False, factory=OrderedDict
+    )
+
+    def decide(
+        self, asked: Asked[V], neighbours: Neighbours[V], request: int
+    ) -> Decision[V]:
+        """Accept by the chance of being wrong, as far as the budget goes."""
+        if not neighbours:
+            return Decision(why="empty")
+        if neighbours[0][1] < LEAST:
+            entry, similarity = neighbours[0]
+            return Decision(
+                why="far", nearest=entry, entry=entry, similarity=similarity
+            )
+        found: int | None = 0
+        said = None
+        if self.veto:
+            pardoned = self.vetoes.pardoned
+            found, said = unvetoed(asked.key, neighbours, pardoned=pardoned)
+        entry, similarity = neighbours[found or 0]
+        decision = Decision(
+            why="veto" if found is None else "accepted",
+            nearest=neighbours[0][0],
+            veto=said,
+            entry=entry,
+            similarity=similarity,
+        )
+        if found is None:
+            return decision
+        figures = signal(found, neighbours)
+        chance = self._calibration.wrong(figures)
+        limit = self._limit(request, judged_first=asked.judged_first)
+        decision = attrs.evolve(decision, signal=figures, chance=chance, limit=limit)
+        if chance > limit:
+            return attrs.evolve(decision, why="doubt")
+        if not self.budget.permits(request):
+            return attrs.evolve(decision, why="budget")
+        return decision
+
+    def least(self, asked: Asked[V], request: int) -> float:
+        """Return from which cosine an answer would do if no other were near."""
+        if not self.budget.permits(request):
+            return math.inf
+        limit = self._limit(request, judged_first=asked.judged_first)
+        cosines = [LEAST + (1 - LEAST) * i / _STEPS for i in range(_STEPS + 1)]
+        # The chance falls as the cosine grows.
+        first = bisect_left(
+            cosines,
+            True,  # noqa: FBT003
+            key=lambda cosine: self._calibration.wrong(alone(cosine)) <= limit,
+        )
+        return cosines[first] if first < len(cosines) else math.inf
+
+    def _limit(self, request: int, *, judged_first: bool) -> float:
+        """Return up to which chance of being wrong answers are taken now."""
+        budget = self.budget
+        if not budget.permits(request) or (judged_first and budget.judged == 1):
+            return EVEN
+        if budget.judged == 0:
+            return min(EVEN, self._calibration.limit_of_share(budget.max_error))
+        price = budget.price(judged_first=judged_first)
+        reserve = 2 * price / budget.judged + _RESERVE * budget.max_error * request
+        afforded = budget.max_error / price * budget.slack(request) / reserve
+        return min(EVEN, self._calibration.limit(afforded))
+
+    def take(self, decision: Decision[V], asked: Asked[V]) -> Ticket[V] | None:
+        """
+        Throw the coin for what is accepted, and charge it.
+
+        What the budget does not permit can still be judged before anybody gets it, by
+        the same coin. None of these is ever served unjudged, so none is charged.
+        """
+        entry, figures = decision.entry, decision.signal
+        if entry is None:
+            return None
+        if figures is not None:
+            self._calibration.see(figures)
+        permitted = decision.why == "accepted"
+        if permitted or (decision.why == "budget" and asked.judged_first):
+            audited = self.random.random() < self.budget.judged
+            if permitted:
+                self.budget.serve(audited=audited)
+            if permitted or audited:
+                return Ticket(entry, asked, decision, audited)
+        self._misses[entry.partition.scope, asked.key] = _Miss(
+            figures,
+            entry.family,
+            _recurring(entry),
+            decision.veto,
+            _recurring(decision.nearest),
+        )
+        if len(self._misses) > _MISSES:
+            self._misses.popitem(last=False)
+        return None
+
+    def answer(self, ticket: Ticket[V], *, right: bool, withheld: bool = False) -> bool:
+        """
+        Take note of a judgement, or of what somebody tells without being asked.
+
+        Who was not asked can only tell of wrong ones, and nobody can take a "wrong"
+        back: praise that is not chosen by the coin says nothing of what escaped it.
+        """
+        was, decision = ticket.right, ticket.decision
+        asked_for = ticket.audited and was is None
+        if was is right or was is False or (right and not asked_for):
+            return False
+        ticket.right = right
+        charged = decision is not None and decision.why == "accepted"
+        if not asked_for:
+            self.budget.blame(audited=ticket.audited)
+        elif charged and right:
+            self.budget.clear()
+        elif charged and withheld:
+            self.budget.withhold()
+        if decision is not None and decision.signal is not None:
+            self._calibration.learn(
+                decision.signal,
+                right=right,
+                chance=self.budget.judged if asked_for else 1.0,
+                origin=ticket.entry.family,
+            )
+        return True
+
+    def stored(self, entry: Entry[V]) -> None:
+        """Compare the answer with the one that would have been served."""
+        entry.group = self._groups.add(entry.value)
+        missed = self._misses.pop((entry.partition.scope, entry.key), None)
+        if missed is None:
+            return
+        if missed.signal is not None and missed.group is not None:
+            self._calibration.learn(
+                missed.signal,
+                right=entry.group is missed.group,
+                chance=1.0,
+                origin=missed.origin,
+            )
+        if missed.veto is not None and missed.vetoed is not None:
+            right = entry.group is missed.vetoed
+            self.vetoes.learn(missed.veto.kind, right=right)
+
+    def removed(self, entry: Entry[V]) -> None:
+        """Take the entry out of those with its value."""
+        if entry.group is not None:
+            self._groups.remove(entry.group)
+
+    def forget(self, entry: Entry[V]) -> None:
+        """Forget the labels that are about the entry; the budget forgets nothing."""
+        self._calibration.unlearn(entry.family)
+        for where, missed in list(self._misses.items()):
+            if missed.origin == entry.family:
+                del self._misses[where]
+
+    def wrong_limit(self) -> int:
+        """Return how many wrong answers were served at most."""
+        return int(self.budget.wrong_limit())
+
+
+def _recurring(entry: Entry[V] | None) -> Group | None:
+    """Return the group of a value that several questions have, so others may, too."""
+    group = None if entry is None else entry.group
+    return group if group is not None and group.questions >= RECURRING else None

@@ -1,0 +1,126 @@
+"""What the log of a cache's file says, one change a record."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..canonical import JSON
+from .lifetime import NOTHING_SAID, Terms
+from .snapshot import Place, Row
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+_PUT, _GONE, _LEARNED = b"P", b"G", b"L"
+# Id, date stored, date of expiry, bytes counted, redundancy; lengths of what follows.
+_FIELDS = struct.Struct("<qqqqf6I")
+
+
+class Put(NamedTuple):
+    """An answer was stored; its bytes lie at *place*."""
+
+    row: Row
+    place: Place
+    vector: NDArray[np.float32]
+
+
+class Gone(NamedTuple):
+    """An entry was taken out."""
+
+    id: int
+
+
+class Learned(NamedTuple):
+    """What is known besides changed to this."""
+
+    state: JSON
+
+
+Said: TypeAlias = Put | Gone | Learned
+
+
+def put(row: Row, vector: NDArray[np.float32]) -> bytes:
+    """Return the record of an answer, whose bytes come last."""
+    terms = row.terms
+    texts = [
+        row.scope.encode("utf-8", "surrogatepass"),
+        row.key.encode("utf-8", "surrogatepass"),
+        row.question.encode("utf-8", "surrogatepass"),
+        b"" if terms == NOTHING_SAID else _terms(terms),
+        vector.astype("<f4").tobytes(),
+        row.value,
+    ]
+    fields = _FIELDS.pack(
+        row.id,
+        row.stored_ms,
+        row.expires_ms,
+        row.size,
+        row.redundancy,
+        *map(len, texts),
+    )
+    return b"".join([_PUT, fields, *texts])
+
+
+def gone(entry_id: int) -> bytes:
+    """Return the record that an entry is gone."""
+    return _GONE + struct.pack("<q", entry_id)
+
+
+def learned(state: JSON) -> bytes:
+    """Return the record of what is known besides."""
+    return _LEARNED + json.dumps(state).encode()
+
+
+def read(payload: bytes, offset: int) -> Said:
+    """Return what a record says whose payload lies at *offset* of the file."""
+    kind = payload[:1]
+    if kind == _PUT:
+        return _read_put(payload, offset)
+    if kind == _LEARNED:
+        return Learned(json.loads(payload[1:]))
+    (entry_id,) = struct.unpack_from("<q", payload, 1)
+    return Gone(entry_id)
+
+
+def _terms(terms: Terms) -> bytes:
+    said = [terms.ttl_s, terms.sliding, sorted(terms.tags), terms.cost]
+    return json.dumps(said).encode()
+
+
+def _read_terms(said: bytes) -> Terms:
+    ttl_s, sliding, tags, cost = json.loads(said)
+    return Terms(ttl_s=ttl_s, sliding=sliding, tags=frozenset(tags), cost=cost)
+
+
+def _read_put(payload: bytes, offset: int) -> Put:
+    entry_id, stored_ms, expires_ms, size, redundancy, *lengths = _FIELDS.unpack_from(
+        payload, 1
+    )
+    at, parts = 1 + _FIELDS.size, []
+    for length in lengths:
+        parts.append(payload[at : at + length])
+        at += length
+    scope, key, question = (text.decode("utf-8", "surrogatepass") for text in parts[:3])
+    terms = NOTHING_SAID if not parts[3] else _read_terms(parts[3])
+    row = Row(
+        entry_id,
+        scope,
+        key,
+        question,
+        parts[5],
+        stored_ms,
+        expires_ms,
+        terms,
+        size,
+        redundancy,
+        1,
+    )
+    place = Place(offset + len(payload) - lengths[5], lengths[5], lengths[5])
+    return Put(row, place, np.frombuffer(parts[4], "<f4"))

@@ -1,0 +1,148 @@
+"""A shelf to a snapshot, while others go on using it."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..canonical import JSON
+from . import layout, snapshot
+from .disk import Disk
+from .entry import Entry
+from .file import CacheFile
+from .hit import V
+from .serializer import Serializer, plain_size
+from .sketch import BITS
+from .snapshot import FOREVER_MS, Place, Row
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    from .shelf import Shelf
+
+
+_logger = logging.getLogger("legion")
+_AT_ONCE = 1_000
+"""So many entries are copied before others have their turn."""
+
+
+def save(shelf: Shelf[V], disk: Disk[V]) -> None:
+    """
+    Write a snapshot beside the file, and let it take its place.
+
+    Entries are copied a thousand at a time, so it is no picture of one moment; but what
+    changed since it began is in the log that goes with it, so what is read is.
+
+    Raises:
+        OSError: It cannot be written; the file is as it was.
+    """
+    with shelf._lock:
+        mark = disk.begin_saving()
+        entries = sorted(
+            (one for one in shelf._entries.values() if one.origin is None),
+            key=lambda one: (one.partition.scope, one.id),
+        )
+        last_id = shelf._last_id
+        learned = disk.state()
+    try:
+        kept, rows, vectors = _copied(shelf, disk, entries)
+        sketches = (
+            shelf._sketches(vectors[0]).sketch_many(vectors)
+            if len(vectors)
+            else np.empty((0, BITS // 8), np.uint8)
+        )
+        facts, sections, within = snapshot.sections(
+            rows, vectors, sketches, last_id=last_id, learned=learned
+        )
+        facts |= disk.facts() | _measured(rows, sections, disk.serializer)
+        file = CacheFile.beside(disk.path)
+        try:
+            file.append(layout.snapshot(facts, sections))
+            file.sync()
+        except BaseException:
+            file.drop()
+            raise
+        file.close()
+        with shelf._lock:
+            disk.finish_saving(file, mark, shelf._entries.values())
+            offset = disk.log.head.sections["values"].offset
+            for entry, (start, packed, size) in zip(kept, within, strict=True):
+                entry.place = Place(offset + start, packed, size)
+    finally:
+        with shelf._lock:
+            disk.end_saving()
+
+
+def _copied(
+    shelf: Shelf[V], disk: Disk[V], entries: Sequence[Entry[V]]
+) -> tuple[list[Entry[V]], list[Row], NDArray[np.float32]]:
+    kept: list[Entry[V]] = []
+    rows: list[Row] = []
+    vectors: list[NDArray[np.float32]] = []
+    rest = iter(entries)
+    while some := list(islice(rest, _AT_ONCE)):
+        with shelf._lock:
+            there = [
+                (entry, entry.partition.vectors_of(entry))
+                for entry in some
+                if entry.slots
+            ]
+        for entry, its in there:
+            raw = _raw(disk, entry)
+            if raw is None:
+                continue
+            kept.append(entry)
+            rows.append(disk.row(entry, raw, len(its)))
+            vectors.append(its)
+    return kept, rows, np.concatenate(vectors) if vectors else np.empty((0, 1), "<f4")
+
+
+def _raw(disk: Disk[V], entry: Entry[V]) -> bytes | None:
+    """Return the bytes of an answer, or None of one that has none any more."""
+    if entry.place is not None:
+        return disk.log.raw(entry.place)
+    try:
+        return disk.dumps(entry.value)
+    except Exception:  # it was changed since it was put, and could not be written then
+        _logger.warning("%s: leaves out an answer", disk.path, exc_info=True)
+        return None
+
+
+def _measured(
+    rows: Sequence[Row], sections: Mapping[str, Buffer], serializer: Serializer
+) -> dict[str, JSON]:
+    """Return what the entries take here, but for their vectors, and as plain JSON."""
+    kept = sum(
+        memoryview(data).nbytes
+        for name, data in sections.items()
+        if name not in {"vectors", "sketches"}
+    )
+    return {
+        "kept_bytes": kept,
+        "json_bytes": sum(
+            _line(row) + plain_size(serializer, row.value) for row in rows
+        ),
+    }
+
+
+def _line(row: Row) -> int:
+    """Return the bytes of a line of plain JSON for an entry, but for its answer."""
+    said: dict[str, object] = {
+        "scope": row.scope,
+        "question": row.question,
+        "answer": None,
+        "stored_ms": row.stored_ms,
+        "expires_ms": row.expires_ms if row.expires_ms != FOREVER_MS else None,
+        "tags": sorted(row.terms.tags),
+        "cost": row.terms.cost,
+    }
+    line = json.dumps(said, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return len(line.encode("utf-8", "surrogatepass")) - len("null")

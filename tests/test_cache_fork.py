@@ -1,0 +1,110 @@
+"""A process that forks while its threads use the cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+PRELUDE = """
+import os, signal, threading, warnings, zlib
+import numpy as np
+from legion import SemanticCache
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+
+def embed(texts):
+    return [np.random.default_rng(zlib.crc32(t.encode())).standard_normal(64)
+            for t in texts]
+
+cache = SemanticCache(embed, capacity=200)
+cache.put_many((str(n), n) for n in range(600))  # Python's imports are no part of it
+cache.get("nearly")
+cache.clear()
+
+def in_a_child(check):
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        code = 1
+        try:
+            code = 0 if check() else 2
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
+HAMMERED = """
+stop = threading.Event()
+
+def hammer(n):
+    i = 0
+    while not stop.is_set():
+        i += 1
+        question = f"{n} {i % 150}"
+        cache.get_or_compute(question, lambda q: q)
+        cache.put(question, question)
+        cache.get_many([question, "other"])
+
+threads = [threading.Thread(target=hammer, args=(n,)) for n in range(3)]
+for thread in threads:
+    thread.start()
+
+def check():
+    found = [cache.get_or_compute(f"{n} {i}", lambda q: q) == f"{n} {i}"
+             for n in range(3) for i in range(150)]
+    scope = cache.scope("new")
+    scope.put("q", "a")
+    return all(found) and scope.get("q").value == "a" and len(cache) <= 200
+
+print([in_a_child(check) for _ in range(8)])
+stop.set()
+for thread in threads:
+    thread.join()
+print(cache.get_or_compute("after", lambda q: q))
+"""
+
+IN_FLIGHT = """
+begun, go = threading.Event(), threading.Event()
+
+def compute(question):
+    begun.set()
+    assert go.wait(20)
+    return "the parent's"
+
+thread = threading.Thread(target=cache.get_or_compute, args=("q", compute))
+thread.start()
+assert begun.wait(20)
+print([in_a_child(lambda: cache.get_or_compute("q", lambda _: "mine") == "mine")])
+go.set()
+thread.join()
+print(cache.get("q").value)
+"""
+
+
+def run(story):
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + story],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+@needs_fork
+def test_a_child_finds_the_cache_whole_and_free():
+    """Whatever the threads of its parent were in the middle of, eight times."""
+    assert run(HAMMERED) == [str([0] * 8), "after"]
+
+
+@needs_fork
+def test_a_child_does_not_wait_for_threads_it_does_not_have():
+    """What the parent is computing, a child computes for itself."""
+    assert run(IN_FLIGHT) == ["[0]", "the parent's"]
