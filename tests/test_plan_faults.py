@@ -628,3 +628,16 @@ def test_a_mapping_has_no_lines():
 
     assert caught.value.source == "<dict>"
     assert caught.value.faults[0].line is None
+
+
+def test_what_both_arms_share_is_not_compared():
+    """A rule that compares it is a fault; one with a limit of its own is none."""
+    shared = GOOD.replace("stages:", "shared: [error_rate]\nstages:", 1)
+    (fault,) = faults_of(shared)
+    assert fault.key == "shared"
+    assert "a limit of its own for error_rate" in fault.write
+
+    cached = GOOD.replace("stages:", "shared: [cache_hit_rate]\nstages:", 1)
+    plan = Plan.from_text(cached)
+    assert plan.shared == ("cache_hit_rate",)
+    assert Plan.from_dict(plan.to_dict()) == plan

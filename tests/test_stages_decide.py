@@ -11,6 +11,7 @@ import legion
 
 from legion.model import Move, Report
 from legion.stages import Status
+from legion.stages.evidence import BothEvidence, LimitEvidence
 
 
 SUSPECT = 27
@@ -383,3 +384,16 @@ def test_what_was_spent_in_other_stages_counts_before_this_one_has_evidence(
     assert decision.move is move
     if move is not Move.HOLD:
         assert decision.code == "evidence:spent"
+
+
+@pytest.mark.parametrize(
+    ("shared", "kind"), [([], BothEvidence), (["error_rate"], LimitEvidence)]
+)
+def test_what_both_arms_share_is_held_to_its_limit_alone(shared, kind):
+    """Where one arm's errors show in the other there is no control to be worse than."""
+    limit = {"within 1m": [{"metric": "error_rate", "above": "20%"}]}
+    one = rig(rules=plan(triggers=limit, shared=shared))
+    stage = one.engine.plan.stage("canary")
+    evidence = one.engine._ladder.paths(stage).evidence()
+
+    assert type(evidence["trigger: error_rate above 20 %"]) is kind

@@ -276,7 +276,8 @@ class Paths:
 
     def _limit(self, rule: Rule, metric: Metric, alpha: float) -> Evidence:
         limit = self._alone(rule, metric, alpha)
-        if self.share == 1 or not metric.by_arm:
+        shared = metric.name in self.plan.shared
+        if self.share == 1 or shared or not metric.by_arm:
             return limit
         versus = self._compared(rule, metric, self._margin(rule.metric), alpha)
         return BothEvidence(limit, versus, alpha=alpha)

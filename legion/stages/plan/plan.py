@@ -68,6 +68,7 @@ class Plan:
         criteria: Limits in place of some of a criterion's own, or None where it is off.
         metrics: Metrics that the plan declares.
         collect: Metrics to record beside those that are judged.
+        shared: Metrics of what both arms share, such as a cache; they are not compared.
         slices: What units are told apart by, such as ``tenant``: each value of it is
             judged on its own, too.
         stages: The ladder, smallest share first.
@@ -92,6 +93,7 @@ class Plan:
     )
     metrics: tuple[Metric, ...] = ()
     collect: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     stages: tuple[Stage, ...]
     digest: str = attrs.field(init=False, eq=False, repr=False)

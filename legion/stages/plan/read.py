@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from operator import methodcaller
 
 import attrs
 
 from ...exceptions import Fault, PlanError
 from . import source, units
-from .nouns import STEPS, RollbackSpec, Trigger
+from .nouns import STEPS, RollbackSpec, Stage, Trigger
 from .place import Place, read_or
 from .plan import Plan, Unit
 from .read_rule import shortest_deadline_s, triggers
@@ -40,6 +40,7 @@ _KNOWN = (
     "criteria",
     "metrics",
     "collect",
+    "shared",
     "slices",
     "stages",
 )
@@ -91,6 +92,12 @@ def _plan(place: Place) -> Plan | None:
         vocabulary, rehearsal_s=rollback.within_s, check_interval_s=interval_s
     )
     ages = read_or(entries, "matures", lambda at: _matures(at, vocabulary), _AT_ONCE)
+    no_stages: tuple[Stage, ...] = ()
+    ladder = read_or(entries, "stages", stages.stages, no_stages)
+    no_names: tuple[str, ...] = ()
+    shared = read_or(entries, "shared", vocabulary.metrics, no_names)
+    if "shared" in entries:
+        _refuse_compared(entries["shared"], shared, found, ladder)
     words = {
         key: read_or(entries, key, methodcaller("text", wanted), "")
         for key, wanted in list(_REQUIRED.items())[:3]
@@ -115,8 +122,9 @@ def _plan(place: Place) -> Plan | None:
         criteria=read_or(entries, "criteria", vocabulary.criteria, {}),
         metrics=vocabulary.own,
         collect=read_or(entries, "collect", vocabulary.metrics, ()),
+        shared=shared,
         slices=read_or(entries, "slices", lambda at: _slices(at, found), ()),
-        stages=read_or(entries, "stages", stages.stages, ()),
+        stages=ladder,
     )
 
 
@@ -164,6 +172,23 @@ def _held_back(place: Place) -> float | None:
     if share is not None and share > 0.5:
         place.fault("a share of at most 50%")
     return share
+
+
+def _refuse_compared(
+    place: Place,
+    shared: Collection[str],
+    rules: Iterable[Trigger],
+    stages: Iterable[Stage],
+) -> None:
+    """Name what is compared although both arms share it: they are no arms of it."""
+    asked = [trigger.rule for trigger in rules]
+    asked += [rule for stage in stages for rule in stage.validate]
+    compared = {rule.metric for rule in asked if rule.versus} & set(shared)
+    for metric in sorted(compared):
+        place.fault(
+            f"a limit of its own for {metric}, or give each arm what it now shares",
+            given=f"{metric}, which a rule compares with the baseline",
+        )
 
 
 def _slices(place: Place, rules: Collection[Trigger]) -> tuple[str, ...] | None:

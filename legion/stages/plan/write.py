@@ -40,6 +40,8 @@ def as_mapping(plan: Plan) -> dict[str, JSON]:
         found["triggers"] = _triggers(plan.triggers)
     if plan.collect:
         found["collect"] = list(plan.collect)
+    if plan.shared:
+        found["shared"] = list(plan.shared)
     if plan.slices:
         found["slices"] = list(plan.slices)
     found["stages"] = [_stage(stage) for stage in plan.stages]
