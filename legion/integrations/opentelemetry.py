@@ -73,7 +73,11 @@ def _durations(caches: dict[str, Counted], _: CallbackOptions) -> Iterable[Obser
         for outcome, taken in meter.latency_s().items() if meter else ():
             for q in QUANTILES:
                 if (value := taken.quantile(q)) is not None:
-                    labels = {"cache": name, "outcome": outcome, "quantile": q}
+                    labels: dict[str, str | float] = {
+                        "cache": name,
+                        "outcome": outcome,
+                        "quantile": q,
+                    }
                     yield Observation(value, labels)
 
 
