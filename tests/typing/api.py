@@ -51,7 +51,11 @@ value: str | None = None if hit is None else hit.value
 answered: str = cache.get_or_compute("question", str.upper)
 
 
-@cache.cached(question="text", scope=lambda text, n: cache.scope(str(n)))
+def of_length(text: str, n: int) -> legion.cache.Scope[str]:
+    return cache.scope(str(n))
+
+
+@cache.cached(question="text", scope=of_length)
 def shorten(text: str, n: int) -> str:
     return text[:n]
 
