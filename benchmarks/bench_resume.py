@@ -63,14 +63,15 @@ def fill(folder: Path) -> None:
                 host.engine.run_sync(f"{turn}-{i}", control=int, candidate=int)
             clock.advance(300.0)
             host.tick()
+        stay, epoch = host.engine.state.stay, host.engine.state.entry
     with Database(folder / "legion.db") as database:
         journal = legion.Journal(database, clock=clock)
         with database.transaction() as connection:
             while journal.size < EVENTS:
                 journal.append({"n": journal.size})
             connection.executemany(
-                "INSERT INTO bad_unit VALUES ('resume', 'error_rate', ?)",
-                [(n.to_bytes(8),) for n in range(EVENTS)],
+                "INSERT INTO bad_unit VALUES ('resume', ?, 'error_rate', ?, ?)",
+                [(stay, n.to_bytes(8), epoch) for n in range(EVENTS)],
             )
 
 
@@ -103,7 +104,7 @@ def main(rounds: int) -> None:
                     PLAN, state=folder, clock=clock, plugins=legion.Plugins()
                 )
                 stack.enter_context(host)
-                assert len(host.engine._pointer.units()["error_rate"]) == EVENTS
+                assert len(host.engine._learner.known.units["error_rate"]) == EVENTS
                 first = milliseconds(host.tick)
             opened: list[legion.Host | legion.StageEngine] = []
 
