@@ -11,7 +11,9 @@ from ..stages import Plan
 
 
 _POINTS = 200
-_DAY_S = 86_400.0
+_UNITS = ((3 * 86_400.0, 86_400.0, "day {:g}"), (3 * 3_600.0, 3_600.0, "{:g} h"))
+"""From how many seconds on the time is told in which unit; below, in minutes."""
+_MINUTE = (60.0, "{:g} min")
 _STYLE = """<style>
 svg { background: #fff; font: 12px sans-serif; }
 path { fill: none; stroke-width: 2; }
@@ -23,26 +25,35 @@ circle { r: 0; } .grid { stroke: #e5e7eb; } .mark { stroke: #9ca3af; }
 
 
 def drawn(plan: Plan, found: Simulation) -> str:
-    """Return how many of the simulated rollouts had gone back by which day, as SVG."""
+    """Return how many of the simulated rollouts had gone back by when, as SVG."""
     starts = [
-        (stage.starts_s.median / _DAY_S, stage.name)
+        (stage.starts_s.median, stage.name)
         for stage in found.stages
         if stage.starts_s is not None
     ]
-    last = max([*(s / _DAY_S for s in found.went_back_s), starts[-1][0], 0.5])
+    last_s = max([*(1.25 * s for s in found.went_back_s[-1:]), starts[-1][0], 60.0])
     if found.completed.n:
-        last += (plan.stages[-1].unbroken_for_s or 0.0) / _DAY_S
-    days = [last * i / _POINTS for i in range(_POINTS + 1)]
+        last_s = max(last_s, starts[-1][0] + (plan.stages[-1].unbroken_for_s or 0.0))
+    unit_s, axis = next(
+        ((unit, words) for since, unit, words in _UNITS if last_s >= since), _MINUTE
+    )
+    times = [last_s * i / _POINTS for i in range(_POINTS + 1)]
     back: list[float | None] = [
-        100 * bisect.bisect_right(found.went_back_s, day * _DAY_S) / found.runs
-        for day in days
+        100 * bisect.bisect_right(found.went_back_s, time) / found.runs
+        for time in times
     ]
     lines = [Line("% gone back", back)]
     if not found.faults:
-        promise: list[float | None] = [100 * found.promised] * len(days)
+        promise: list[float | None] = [100 * found.promised] * len(times)
         lines.append(Line("% promised", promise, "limit"))
     title = f"{found.plan}, simulated: rollouts that went back, per cent"
-    svg = plot(days, lines, starts, title=title)
+    svg = plot(
+        [time / unit_s for time in times],
+        lines,
+        [(start / unit_s, name) for start, name in starts],
+        title=title,
+        axis=axis,
+    )
     head = "<svg xmlns='http://www.w3.org/2000/svg' "
     body = svg.removeprefix("<svg ")
     opened, _, rest = body.partition(">")
