@@ -71,8 +71,8 @@ def test_who_went_bad_before_counts_again(tmp_path):
     rules = plan(plan="rig-2", retry_of="rig", unit="user")
     again = rig(rules=rules, state=state, clock=first.clock)
 
-    assert first.engine._learner.known.units
-    assert again.engine._learner.known.units == {}
+    assert first.engine._lessons.learner.known.units
+    assert again.engine._lessons.learner.known.units == {}
 
 
 def log_product(run, *, anew, tries=8, share=0.25, people=300, visits=30_000):

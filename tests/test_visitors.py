@@ -526,7 +526,7 @@ def engine(path, clock):
 
 def kept(engine):
     """What an engine knows of its units."""
-    them = engine._learner.known
+    them = engine._lessons.learner.known
     metrics = {
         metric: {unit: attrs.asdict(one) for unit, one in units.items()}
         for metric, units in them.visitors.metrics.items()

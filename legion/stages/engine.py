@@ -35,9 +35,10 @@ from .evidence import Edge, Known, visited
 from .exposure import Exposure
 from .given import refuse_unless
 from .learn import Learner
+from .lessons import Lessons
 from .mirror import Mirror
 from .moves import marked
-from .persistence import NotLeadingError, StateFile, SupersededError
+from .persistence import StateFile, SupersededError
 from .plan import Plan, Unit
 from .pointer import Pointer
 from .rehearsal import Rehearsal
@@ -49,8 +50,6 @@ from .world import World
 
 
 logger = logging.getLogger("legion")
-
-_TRIES = 5
 
 
 class StageEngine:
@@ -126,7 +125,7 @@ class StageEngine:
             splitter=name_of(order),
         )
         known = Known(sticky=plan.unit is not Unit.TASK, visits=visits)
-        self._learner = Learner(self._ladder, known, file.units)
+        self._lessons = Lessons(Learner(self._ladder, known, file.units), self._pointer)
         world = World(plan, self.plugins, registry)
         parts = (self._ladder, self._pointer, world, self.clock)
         self._advance = Advance(*parts)
@@ -134,7 +133,6 @@ class StageEngine:
         self._rehearsal = Rehearsal(
             *parts, advance=self._advance, retreat=self._retreat
         )
-        self._unkept: list[tuple[int, Observation, Report]] = []
         # Handed out as they are: the hot path pays for no second call.
         self.assign = self.traffic.assign
         self.assign_many = self.traffic.assign_many
@@ -174,7 +172,7 @@ class StageEngine:
     def edges(self) -> tuple[Edge, ...]:
         """Beyond which times units are to be counted as bad from now on."""
         with self._lock:
-            return self._learner.edges(self.state)
+            return self._lessons.edges
 
     @property
     def exposure(self) -> Exposure:
@@ -189,11 +187,7 @@ class StageEngine:
         for no write.
         """
         with self._lock:
-            self._unkept.append((self.state.entry, observation, report))
-            self._take(observation, report)
-
-    def _take(self, observation: Observation, report: Report) -> None:
-        self._pointer.state = self._learner.learn(self.state, observation, report)
+            self._lessons.take(observation, report)
 
     def lead(self, token: int) -> None:
         """
@@ -213,13 +207,7 @@ class StageEngine:
             StateError: The state file cannot be read.
         """
         with self._lock:
-            if self._unkept:
-                self._forget()
-
-    def _forget(self) -> None:
-        self._unkept.clear()
-        self._learner.forget()
-        self._pointer.reload()
+            self._lessons.follow()
 
     def keep(self, *, also: Callable[[], object] | None = None) -> None:
         """
@@ -237,32 +225,7 @@ class StageEngine:
             StateError: It could not be written.
         """
         with self._lock:
-            for _ in range(_TRIES):
-                nouns = [noun for _, *both in self._unkept for noun in both]
-                try:
-                    self._pointer.teach(self._learner.known, *nouns, also=also)
-                except NotLeadingError:
-                    self._forget()
-                    raise
-                except SupersededError:
-                    self._adopt()
-                else:
-                    self._unkept.clear()
-                    self._learner.known.forget_new()
-                    return
-        msg = "other processes keep writing; run one that turns the wheel"
-        raise StateError(self.plan.name, msg)
-
-    def _adopt(self) -> None:
-        """Read what others wrote, and learn again what is not in it."""
-        if not self._pointer.refresh():
-            return
-        self._learner.forget()
-        # What was seen of a stage that was left meanwhile is no evidence of this one.
-        here = self.state.entry
-        self._unkept = [one for one in self._unkept if one[0] == here]
-        for _, observation, report in self._unkept:
-            self._take(observation, report)
+            self._lessons.keep(also=also)
 
     def decide(self, report: Report) -> Decision:
         """
@@ -322,11 +285,11 @@ class StageEngine:
                 outcome = self._advance.forward(decision, change, ruling)
         except SupersededError as error:
             return self._overtaken(decision, change, error)
-        self._unkept.clear()
+        self._lessons.drop()
         if outcome.applied is None:
             # It may be in doubt because somebody went back while it was under way.
             try:
-                self._adopt()
+                self._lessons.adopt()
                 self._retreat.finish()
             except StateError:
                 logger.warning("what others did cannot be read", exc_info=True)
@@ -388,7 +351,7 @@ class StageEngine:
             change = decision.change or nothing
             if refused is not None:
                 return self._advance.not_done(decision, change, *refused)
-            self._unkept.clear()
+            self._lessons.drop()
             try:
                 return self._retreat.back(decision)
             except SupersededError as error:
@@ -496,7 +459,7 @@ class StageEngine:
         with self._lock:
             if self._under_way:
                 return  # A hook asks from inside a move, which comes to its end first.
-            self._adopt()
+            self._lessons.adopt()
             self._ladder.look()
             if self.state.status is Status.READY:
                 self._ladder.take_up()
@@ -509,7 +472,7 @@ class StageEngine:
 
     def _by_hand(self, to: Status, allowed: set[Status], reason: str) -> Decision:
         with self._lock:
-            self._adopt()
+            self._lessons.adopt()
             state, reason = self.state, _sayable(reason)
             decision = Decision(
                 move=Move.HOLD,
