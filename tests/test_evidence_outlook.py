@@ -15,7 +15,7 @@ import legion
 from legion.model import Missing, Move
 from legion.stages.evidence.outlook import outlook_of_limit, outlook_of_margin
 from legion.stages.evidence.units import Tally
-from legion.stages.evidence.watch import Past, Watch, too_short
+from legion.stages.evidence.watch import Past, Watch, no_edge_yet
 from legion.stats import (
     BernoulliProcess,
     LabelProcess,
@@ -188,4 +188,7 @@ def test_a_past_that_is_too_short_is_said():
     )
     watch = Watch(name="slow", metric=legion.metrics.METRICS["latency_p95"])
     past = {"latency": Past().plus(LogHistogram.of([0.1] * 100))}
-    assert too_short([watch], past) == too_short([watch], {}) == ""
+    assert no_edge_yet([watch], {}) == ""
+    assert no_edge_yet([watch], past) == (
+        "no unit is of age yet since control's past said what is slow"
+    )

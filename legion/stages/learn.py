@@ -35,8 +35,8 @@ from .evidence import (
     Stay,
     Watch,
     edges,
+    no_edge_yet,
     rates,
-    too_short,
 )
 from .mismatch import exposed, mismatch
 from .plan import Stage, Unit
@@ -232,7 +232,7 @@ class Learner:
         if found.missing is Missing.NO_DATA:
             streams = {watch.metric.stream for watch in evidence.watches}
             known = {s: Past.from_json(past[s]) for s in streams if s in past}
-            why = too_short(evidence.watches, known)
+            why = no_edge_yet(evidence.watches, known)
             if why:
                 return attrs.evolve(
                     found,

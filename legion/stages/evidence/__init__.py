@@ -23,7 +23,7 @@ from .rates import Rate, rates
 from .sampled import SampledEvidence
 from .units import Known, Seen
 from .visitors import Drawn, Stay, Visitor, Visitors
-from .watch import Edge, Past, Watch, edges, too_short
+from .watch import Edge, Past, Watch, edges, no_edge_yet
 
 
 __all__ = [
@@ -56,8 +56,8 @@ __all__ = [
     "is_weighed",
     "log_e_of_look",
     "looked_at_s",
+    "no_edge_yet",
     "part",
     "rates",
-    "too_short",
     "visited",
 ]

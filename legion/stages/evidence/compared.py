@@ -136,6 +136,7 @@ class ComparedEvidence:
         # Times that were recorded whole, by hand, in a stage that mirrors.
         self._whole |= self.metric.stream == WITHOUT_TOOLS and (
             LATENCY in candidate.histograms
+            and WITHOUT_TOOLS not in candidate.histograms
         )
         if observation.lost:
             return

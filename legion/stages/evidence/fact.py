@@ -37,9 +37,9 @@ _COMPARISONS: tuple[tuple[str, Callable[[float, float], bool], str], ...] = (
     ("below", operator.lt, "wanted below"),
     ("at_most", operator.le, "wanted at most"),
     ("at_least", operator.ge, "wanted at least"),
-    ("above", operator.gt, "against"),
-    ("longer_than", operator.gt, "against"),
-    ("failures_in_a_row", operator.ge, "against"),
+    ("above", operator.gt, "limit"),
+    ("longer_than", operator.gt, "limit"),
+    ("failures_in_a_row", operator.ge, "limit"),
 )
 
 
@@ -240,7 +240,7 @@ class ThresholdEvidence:
             limit = getattr(self.rule, name)
             if limit is not None:
                 return float(limit), compare(value, limit), relation
-        return self.detected_at, value >= self.detected_at, "against"
+        return self.detected_at, value >= self.detected_at, "limit"
 
     def _against_baseline(self, window: Window, value: float) -> Reading:
         baseline = window.baseline

@@ -110,12 +110,15 @@ class Past:
         return cls(steps=tuple(steps), filling=filling)
 
 
-def too_short(watches: Iterable[Watch], past: Mapping[str, Past]) -> str:
-    """Return that control's past is too short for an edge, or "" where it is not."""
+def no_edge_yet(watches: Iterable[Watch], past: Mapping[str, Past]) -> str:
+    """Return why no unit was held against an edge, or "" where there is no past."""
     for watch in watches:
         known = past.get(watch.metric.stream)
-        if watch.limit is None and known is not None and known.all.count < LEAST:
+        if watch.limit is not None or known is None:
+            continue
+        if known.all.count < LEAST:
             return f"control's past is too short: {known.all.count} of {LEAST} values"
+        return "no unit is of age yet since control's past said what is slow"
     return ""
 
 
