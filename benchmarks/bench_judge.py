@@ -38,7 +38,7 @@ class Spec:
 
     @hookspec
     def judge(self, window: Window) -> Verdict:
-        """Judge."""
+        raise NotImplementedError
 
 
 class Implementation:
@@ -72,8 +72,13 @@ def window(dice: random.Random, at_s: float) -> Window:
     """Return a minute of ten requests a second."""
     rates = dict.fromkeys(("cache_hit_rate", "agent_stability", "mobile_success"), 590)
     rates |= dict.fromkeys(("self_improvement_failure_rate", "patch_rollback_rate"), 0)
-    counters = ("registry_integrity", "contradictions", "safety_gate_bypasses")
-    counters += ("containment_violations", "unauthorized_actions")
+    counters = (
+        "registry_integrity",
+        "contradictions",
+        "safety_gate_bypasses",
+        "containment_violations",
+        "unauthorized_actions",
+    )
     gauges = {"memory_usage": 0.4, "cpu_usage": 0.5, "storage_efficiency": 0.9}
     gauges |= {"deadlock": 0, "infinite_loop": 0, "memory_leak": 0.0}
     return Window.of(

@@ -157,9 +157,16 @@ def first_ns() -> dict[str, float]:
 
 def candidates() -> dict[str, Callable[[], float]]:
     """Return what is measured on the caller, by name."""
-    loops = (legion_record, legion_latency, prometheus_observe)
-    loops += (prometheus_labels_observe, prometheus_labels_inc)
-    found = {loop.__name__: functools.partial(caller_ns, loop, BURST) for loop in loops}
+    loops = (
+        legion_record,
+        legion_latency,
+        prometheus_observe,
+        prometheus_labels_observe,
+        prometheus_labels_inc,
+    )
+    found: dict[str, Callable[[], float]] = {
+        loop.__name__: functools.partial(caller_ns, loop, BURST) for loop in loops
+    }
     for n in BACKLOGS:
         found[f"legion_record, {n} wait"] = functools.partial(
             caller_ns, legion_record, n

@@ -104,7 +104,10 @@ def main(rounds: int) -> None:
                     PLAN, state=folder, clock=clock, plugins=legion.Plugins()
                 )
                 stack.enter_context(host)
-                assert len(host.engine._learner.known.units["error_rate"]) == EVENTS
+                assert (
+                    len(host.engine._lessons.learner.known.units["error_rate"])
+                    == EVENTS
+                )
                 first = milliseconds(host.tick)
             opened: list[legion.Host | legion.StageEngine] = []
 

@@ -7,7 +7,7 @@ import operator
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import CoroutineType, FunctionType
-from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast, overload
 
 import attrs
 
@@ -142,6 +142,33 @@ class Traffic:
         arm = _CANDIDATE if place < exposure.threshold else _CONTROL
         mine = slices_of(self._slices, slices) if slices else ()
         return Trial(unit, arm, exposure, place, self._telemetry, self._clock, mine)
+
+    # Checkers do not find T in a union, so each kind of callable is told by itself.
+    @overload
+    async def run(
+        self,
+        unit: str,
+        *,
+        control: Callable[..., Awaitable[T]],
+        candidate: Callable[..., Awaitable[T]],
+        args: tuple[object, ...] = (),
+        mirror: Callable[..., Awaitable[T]] | None = None,
+        agree: Callable[[T, T], bool] = operator.eq,
+        slices: Mapping[str, str] | None = None,
+    ) -> T: ...
+
+    @overload
+    async def run(
+        self,
+        unit: str,
+        *,
+        control: Callable[..., T],
+        candidate: Callable[..., T],
+        args: tuple[object, ...] = (),
+        mirror: Callable[..., T] | None = None,
+        agree: Callable[[T, T], bool] = operator.eq,
+        slices: Mapping[str, str] | None = None,
+    ) -> T: ...
 
     async def run(
         self,

@@ -25,6 +25,15 @@ with legion.Host.open(plan, state="var/legion", plugins=plugins) as host:
     answer: str = host.engine.run_sync("user-1", control=str, candidate=repr, args=(1,))
 
 
+async def old(order: str) -> str:
+    return order
+
+
+async def serve(engine: legion.StageEngine) -> str:
+    plain: str = await engine.run("user-1", control=str, candidate=repr, args=(1,))
+    return plain + await engine.run("user-1", control=old, candidate=old, args=("A",))
+
+
 @legion.tool(effects=True)
 def refund(order: str, amount: float) -> str:
     return order
