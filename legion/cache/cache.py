@@ -311,7 +311,6 @@ class SemanticCache(Scope[V]):
         """
         disk = self._disk()
         with self._shelf._lock:
-            disk.learn()
             disk.commit()
         disk.settle(must=True)
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 MAGIC = b"legion cache"
-VERSION = 1
+VERSION = 2
+"""Version 1 has neither what was learned nor groups of equal answers."""
 BLOCK = 1 << 20
 """Bytes of a section that share a checksum."""
 _ALIGNED = 64
@@ -84,12 +85,14 @@ class Head:
         sections: By their name.
         log: Where the log begins.
         seed: What checksums of its records start from.
+        version: Of the format.
     """
 
     facts: Mapping[str, JSON]
     sections: Mapping[str, Section]
     log: int
     seed: int
+    version: int
 
 
 def snapshot(
@@ -130,7 +133,7 @@ def read_head(read: Callable[[int, int], bytes]) -> Head:
     # What follows the version is checked with it, so it is no flipped bit.
     if len(raw) != size or _head_sum(raw, version) != checksum:
         raise DamageError(0, "the head")
-    if version != VERSION:
+    if version > VERSION:
         raise LaterError(version)
     told = json.loads(raw)
     start = _PREFIX.size + size
@@ -142,6 +145,7 @@ def read_head(read: Callable[[int, int], bytes]) -> Head:
         },
         log=start + told["log"],
         seed=checksum,
+        version=version,
     )
 
 

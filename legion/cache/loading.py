@@ -105,13 +105,24 @@ class Filling(Generic[V]):
                 parts.setdefault(part.entries[0].partition.scope, []).append(part)
             changes.last_id = max(changes.last_id, found.loaded.last_id)
         added: dict[str, list[Put]] = {}
-        for put in changes.puts.values():
+        for put in self._related(found, changes):
             added.setdefault(put.row.scope, []).append(put)
         for scope, puts in added.items():
             parts.setdefault(scope, []).append(self._added(puts))
         for one in parts.values():
             self._place(one)
         self.shelf._last_id = max(self.shelf._last_id, changes.last_id)
+
+    def _related(self, found: Found, changes: Changes) -> Iterator[Put]:
+        """Yield what was put, but for aliases whose origin was lost with a snapshot."""
+        there: set[int] | None = None
+        for put in changes.puts.values():
+            if put.row.origin and there is None:
+                there = {each.row.id for each in changes.puts.values()}
+                if found.loaded is not None:
+                    there.update(found.loaded.columns["id"].tolist())
+            if not put.row.origin or (there and put.row.origin in there):
+                yield put
 
     def _times(
         self, stored_ms: NDArray[Any], expires_ms: NDArray[Any]
@@ -129,6 +140,7 @@ class Filling(Generic[V]):
         if not loaded.keys:
             return
         entries = self._entries(loaded)
+        origins = loaded.columns["origin"].tolist()
         counts = loaded.columns["vectors"].astype(np.int64)
         ends = np.cumsum(counts)
         (new,) = np.diff(
@@ -141,6 +153,8 @@ class Filling(Generic[V]):
                 counts[begin:end].tolist(),
                 loaded.vectors[taken],
                 loaded.sketches[taken],
+                origins[begin:end],
+                loaded.groups[begin:end],
             )
 
     def _entries(self, loaded: Loaded) -> list[Entry[V]]:
@@ -198,7 +212,14 @@ class Filling(Generic[V]):
             )
         ]
         vectors = np.stack([put.vector for put in puts])
-        return Part(entries, [1] * len(entries), vectors, None)
+        return Part(
+            entries,
+            [1] * len(entries),
+            vectors,
+            None,
+            [row.origin for row in rows],
+            [row.group for row in rows],
+        )
 
     def _place(self, parts: Sequence[Part[V]]) -> None:
         """Put one scope's entries on the shelf."""
@@ -218,30 +239,47 @@ class Filling(Generic[V]):
         partition.fill(
             entries, owners, _joined(vectors), _joined(sketches), sketcher=sketcher
         )
-        self._enter(entries)
+        for part in parts:
+            for entry, origin, group in zip(
+                part.entries, part.origins, part.groups, strict=True
+            ):
+                self._enter(entry, origin, group)
 
-    def _enter(self, entries: Sequence[Entry[V]]) -> None:
+    def _enter(self, entry: Entry[V], origin: int, group: bytes) -> None:
         shelf = self.shelf
-        for entry in entries:
-            if shelf.capacity_bytes is not None and not entry.size:
-                vector = entry.partition.vectors_of(entry)[0]
-                item = Item(entry.key, entry.question, entry.value, vector)
-                entry.size = shelf._size(item)
-                entry.partition.bytes += entry.size
-            shelf._entries[entry.id] = entry
-            shelf._room.add(entry)
-            shelf.rule.stored(entry)
-            if entry.expires_s < math.inf:
-                shelf._expiries.rise(entry.id, entry.expires_s)
+        if origin:
+            self._relate(entry, shelf._entries[origin])
+        if shelf.capacity_bytes is not None and not entry.size:
+            vector = entry.partition.vectors_of(entry)[0]
+            item = Item(entry.key, entry.question, entry.value, vector)
+            entry.size = shelf._overhead(item) if origin else shelf._size(item)
+            entry.partition.bytes += entry.size
+        shelf._entries[entry.id] = entry
+        shelf._room.add(entry)
+        if not origin:
+            shelf.rule.restored(entry, group)
+        if entry.expires_s < math.inf:
+            shelf._expiries.rise(entry.id, entry.expires_s)
+
+    def _relate(self, alias: Entry[V], origin: Entry[V]) -> None:
+        """Make *alias* one of *origin*, whose answer it has."""
+        alias.origin, alias.group, alias.place = origin.id, origin.group, origin.place
+        self.shelf._aliases.setdefault(origin.id, set()).add(alias.id)
 
 
 class Part(NamedTuple, Generic[V]):
-    """Some entries of one scope, and their vectors, one after the other."""
+    """
+    Some entries of one scope, and their vectors, one after the other.
+
+    Of each, the number of whom it is an alias of, or 0, and its `Group.digest`.
+    """
 
     entries: list[Entry[V]]
     counts: list[int]
     vectors: NDArray[np.float32]
     sketches: NDArray[np.uint8] | None
+    origins: list[int]
+    groups: list[bytes]
 
 
 def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
