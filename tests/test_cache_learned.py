@@ -18,6 +18,8 @@ from legion import SemanticCache
 from legion.cache import disk, file, layout, learned
 from legion.cache.budget import ErrorBudget
 from legion.cache.groups import ValueGroups
+from legion.cache.promise import Promise
+from legion.cache.stats import Tally
 from legion.exceptions import StateCorruptError, StateError
 
 
@@ -139,7 +141,12 @@ def test_a_restart_changes_no_decision(path, end):
 
     with opened(path) as again:
         assert told(again) == stats
-        assert [again.explain(probe) for probe in probes] == before
+        after = [again.explain(probe) for probe in probes]
+        assert [one.reason for one in after] == [one.reason for one in before]
+        for one, other in zip(
+            before, after, strict=True
+        ):  # where it lies, it is rounded
+            assert one.wrong == pytest.approx(other.wrong, rel=1e-5)
         assert entries_of(again) == entries
         assert again._shelf.rule.vetoes.dump() == cache._shelf.rule.vetoes.dump()
         assert ask(again, questions(50, seed=6))
@@ -160,55 +167,90 @@ def test_what_is_learned_after_a_restart_is_what_would_have_been(path, tmp_path)
     assert found == hits
     with opened(path) as cache:
         assert told(cache) == told(whole)
-        assert cache._shelf.rule.dump() == whole._shelf.rule.dump()
+        one, other = (each._shelf.rule._calibration for each in (cache, whole))
+        assert one._weights == pytest.approx(other._weights, rel=1e-4)
+        assert (one._n_seen, one._n_labels) == (other._n_seen, other._n_labels)
 
 
-def worst(path, *, seed, every, requests=420):
+def worst(path, *, seed, requests=240, every=30):
     """
-    Return by how much the wrong answers of a life exceeded the promise at most.
+    Return how many wrong answers a life served, and by how many too many at most.
 
     Answers are right until the cache trusts them, and wrong from then on. It is killed
-    or closed after every so many requests, and whenever a wrong answer was served.
+    or closed after every so many requests.
     """
     coins, end = random.Random(seed), random.Random(seed + 1_000)
-    trusted = [True]
-    bad = since = 0
-    excess = -float("inf")
-    cache = None
-    for n in range(1, requests + 1):
-        trusted[0] = n < 0.6 * requests
-        if cache is None:
-            cache, since = (
-                opened(path, judge=lambda q, v: trusted[0], capacity=120, seed=0),
-                0,
-            )
-            cache._shelf.rule.random = coins
-        question = f"{end.randrange(3)}-{n}-{seed}"
-        hit = cache.get(question)
-        served_wrong = hit is not None and not trusted[0]
-        bad, since = bad + served_wrong, since + 1
-        if hit is None and trusted[0]:
-            cache.put(question, topic_of(question))
-        excess = max(excess, bad - 0.1 * n)
-        if since >= every or (served_wrong and end.random() < 0.3):
-            cache.close() if end.random() < 0.5 else kill(cache)
-            cache = None
-    if cache is not None:
-        cache.close()
+    trusted, bad, excess = True, 0, -float("inf")
+    for begin in range(0, requests, every):
+        cache = opened(path, judge=lambda q, v: trusted, max_error=0.2)
+        cache._shelf.rule.random = coins
+        for n in range(begin + 1, begin + every + 1):
+            trusted = n <= requests / 2
+            question = f"{end.randrange(3)}-{n}-{seed}"
+            hit = cache.get(question)
+            bad += hit is not None and not trusted
+            if hit is None and trusted:
+                cache.put(question, topic_of(question))
+            excess = max(excess, bad - 0.2 * n)
+        cache.close() if end.random() < 0.3 else kill(cache)
+    return bad, excess
+
+
+def test_a_life_in_pieces_keeps_the_promise(tmp_path, monkeypatch):
+    """It does not if what was spent is forgotten, which shows what that is worth."""
+    bad, excess = worst(tmp_path / "kept.cache", seed=1)
+    print("kept", bad, excess)
+    assert excess <= 0 < bad
+    monkeypatch.setattr(ErrorBudget, "load", lambda self, spent: None)
+    bad, excess = worst(tmp_path / "lost.cache", seed=1)
+    print("forgotten", bad, excess)
+    assert excess > 0
+
+
+def restarted(*, seed, first, every, requests=500):
+    """Return by how many wrong answers an adversary exceeds the promise who restarts."""
+    coins, wrong, excess, known = random.Random(seed), 0, -1.0, None
+    live = None
+    for request in range(1, requests + 1):
+        if live is None:
+            budget = ErrorBudget(max_error=0.08, judged=0.3)
+            live = learned.Learned(Promise(budget, coins, veto=False), Tally(), True)
+            if known is not None:
+                live.restore(known)
+            said = []
+        permitted = budget.permits(live.tally.lookups + 1)
+        live.tally.misses += 1
+        if request % 5 == 0:
+            said.append(live.record())
+        if permitted:
+            audited = coins.random() < 0.3
+            budget.serve(audited=audited)
+            said.append(live.record())
+            if audited and first:
+                budget.withhold()
+                said.append(live.record())
+            else:
+                wrong += 1
+        excess = max(excess, wrong - 0.08 * request)
+        if (permitted and audited) or request % every == 0:
+            known = learned.known(known, said, damaged=False, lost=0)
+            live = None
     return excess
 
 
-def test_whoever_restarts_often_gets_no_wrong_answer_more(tmp_path, monkeypatch):
+@pytest.mark.parametrize("first", [True, False])
+def test_whoever_restarts_at_will_gets_no_wrong_answer_more(first, monkeypatch):
     """
-    In 12 lives with a restart every 20 requests, the promise holds at every moment.
+    In 99 % of 30 histories all of whose answers are wrong, at every moment of each.
 
-    So it does not if only what was spent is forgotten, which shows what this is worth.
+    It is killed after every 20 requests, and whenever the coin found one.
     """
-    kept = [worst(tmp_path / f"{s}.cache", seed=s, every=20) for s in range(12)]
-    print("kept", kept)
-    assert max(kept) <= 0
+    runs = [restarted(seed=s, first=first, every=20) for s in range(30)]
+    over = [excess for excess in runs if excess > 0]
+    print("over budget", over)
+    assert len(over) <= 1
     monkeypatch.setattr(ErrorBudget, "load", lambda self, spent: None)
-    lost = [worst(tmp_path / f"{s}.lost", seed=s, every=20) for s in range(4)]
+    lost = [restarted(seed=s, first=first, every=20) for s in range(2)]
     print("forgotten", lost)
     assert min(lost) > 0
 
@@ -317,7 +359,7 @@ def test_a_repaired_log_counts_what_is_lost_as_wrong(life, path):
 
 def test_a_repaired_snapshot_closes_the_budget_unless_the_log_knows(life, path):
     """What was spent is known to the log, or to nobody: then nothing is served unjudged."""
-    data, start, moments = life
+    data, _, moments = life
     head = layout.read_head(lambda at, size: data[at : at + size])
     flipped = bytearray(data)
     flipped[head.sections["vectors"].offset] ^= 4
@@ -325,7 +367,7 @@ def test_a_repaired_snapshot_closes_the_budget_unless_the_log_knows(life, path):
     assert not closed
     assert (now == moments[-1][2]).all()
 
-    reopened(path, flipped[:start], repair=True)
+    reopened(path, flipped[: head.log], repair=True)
     for _ in range(2):
         with opened(path, judged=0.5, max_error=0.9) as cache:
             assert budget_of(cache).closed
@@ -548,7 +590,7 @@ def typed(value):
     return type(value), value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(plain, plain)
 def test_equal_values_of_equal_types_are_one_group(one, other):
     """And no others; a group has the same digest in every process."""
