@@ -163,7 +163,7 @@ def check_section(name: str, section: Section, data: Buffer) -> None:
             raise DamageError(section.offset + i * BLOCK, f"the section {name!r}")
 
 
-def record(payload: bytes, seed: int) -> bytes:
+def record(payload: bytes | memoryview, seed: int) -> bytes:
     """Return *payload* as a record of the log."""
     lengths = _LENGTHS.pack(len(payload), zlib.crc32(payload, seed))
     return lengths + zlib.crc32(lengths, seed).to_bytes(4, "little") + payload
@@ -175,7 +175,7 @@ RECORD_SIZE = _RECORD.size
 
 def records(
     read: Callable[[int, int], bytes], head: Head, start: int | None = None
-) -> Iterator[tuple[int, bytes]]:
+) -> Iterator[tuple[int, memoryview]]:
     """
     Yield the payloads of the log and where each begins, up to a torn end.
 
@@ -203,7 +203,7 @@ def records(
             data, at = data[at:] + read(offset + len(data) - at, wanted), 0
             if len(data) < _RECORD.size + size:
                 return
-        payload = data[at + _RECORD.size : at + _RECORD.size + size]
+        payload = memoryview(data)[at + _RECORD.size : at + _RECORD.size + size]
         if zlib.crc32(payload, head.seed) != checksum:
             raise DamageError(offset, "a record")
         yield offset + _RECORD.size, payload

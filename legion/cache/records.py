@@ -27,11 +27,11 @@ _NO_GROUP = bytes(DIGEST)
 
 
 class Put(NamedTuple):
-    """An answer was stored; its bytes lie at *place*."""
+    """An answer was stored; it lies at *place* and is not in *row*."""
 
     row: Row
     place: Place
-    vector: NDArray[np.float32]
+    vector: memoryview
 
 
 class Gone(NamedTuple):
@@ -84,7 +84,7 @@ def learned(raw: bytes) -> bytes:
     return _LEARNED + raw
 
 
-def read(payload: bytes, offset: int) -> Said:
+def read(payload: memoryview, offset: int) -> Said:
     """Return what a record says whose payload lies at *offset* of the file."""
     kind = payload[:1]
     if kind == _PUT:
@@ -95,7 +95,7 @@ def read(payload: bytes, offset: int) -> Said:
         group = b"" if group == _NO_GROUP else group
         return put._replace(row=put.row._replace(origin=origin, group=group))
     if kind == _LEARNED:
-        return Learned(payload[1:])
+        return Learned(bytes(payload[1:]))
     (entry_id,) = struct.unpack_from("<q", payload, 1)
     return Gone(entry_id)
 
@@ -110,7 +110,7 @@ def _read_terms(said: bytes) -> Terms:
     return Terms(ttl_s=ttl_s, sliding=sliding, tags=frozenset(tags), cost=cost)
 
 
-def _read_put(payload: bytes, offset: int, before: int = 0) -> Put:
+def _read_put(payload: memoryview, offset: int, before: int = 0) -> Put:
     entry_id, stored_ms, expires_ms, size, redundancy, *lengths = _FIELDS.unpack_from(
         payload, 1 + before
     )
@@ -118,14 +118,14 @@ def _read_put(payload: bytes, offset: int, before: int = 0) -> Put:
     for length in lengths:
         parts.append(payload[at : at + length])
         at += length
-    scope, key, question = (text.decode("utf-8", "surrogatepass") for text in parts[:3])
-    terms = NOTHING_SAID if not parts[3] else _read_terms(parts[3])
+    scope, key, question = (str(text, "utf-8", "surrogatepass") for text in parts[:3])
+    terms = NOTHING_SAID if not lengths[3] else _read_terms(bytes(parts[3]))
     row = Row(
         entry_id,
         scope,
         key,
         question,
-        parts[5],
+        b"",
         stored_ms,
         expires_ms,
         terms,
@@ -134,4 +134,4 @@ def _read_put(payload: bytes, offset: int, before: int = 0) -> Put:
         1,
     )
     place = Place(offset + len(payload) - lengths[5], lengths[5], lengths[5])
-    return Put(row, place, np.frombuffer(parts[4], "<f4"))
+    return Put(row, place, parts[4])

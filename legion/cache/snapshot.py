@@ -109,8 +109,7 @@ class Loaded:
     last_id: int
 
     def only(self, kept: NDArray[np.bool_]) -> Loaded:
-        """Return the same of those entries only that are *kept*."""
-        vectors = np.repeat(kept, self.columns["vectors"])
+        """Return the same of those entries only that are *kept*, but for vectors."""
         return attrs.evolve(
             self,
             scopes=list(compress(self.scopes, kept)),
@@ -120,8 +119,6 @@ class Loaded:
             places=list(compress(self.places, kept)),
             groups=list(compress(self.groups, kept)),
             columns={name: column[kept] for name, column in self.columns.items()},
-            vectors=self.vectors[vectors],
-            sketches=self.sketches[vectors],
         )
 
 
@@ -297,11 +294,11 @@ def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
     packed = values["packed"].astype(np.int64)
     starts = np.cumsum(packed) - packed + head.sections["values"].offset
     each = columns["value"]
-    places = zip(
+    places = map(
+        Place,
         starts[each].tolist(),
         packed[each].tolist(),
         values["size"][each].tolist(),
-        strict=True,
     )
     return Loaded(
         columns=columns,
@@ -309,7 +306,7 @@ def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
         keys=keys,
         questions=questions,
         terms=[terms[i] for i in columns["terms"].tolist()],
-        places=list(map(Place._make, places)),
+        places=list(places),
         groups=[groups[i] for i in columns["group"].tolist()],
         vectors=np.frombuffer(checked("vectors"), "<f4").reshape(-1, max(dim, 1)),
         sketches=np.frombuffer(checked("sketches"), np.uint8).reshape(-1, BITS // 8),
