@@ -524,7 +524,7 @@ def test_a_reader_knows_what_was_learned_and_promises_for_itself(path):
         ask(reader, questions(50, seed=3))
         assert reader.stats().lookups == 50
         assert path.stat().st_size == size
-        ask(writer, questions(100, seed=4))
+        ask(writer, questions(100, seed=3))  # what it missed teaches the reader nothing
         writer.save()
         assert reader.refresh()
         assert reader._shelf.rule.dump() == writer._shelf.rule.dump()

@@ -344,7 +344,8 @@ class Disk(Generic[V]):
             return
         must = must or self.sync == "always"
         log = self._log
-        if log is not None and self._unsynced and (must or self._unsynced > _UNSYNCED):
+        # Who must wait does, also for bytes that another thread is waiting for.
+        if log is not None and (must or self._unsynced > _UNSYNCED):
             self._unsynced = 0
             try:
                 log.file.sync()

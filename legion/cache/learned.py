@@ -153,7 +153,7 @@ class Learned(Generic[V]):
     def owed(self) -> list[int] | None:
         """Return what is to be on the disk before anybody gets an answer, or None."""
         over = any(n > safe for n, safe in zip(self._now(), self._safe, strict=True))
-        return self._said if over else None
+        return self._said if over and self.writes else None
 
     def settled(self, said: list[int]) -> None:
         """Take note that the disk has what `owed` returned."""
