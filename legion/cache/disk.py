@@ -91,7 +91,6 @@ class Disk(Generic[V]):
     _log: CacheLog | None = attrs.field(init=False, default=None)
     _lock: WriterLock | None = attrs.field(init=False, default=None)
     _notes: list[Note[V]] = attrs.field(init=False, factory=list)
-    _unsynced: int = attrs.field(init=False, default=0)
     # Why the file lacks something, until a snapshot has it all.
     _behind: OSError | None = attrs.field(init=False, default=None)
     _saving: bool = attrs.field(init=False, default=False)
@@ -325,7 +324,6 @@ class Disk(Generic[V]):
 
     def _placed(self, notes: Sequence[Note[V]], starts: Sequence[int]) -> None:
         for note, start in zip(notes, starts, strict=True):
-            self._unsynced += len(note.payload)
             if note.entry is not None:
                 end = start + len(note.payload)
                 note.entry.place = Place(end - note.size, note.size, note.size)
@@ -344,9 +342,7 @@ class Disk(Generic[V]):
             return
         must = must or self.sync == "always"
         log = self._log
-        # Who must wait does, also for bytes that another thread is waiting for.
-        if log is not None and (must or self._unsynced > _UNSYNCED):
-            self._unsynced = 0
+        if log is not None and log.file.unsynced > (0 if must else _UNSYNCED):
             try:
                 log.file.sync()
             except OSError as error:
@@ -441,7 +437,7 @@ class Disk(Generic[V]):
                 at = entry.place.offset + moved
                 entry.place = entry.place._replace(offset=at)
         self._placed(notes, starts)
-        self._log, self._notes, self._behind, self._unsynced = new, [], None, 0
+        self._log, self._notes, self._behind = new, [], None
         old.close()
 
     def end_saving(self) -> None:
