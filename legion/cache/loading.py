@@ -52,6 +52,8 @@ class Changes:
 
     def kept(self, loaded: Loaded) -> NDArray[np.bool_]:
         """Return which entries of the snapshot are left."""
+        if not (self.gone or self.replaced):
+            return np.ones(len(loaded.keys), bool)
         names = zip(loaded.scopes, loaded.keys, strict=True)
         replaced = [name in self.replaced for name in names]
         gone = np.isin(loaded.columns["id"], list(self.gone))
