@@ -545,24 +545,3 @@ def test_an_alias_ends_with_its_entry_whoever_makes_room(eviction):
     clock.advance(100)
     cache.expire()
     assert len(cache) == len(shelf._aliases) == 0
-
-
-def test_a_file_keeps_answers_and_lets_aliases_be_learned_again(tmp_path):
-    """Aliases are in memory alone; what is read takes part in the vote as before."""
-    path = tmp_path / "answers.cache"
-    cache = promised(judged=1.0, path=path)
-    ask(cache, questions(400))
-    origins = {e.question for e in cache._shelf._entries.values() if e.origin is None}
-    assert len(origins) < len(cache)
-    cache.save()
-    cache.close()
-
-    with promised(judged=1.0, path=path) as again:
-        entries = again._shelf._entries.values()
-        assert {entry.question for entry in entries} == origins
-        assert all(entry.group is not None for entry in entries)
-        for entry in list(entries):
-            assert again.get(entry.question).value == topic_of(entry.question)
-        hits = ask(again, questions(400, seed=3))
-        assert hits
-        assert wrong(hits) == 0

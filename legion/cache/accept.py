@@ -158,6 +158,16 @@ class AcceptRule(Protocol[V]):
         """Take note of a new entry."""
         ...
 
+    def restored(self, entry: Entry[V], group: bytes) -> None:
+        """
+        Take note of an entry that was read from a file.
+
+        Args:
+            entry: The entry.
+            group: What the file says of `Group.digest`, or nothing.
+        """
+        ...
+
     def removed(self, entry: Entry[V]) -> None:
         """Take note that an entry is gone."""
         ...
@@ -259,6 +269,9 @@ class Threshold(Generic[V]):
         return True
 
     def stored(self, entry: Entry[V]) -> None:
+        """Do nothing: values are not compared."""
+
+    def restored(self, entry: Entry[V], group: bytes) -> None:
         """Do nothing: values are not compared."""
 
     def removed(self, entry: Entry[V]) -> None:

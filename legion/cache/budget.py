@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 
+from collections.abc import Callable, Mapping
+
 import attrs
 
+from ..canonical import JSON
 from ..stats.audit import overlooked_limit
 
 
 CONFIDENCE = 0.99
 """With which probability the promise holds, at every moment of a cache's life."""
+_SPENT = ("served", "found", "charged", "told", "least", "closed")
+
+
+def _always() -> bool:
+    """Stand in for a file that remembers what is charged."""
+    return True
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -34,6 +43,10 @@ class ErrorBudget:
     Where all are judged nothing escapes, and only S counts. Where none is, the limit is
     infinite, and H alone is left: at most max_error of the requests are served.
 
+    The share may change during a life. The limit for a smaller share holds for a larger
+    one as well, so it is that of the least share with which a coin was ever thrown. What
+    is served where none is thrown cannot escape it: it is charged as if it were wrong.
+
     What is not answered yet counts as found and served, as does what the judge failed
     at: both grow the limit. Wrong answers that somebody tells of without being asked
     are a lower bound of U, and can do nothing but refuse more. An answer that was
@@ -47,6 +60,9 @@ class ErrorBudget:
         found: A: by the coin, and not known to be right.
         charged: S: those of them that were served, or may have been.
         told: Wrong ones that the coin left out, as somebody told.
+        least: The least share with which a coin was ever thrown.
+        closed: Whether it is not known any more what was spent.
+        kept: Whether what is charged now will be remembered by who comes after.
     """
 
     max_error: float
@@ -55,10 +71,17 @@ class ErrorBudget:
     found: int = attrs.field(init=False, default=0)
     charged: int = attrs.field(init=False, default=0)
     told: int = attrs.field(init=False, default=0)
+    least: float = attrs.field(init=False, default=1.0)
+    closed: bool = attrs.field(init=False, default=False)
+    kept: Callable[[], bool] = attrs.field(init=False, default=_always)
 
     def permits(self, request: int) -> bool:
         """Say whether one more may be served, in the request of that number, from 1."""
-        return self.wrong_limit(more=1) <= self.max_error * request
+        return (
+            self.wrong_limit(more=1) <= self.max_error * request
+            and not self.closed
+            and self.kept()
+        )
 
     def slack(self, request: int) -> float:
         """Return how many wrong answers would still fit at that request."""
@@ -71,9 +94,8 @@ class ErrorBudget:
 
     def escaped_limit(self, *, more: int = 0) -> float:
         """Return how many wrong ones escaped at most, if the coin found *more*."""
-        return overlooked_limit(
-            self.found + more, share=self.judged, alpha=1 - CONFIDENCE
-        )
+        share = min(self.least, self.judged or 1.0)
+        return overlooked_limit(self.found + more, share=share, alpha=1 - CONFIDENCE)
 
     def price(self, *, judged_first: bool) -> float:
         """
@@ -91,7 +113,8 @@ class ErrorBudget:
         """Count one more; an audited one as wrong until it is answered."""
         self.served += 1
         self.found += audited
-        self.charged += audited
+        self.charged += audited or not self.judged
+        self.least = min(self.least, self.judged or 1.0)
 
     def withhold(self) -> None:
         """Take an audited one, found wrong, out of those that were served."""
@@ -110,3 +133,15 @@ class ErrorBudget:
             self.serve(audited=True)
         else:
             self.told += 1
+
+    def dump(self) -> dict[str, JSON]:
+        """Return what was spent."""
+        return {"version": 1, **{name: getattr(self, name) for name in _SPENT}}
+
+    def load(self, spent: Mapping[str, JSON]) -> None:
+        """Go on where `dump` was; what a later version spent nobody here can tell."""
+        if spent.get("version") != 1:
+            self.closed = True
+            return
+        for name in _SPENT:
+            setattr(self, name, spent[name])

@@ -60,8 +60,9 @@ class SemanticCache(Scope[V]):
         threshold: Cosine from which an answer is reused, above 0 and at most 1; .85 by
             default. Instead of *max_error*.
         max_error: Wrong answers per request, above 0 and below 1, that are not exceeded
-            at any moment with probability .99, over all scopes together: of requests,
-            not of hits. It holds if the judge is right. Instead of *threshold*.
+            at any moment with probability .99, over all scopes together, and over the
+            whole life of the file at *path*: of requests, not of hits. It holds if the
+            judge is right. Instead of *threshold*.
         judge: From a question and the value found for it to whether that is right;
             plain, or async for `aget` and `aget_or_compute`. One that raises has not
             judged, and the answer counts as wrong.
@@ -69,7 +70,7 @@ class SemanticCache(Scope[V]):
             judge. Without one, those hits wait for `Hit.right` or `Hit.wrong`. With
             neither, nothing is judged, and at most *max_error* of the requests are hits.
         random: Where coins come from; the system's randomness by default, which nobody
-            can foresee.
+            can foresee. With a *path*, no two processes may have the same coins.
         veto: Whether near questions are refused that are opposites, or differ in a
             number, a date, a name or a negation: with *max_error* by default, while a
             threshold takes what reaches it.
@@ -89,8 +90,8 @@ class SemanticCache(Scope[V]):
         size_of: How many bytes an answer takes; by default an estimate that follows
             containers and attributes.
         meter: Measures look-ups and what they save; nothing is measured by default.
-        path: The file where entries are kept; it is made if it is not there. One process
-            writes it at a time.
+        path: The file where entries are kept, and what was learned and spent; it is made
+            if it is not there. One process writes it at a time.
         serializer: Of answers: ``json`` takes text, bytes and what JSON gives back as it
             is; ``pickle`` takes almost anything, but whoever can write the file can run
             code in this process; or an object with ``dumps`` and ``loads``.
@@ -98,9 +99,10 @@ class SemanticCache(Scope[V]):
             process; the disk has it a megabyte later at most, or after `flush`.
             ``always``: when the disk has it, which outlives the machine.
         readonly: Whether another process writes the file. What it saved last is mapped
-            into memory, which all who read it share; nothing is stored.
+            into memory, which all who read it share; nothing is stored, and what is
+            promised is promised of this process alone.
         repair: Whether to go on with what is whole of a damaged file, which is put
-            aside.
+            aside. Of the error budget, what may be lost counts as spent.
 
     Raises:
         ValueError: A number is out of range, *eviction* or *sync* is not known, or what
@@ -311,7 +313,6 @@ class SemanticCache(Scope[V]):
         """
         disk = self._disk()
         with self._shelf._lock:
-            disk.learn()
             disk.commit()
         disk.settle(must=True)
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import math
+
+from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import numpy as np
 
 from numpy.typing import NDArray
 
+from ..canonical import JSON
 from .signal import Signal
 
 
 WINDOW = 4_000
 """Requests, and labels, that are remembered."""
 _DIM = len(Signal._fields)
+_VERSION: list[JSON] = [1, *Signal._fields]
+"""What is kept is of no use to another regression, or to one on other figures."""
+_COUNTS = ("_n_seen", "_n_labels", "_stale")
 _PRIOR = np.array([-1.0, 1.0, 0.5, 0.5, 0.5])
 """
 Of a usual question an answer is right in 1 of 4 cases; nearness counts most.
@@ -110,6 +118,40 @@ class Calibration:
             return 0.0
         return float(self._chances[int(share * len(self._chances))])
 
+    def dump(self) -> dict[str, JSON]:
+        """Return all that was learned, so that it goes on as if nothing had been."""
+        seen, labels = min(self._n_seen, WINDOW), min(self._n_labels, WINDOW)
+        return {
+            "version": _VERSION,
+            **{name: getattr(self, name) for name in _COUNTS},
+            "seen": _packed(self._seen[:seen]),
+            "labels": _packed(self._labels[:labels]),
+            "origins": self._origins[:labels].tolist(),
+            "beta": _packed(self._beta),
+            "weights": list(self._weights),
+            "chances": _packed(self._chances),
+            "costs": _packed(self._costs),
+        }
+
+    def load(self, learned: Mapping[str, Any]) -> bool:
+        """Know what `dump` returned; False, and nothing, if that was another one's."""
+        self.__attrs_post_init__()
+        self._n_seen = self._n_labels = self._stale = 0
+        self._weights = []
+        if learned.get("version") != _VERSION:
+            return False
+        seen, labels = _unpacked(learned["seen"]), _unpacked(learned["labels"])
+        self._seen[: len(seen) // _DIM] = seen.reshape(-1, _DIM)
+        self._labels[: len(labels) // (_DIM + 2)] = labels.reshape(-1, _DIM + 2)
+        self._origins[: len(learned["origins"])] = learned["origins"]
+        for name in _COUNTS:
+            setattr(self, name, learned[name])
+        self._beta = _unpacked(learned["beta"])
+        self._weights = list(learned["weights"])
+        self._chances = _unpacked(learned["chances"])
+        self._costs = _unpacked(learned["costs"])
+        return True
+
     def _refresh(self) -> None:
         """Fit again once there is a tenth more to know than there was."""
         known = min(self._n_seen, WINDOW)
@@ -126,6 +168,14 @@ class Calibration:
         logits = _with_one((seen - middle) / spread) @ self._beta
         self._chances = np.sort(1 - _sigmoid(logits))
         self._costs = np.cumsum(self._chances) / known
+
+
+def _packed(figures: NDArray[np.float64]) -> str:
+    return base64.b64encode(figures.astype("<f8").tobytes()).decode()
+
+
+def _unpacked(packed: str) -> NDArray[np.float64]:
+    return np.frombuffer(base64.b64decode(packed), "<f8").astype(np.float64)
 
 
 def _with_one(figures: NDArray[np.float64]) -> NDArray[np.float64]:

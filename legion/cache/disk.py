@@ -7,7 +7,7 @@ import threading
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, cast
 
 import attrs
 import numpy as np
@@ -21,6 +21,7 @@ from .file import CacheFile, WriterLock, stands
 from .fork import Order, over_fork
 from .hit import V
 from .layout import DamageError, LaterError
+from .learned import Known, Learned, known
 from .log import CacheLog
 from .serializer import Serializer, name_of
 from .sketch import BITS
@@ -44,23 +45,12 @@ def _nothing() -> None:
     """Stand in for a snapshot before there is a shelf."""
 
 
-class Learned(Protocol):
-    """What is kept besides entries: what an accept rule learned."""
-
-    def state(self) -> JSON:
-        """Return all of it."""
-        ...
-
-    def restore(self, state: JSON) -> None:
-        """Know what `state` returned, and nothing else."""
-        ...
-
-
 class Found(NamedTuple):
     """What a file says: its snapshot, or None of a damaged one; what happened since."""
 
     loaded: Loaded | None
     said: list[records.Said]
+    lost: int = 0  # bytes at the end of a damaged log
 
 
 class Note(NamedTuple, Generic[V]):
@@ -87,7 +77,7 @@ class Disk(Generic[V]):
         sync: ``always``: a put returns when the disk has it. ``batch``: when the system
             has it, which outlives the process, and the disk has it a little later.
         readonly: Whether another process writes the file.
-        learned: What is kept besides entries, or None.
+        learned: What a promise learned and spent, or None where nothing is promised.
         take: How to take a snapshot; `keeping.keep` says.
     """
 
@@ -97,11 +87,10 @@ class Disk(Generic[V]):
     clock: Clock
     sync: Sync
     readonly: bool
-    learned: Learned | None = None
+    learned: Learned[V] | None = None
     _log: CacheLog | None = attrs.field(init=False, default=None)
     _lock: WriterLock | None = attrs.field(init=False, default=None)
     _notes: list[Note[V]] = attrs.field(init=False, factory=list)
-    _unsynced: int = attrs.field(init=False, default=0)
     # Why the file lacks something, until a snapshot has it all.
     _behind: OSError | None = attrs.field(init=False, default=None)
     _saving: bool = attrs.field(init=False, default=False)
@@ -110,7 +99,7 @@ class Disk(Generic[V]):
         init=False, factory=partial(over_fork, Order.DISK, threading.Lock)
     )
     _followed: int = attrs.field(init=False, default=0)
-    _known: JSON = attrs.field(init=False, default=None)
+    _known: Known | None = attrs.field(init=False, default=None)
 
     def open(self, *, repair: bool) -> Found:
         """
@@ -168,8 +157,10 @@ class Disk(Generic[V]):
                 end = offset + len(payload)
         except DamageError as damage:
             self._damaged(damage, repair=repair)
-        else:
-            log.file.cut(end)
+            return found._replace(lost=log.file.end - end)
+        log.file.cut(end)
+        if log.head.version < layout.VERSION:
+            self._behind = OSError(f"of format {log.head.version}")
         return found
 
     def _opened(self) -> CacheLog:
@@ -215,6 +206,10 @@ class Disk(Generic[V]):
         """Whether the file lacks something that only a snapshot mends."""
         return self._behind is not None
 
+    def keeps(self) -> bool:
+        """Whether the file will have what is spent now, or is not this process's."""
+        return self._behind is None or not self.writes
+
     @property
     def log(self) -> CacheLog:
         """
@@ -255,15 +250,19 @@ class Disk(Generic[V]):
         return value
 
     def state(self) -> JSON:
-        """Return what is to be kept besides entries; of nobody's, what was found."""
+        """Return what was learned; where nobody learns, what was found of it."""
         return self._known if self.learned is None else self.learned.state()
 
     def restore(self, found: Found) -> None:
         """Let `learned` know what was kept of it."""
-        states = [one.state for one in found.said if isinstance(one, records.Learned)]
-        if found.loaded is not None:
-            states.insert(0, found.loaded.learned)
-        self._known = states[-1] if states else None
+        said = [one.raw for one in found.said if isinstance(one, records.Learned)]
+        base = None if found.loaded is None else found.loaded.learned
+        self._known = known(
+            cast("Known | None", base),
+            said,
+            damaged=found.loaded is None,
+            lost=found.lost,
+        )
         if self.learned is not None and self._known is not None:
             self.learned.restore(self._known)
 
@@ -283,22 +282,21 @@ class Disk(Generic[V]):
             entry.size,
             entry.redundancy,
             vectors,
+            entry.origin or 0,
+            b"" if entry.group is None else entry.group.digest,
         )
 
     def put(self, entry: Entry[V], raw: bytes, vector: NDArray[np.float32]) -> None:
         """Note that *entry* was stored; *raw* is its answer."""
         payload = records.put(self.row(entry, raw, 1), vector)
-        self._notes.append(Note(payload, entry, len(raw)))
+        # The answer of an alias lies where that of its origin does.
+        placed = entry if entry.origin is None else None
+        self._notes.append(Note(payload, placed, len(raw)))
 
     def gone(self, entry: Entry[V]) -> None:
         """Note that *entry* was taken out."""
         if not self.readonly:
             self._notes.append(Note(records.gone(entry.id)))
-
-    def learn(self) -> None:
-        """Note what `learned` knows by now."""
-        if self.learned is not None:
-            self._notes.append(Note(records.learned(self.learned.state())))
 
     def commit(self) -> None:
         """
@@ -307,7 +305,11 @@ class Disk(Generic[V]):
         What cannot be written is kept in memory alone until the next snapshot, and
         `settle` says so.
         """
-        if not self._notes or (self.behind and self._saving):
+        if self.behind and self._saving:
+            return
+        if self.learned is not None and (raw := self.learned.record()):
+            self._notes.append(Note(records.learned(raw)))
+        if not self._notes:
             return
         log, notes, self._notes = self.log, self._notes, []
         if not self.writes or self.behind:
@@ -322,7 +324,6 @@ class Disk(Generic[V]):
 
     def _placed(self, notes: Sequence[Note[V]], starts: Sequence[int]) -> None:
         for note, start in zip(notes, starts, strict=True):
-            self._unsynced += len(note.payload)
             if note.entry is not None:
                 end = start + len(note.payload)
                 note.entry.place = Place(end - note.size, note.size, note.size)
@@ -341,8 +342,7 @@ class Disk(Generic[V]):
             return
         must = must or self.sync == "always"
         log = self._log
-        if log is not None and self._unsynced and (must or self._unsynced > _UNSYNCED):
-            self._unsynced = 0
+        if log is not None and log.file.unsynced > (0 if must else _UNSYNCED):
             try:
                 log.file.sync()
             except OSError as error:
@@ -437,7 +437,7 @@ class Disk(Generic[V]):
                 at = entry.place.offset + moved
                 entry.place = entry.place._replace(offset=at)
         self._placed(notes, starts)
-        self._log, self._notes, self._behind, self._unsynced = new, [], None, 0
+        self._log, self._notes, self._behind = new, [], None
         old.close()
 
     def end_saving(self) -> None:

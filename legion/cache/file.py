@@ -92,6 +92,7 @@ class CacheFile:
     path: Path
     _handle: int
     end: int = attrs.field(init=False)
+    _synced: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self.end = os.fstat(self._handle).st_size
@@ -166,11 +167,17 @@ class CacheFile:
 
     def sync(self) -> None:
         """Wait until the disk has it all; others may close the file meanwhile."""
-        handle = os.dup(self._handle)
+        end, handle = self.end, os.dup(self._handle)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+        self._synced = end
+
+    @property
+    def unsynced(self) -> int:
+        """Bytes that the disk may not have; those of another process among them."""
+        return self.end - self._synced
 
     def rename(self, path: Path) -> None:
         """Take the name *path*, from whatever has it, for good."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from collections.abc import Hashable
+from hashlib import blake2b
 
 import attrs
+
+
+DIGEST = 16
+"""Bytes of what tells plain values from others."""
 
 
 @attrs.define(eq=False)
@@ -19,6 +26,11 @@ class Group:
 
     key: Hashable | None
     questions: int = 0
+
+    @property
+    def digest(self) -> bytes:
+        """The key of plain values, which is the same in every process, or none."""
+        return self.key if isinstance(self.key, bytes) else b""
 
 
 @attrs.define(eq=False)
@@ -37,9 +49,14 @@ class ValueGroups:
         """Return the group of *value*, whose entry is counted in it."""
         try:
             key = _key(value)
-            group = self._groups.get(key)
+            hash(key)
         except (TypeError, ValueError, RecursionError):
-            key = group = None
+            key = None
+        return self.join(key)
+
+    def join(self, key: Hashable | None) -> Group:
+        """Return the group with that key, whose entry is counted in it."""
+        group = None if key is None else self._groups.get(key)
         if group is None:
             group = Group(key)
             if key is not None:
@@ -55,11 +72,43 @@ class ValueGroups:
 
 
 def _key(value: object) -> Hashable:
-    """Return what equal values share; it raises for one that only equals itself."""
+    """
+    Return what equal values share; it raises for one that only equals itself.
+
+    Of plain data that is a digest, which says the same in another process and keeps no
+    value alive; of anything else it is the value.
+    """
+    try:
+        plain = repr(_plain(value)).encode("utf-8", "surrogatepass")
+    except TypeError:
+        return _hashable(value)
+    return blake2b(plain, digest_size=DIGEST).digest()
+
+
+def _plain(value: object) -> object:
+    """Return plain data with its types, so that equal is what is written the same."""
+    kind = type(value)
+    if value is None or kind in {str, bytes, bool, int}:
+        return kind.__name__, value
+    if isinstance(value, float) and kind is float:
+        if math.isnan(value):
+            msg = "a number that is none equals nothing"
+            raise ValueError(msg)
+        return kind.__name__, value + 0.0  # there are two zeros, which are equal
+    if isinstance(value, list | tuple) and kind in {list, tuple}:
+        return kind.__name__, [_plain(each) for each in value]
+    if isinstance(value, dict) and kind is dict:
+        items = [(_plain(key), _plain(each)) for key, each in value.items()]
+        return kind.__name__, sorted(items, key=repr)
+    msg = f"{kind} is no plain data"
+    raise TypeError(msg)
+
+
+def _hashable(value: object) -> Hashable:
     if isinstance(value, list | tuple):
-        return (type(value), tuple(_key(each) for each in value))
+        return (type(value), tuple(_hashable(each) for each in value))
     if isinstance(value, dict):
         items = sorted(value.items(), key=repr)
-        return (dict, tuple((key, _key(each)) for key, each in items))
+        return (dict, tuple((key, _hashable(each)) for key, each in items))
     hash(value)
     return (type(value), value)

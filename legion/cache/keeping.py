@@ -10,7 +10,9 @@ from functools import partial
 
 from .disk import Disk, Found
 from .hit import V
+from .learned import Learned
 from .loading import Changes, Filling
+from .promise import Promise
 from .saving import save
 from .shelf import Shelf
 
@@ -27,6 +29,9 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     """
     with _no_collection():
         found = disk.open(repair=repair)
+    if isinstance(shelf.rule, Promise):
+        disk.learned = Learned(shelf.rule, shelf._tally, not disk.readonly)
+        shelf.rule.budget.kept = disk.keeps
     try:
         _fill(shelf, disk, found)
         shelf.disk = disk
@@ -108,7 +113,6 @@ def close(shelf: Shelf[V], disk: Disk[V]) -> None:
         return
     try:
         with shelf._lock:
-            disk.learn()
             disk.commit()
         if disk.writes:
             if disk.behind or disk.worth_saving():

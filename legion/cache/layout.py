@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 MAGIC = b"legion cache"
-VERSION = 1
+VERSION = 2
+"""Version 1 has neither what was learned nor groups of equal answers."""
 BLOCK = 1 << 20
 """Bytes of a section that share a checksum."""
 _ALIGNED = 64
@@ -84,12 +85,14 @@ class Head:
         sections: By their name.
         log: Where the log begins.
         seed: What checksums of its records start from.
+        version: Of the format.
     """
 
     facts: Mapping[str, JSON]
     sections: Mapping[str, Section]
     log: int
     seed: int
+    version: int
 
 
 def snapshot(
@@ -130,7 +133,7 @@ def read_head(read: Callable[[int, int], bytes]) -> Head:
     # What follows the version is checked with it, so it is no flipped bit.
     if len(raw) != size or _head_sum(raw, version) != checksum:
         raise DamageError(0, "the head")
-    if version != VERSION:
+    if version > VERSION:
         raise LaterError(version)
     told = json.loads(raw)
     start = _PREFIX.size + size
@@ -142,6 +145,7 @@ def read_head(read: Callable[[int, int], bytes]) -> Head:
         },
         log=start + told["log"],
         seed=checksum,
+        version=version,
     )
 
 
@@ -159,7 +163,7 @@ def check_section(name: str, section: Section, data: Buffer) -> None:
             raise DamageError(section.offset + i * BLOCK, f"the section {name!r}")
 
 
-def record(payload: bytes, seed: int) -> bytes:
+def record(payload: bytes | memoryview, seed: int) -> bytes:
     """Return *payload* as a record of the log."""
     lengths = _LENGTHS.pack(len(payload), zlib.crc32(payload, seed))
     return lengths + zlib.crc32(lengths, seed).to_bytes(4, "little") + payload
@@ -171,7 +175,7 @@ RECORD_SIZE = _RECORD.size
 
 def records(
     read: Callable[[int, int], bytes], head: Head, start: int | None = None
-) -> Iterator[tuple[int, bytes]]:
+) -> Iterator[tuple[int, memoryview]]:
     """
     Yield the payloads of the log and where each begins, up to a torn end.
 
@@ -199,7 +203,7 @@ def records(
             data, at = data[at:] + read(offset + len(data) - at, wanted), 0
             if len(data) < _RECORD.size + size:
                 return
-        payload = data[at + _RECORD.size : at + _RECORD.size + size]
+        payload = memoryview(data)[at + _RECORD.size : at + _RECORD.size + size]
         if zlib.crc32(payload, head.seed) != checksum:
             raise DamageError(offset, "a record")
         yield offset + _RECORD.size, payload

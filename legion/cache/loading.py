@@ -6,6 +6,7 @@ import math
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise, repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import attrs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .shelf import Shelf
 
 
+_id = attrgetter("id")
 _DIFFERENT = 4
 """In so many bits a sketch may differ that another machine made of the same vector."""
 
@@ -50,6 +52,8 @@ class Changes:
 
     def kept(self, loaded: Loaded) -> NDArray[np.bool_]:
         """Return which entries of the snapshot are left."""
+        if not (self.gone or self.replaced):
+            return np.ones(len(loaded.keys), bool)
         names = zip(loaded.scopes, loaded.keys, strict=True)
         replaced = [name in self.replaced for name in names]
         gone = np.isin(loaded.columns["id"], list(self.gone))
@@ -105,13 +109,24 @@ class Filling(Generic[V]):
                 parts.setdefault(part.entries[0].partition.scope, []).append(part)
             changes.last_id = max(changes.last_id, found.loaded.last_id)
         added: dict[str, list[Put]] = {}
-        for put in changes.puts.values():
+        for put in self._related(found, changes):
             added.setdefault(put.row.scope, []).append(put)
         for scope, puts in added.items():
             parts.setdefault(scope, []).append(self._added(puts))
         for one in parts.values():
             self._place(one)
         self.shelf._last_id = max(self.shelf._last_id, changes.last_id)
+
+    def _related(self, found: Found, changes: Changes) -> Iterator[Put]:
+        """Yield what was put, but for aliases whose origin was lost with a snapshot."""
+        there: set[int] | None = None
+        for put in changes.puts.values():
+            if put.row.origin and there is None:
+                there = {each.row.id for each in changes.puts.values()}
+                if found.loaded is not None:
+                    there.update(found.loaded.columns["id"].tolist())
+            if not put.row.origin or (there and put.row.origin in there):
+                yield put
 
     def _times(
         self, stored_ms: NDArray[Any], expires_ms: NDArray[Any]
@@ -124,23 +139,31 @@ class Filling(Generic[V]):
 
     def _kept(self, loaded: Loaded, changes: Changes) -> Iterator[Part[V]]:
         """Yield each scope's entries that are left of a snapshot."""
-        if changes.gone or changes.replaced:
-            loaded = loaded.only(changes.kept(loaded))
-        if not loaded.keys:
-            return
-        entries = self._entries(loaded)
         counts = loaded.columns["vectors"].astype(np.int64)
         ends = np.cumsum(counts)
         (new,) = np.diff(
             loaded.columns["scope"].astype(np.int64), prepend=-1, append=-1
         ).nonzero()
-        for begin, end in pairwise(new.tolist()):
-            taken = slice(ends[begin] - counts[begin], ends[end - 1])
+        kept = changes.kept(loaded)
+        left = loaded if kept.all() else loaded.only(kept)
+        entries, origins = self._entries(left), left.columns["origin"].tolist()
+        row = [0, *np.cumsum(kept).tolist()]
+        for begin, end in pairwise(new.tolist() if len(kept) else []):
+            rows = slice(row[begin], row[end])
+            if row[begin] == row[end]:
+                continue
+            its = slice(ends[begin] - counts[begin], ends[end - 1])
+            vectors, sketches = loaded.vectors[its], loaded.sketches[its]
+            if row[end] - row[begin] < end - begin:  # else nothing is copied
+                taken = np.repeat(kept[begin:end], counts[begin:end])
+                vectors, sketches = vectors[taken], sketches[taken]
             yield Part(
-                entries[begin:end],
-                counts[begin:end].tolist(),
-                loaded.vectors[taken],
-                loaded.sketches[taken],
+                entries[rows],
+                counts[begin:end][kept[begin:end]].tolist(),
+                vectors,
+                sketches,
+                origins[rows],
+                left.groups[rows],
             )
 
     def _entries(self, loaded: Loaded) -> list[Entry[V]]:
@@ -197,14 +220,23 @@ class Filling(Generic[V]):
                 rows, puts, stored_s, expires_s, strict=True
             )
         ]
-        vectors = np.stack([put.vector for put in puts])
-        return Part(entries, [1] * len(entries), vectors, None)
+        raw = np.frombuffer(b"".join([put.vector for put in puts]), "<f4")
+        vectors = raw.reshape(len(puts), -1)
+        return Part(
+            entries,
+            [1] * len(entries),
+            vectors,
+            None,
+            [row.origin for row in rows],
+            [row.group for row in rows],
+        )
 
     def _place(self, parts: Sequence[Part[V]]) -> None:
         """Put one scope's entries on the shelf."""
         entries = [entry for part in parts for entry in part.entries]
         counts = [count for part in parts for count in part.counts]
-        owners = list(chain(*map(repeat, entries, counts)))
+        single = len(counts) == sum(counts)
+        owners = entries if single else list(chain(*map(repeat, entries, counts)))
         vectors = [part.vectors for part in parts]
         sketcher = self.shelf._sketches(vectors[0][0])
         known = parts[0].sketches
@@ -213,35 +245,61 @@ class Filling(Generic[V]):
         rest = vectors if known is None else vectors[1:]
         sketches = [] if known is None else [known]
         if rest:
-            sketches.append(sketcher.sketch_many(np.concatenate(rest)))
+            sketches.append(sketcher.sketch_many(_joined(rest)))
         partition = entries[0].partition
         partition.fill(
             entries, owners, _joined(vectors), _joined(sketches), sketcher=sketcher
         )
-        self._enter(entries)
+        for part in parts:
+            self._enter(part)
 
-    def _enter(self, entries: Sequence[Entry[V]]) -> None:
-        shelf = self.shelf
-        for entry in entries:
-            if shelf.capacity_bytes is not None and not entry.size:
-                vector = entry.partition.vectors_of(entry)[0]
-                item = Item(entry.key, entry.question, entry.value, vector)
-                entry.size = shelf._size(item)
-                entry.partition.bytes += entry.size
-            shelf._entries[entry.id] = entry
-            shelf._room.add(entry)
-            shelf.rule.stored(entry)
+    def _enter(self, part: Part[V]) -> None:
+        shelf, entries = self.shelf, part.entries
+        shelf._entries.update(zip(map(_id, entries), entries, strict=True))
+        if any(part.origins):
+            for entry, origin in zip(entries, part.origins, strict=True):
+                if origin:
+                    self._relate(entry, shelf._entries[origin])
+        if shelf.capacity_bytes is not None:
+            for entry in entries:
+                self._weigh(entry)
+        shelf._room.fill(entries)
+        for entry, group in zip(entries, part.groups, strict=True):
+            if entry.origin is None:
+                shelf.rule.restored(entry, group)
+            else:
+                entry.group = shelf._entries[entry.origin].group
             if entry.expires_s < math.inf:
                 shelf._expiries.rise(entry.id, entry.expires_s)
 
+    def _weigh(self, entry: Entry[V]) -> None:
+        """Count the bytes of an entry that was stored where nobody counted them."""
+        if not entry.size:
+            vector = entry.partition.vectors_of(entry)[0]
+            item = Item(entry.key, entry.question, entry.value, vector)
+            weigh = self.shelf._size if entry.origin is None else self.shelf._overhead
+            entry.size = weigh(item)
+            entry.partition.bytes += entry.size
+
+    def _relate(self, alias: Entry[V], origin: Entry[V]) -> None:
+        """Make *alias* one of *origin*, whose answer it has."""
+        alias.origin, alias.place = origin.id, origin.place
+        self.shelf._aliases.setdefault(origin.id, set()).add(alias.id)
+
 
 class Part(NamedTuple, Generic[V]):
-    """Some entries of one scope, and their vectors, one after the other."""
+    """
+    Some entries of one scope, and their vectors, one after the other.
+
+    Of each, the number of whom it is an alias of, or 0, and its `Group.digest`.
+    """
 
     entries: list[Entry[V]]
     counts: list[int]
     vectors: NDArray[np.float32]
     sketches: NDArray[np.uint8] | None
+    origins: list[int]
+    groups: list[bytes]
 
 
 def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:

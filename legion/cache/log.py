@@ -64,7 +64,7 @@ class CacheLog:
         self.file.read_into(section.offset, data)
         return data
 
-    def records(self, start: int | None = None) -> Iterator[tuple[int, bytes]]:
+    def records(self, start: int | None = None) -> Iterator[tuple[int, memoryview]]:
         """
         Yield the payloads of the log and where each begins, up to a torn end.
 
@@ -73,7 +73,7 @@ class CacheLog:
         """
         return layout.records(self.file.read, self.head, start)
 
-    def append(self, payloads: Sequence[bytes]) -> list[int]:
+    def append(self, payloads: Sequence[bytes | memoryview]) -> list[int]:
         """
         Write *payloads* as records, all or none, and return where each begins.
 

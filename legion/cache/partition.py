@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Generic
 
 import attrs
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from .index import VectorSlots
     from .sketch import Sketcher
+
+_key = attrgetter("key")
 
 
 @attrs.define(eq=False)
@@ -81,8 +84,13 @@ class Partition(Generic[V]):
 
         self._vectors = VectorSlots(sketcher)
         self._vectors.fill(owners, vectors, sketches)
+        self.exact.update(zip(map(_key, entries), entries, strict=True))
+        self.bytes += sum(entry.size for entry in entries)
         for entry in entries:
-            self._enter(entry)
+            if entry.terms.tags:
+                self._tag(entry)
+        if self.room is not None:
+            self.room.fill(entries)
 
     def reset(self) -> None:
         """Be empty; who holds its entries finds them gone."""
@@ -116,10 +124,13 @@ class Partition(Generic[V]):
     def _enter(self, entry: Entry[V]) -> None:
         self.exact[entry.key] = entry
         self.bytes += entry.size
-        for tag in entry.terms.tags:
-            self._by_tag.setdefault(tag, {})[entry.id] = entry
+        self._tag(entry)
         if self.room is not None:
             self.room.add(entry)
+
+    def _tag(self, entry: Entry[V]) -> None:
+        for tag in entry.terms.tags:
+            self._by_tag.setdefault(tag, {})[entry.id] = entry
 
     def _leave(self, entry: Entry[V]) -> None:
         del self.exact[entry.key]

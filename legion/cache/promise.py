@@ -6,11 +6,13 @@ import math
 
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeAlias
 
 import attrs
 
+from ..canonical import JSON
 from .accept import Asked, Decision, Ticket, unvetoed
 from .budget import ErrorBudget
 from .calibration import Calibration
@@ -31,6 +33,9 @@ RECURRING = 2
 _MISSES = 4_096
 _RESERVE = 0.1
 _STEPS = 32
+
+Lesson: TypeAlias = "list[Any]"
+"""What was learned: its name, and figures of whatever number the signal has."""
 
 
 class _Miss(NamedTuple):
@@ -62,6 +67,7 @@ class Promise(Generic[V]):
         random: Where coins come from.
         veto: Whether opposites, other numbers, names and dates are refused.
         vetoes: How the vetoes of each kind fare.
+        tell: Who is told what it learns, if anybody writes it down.
     """
 
     budget: ErrorBudget
@@ -70,6 +76,7 @@ class Promise(Generic[V]):
     neighbours: ClassVar[int] = NEIGHBOURS
     floor: ClassVar[float] = LEAST
     vetoes: VetoRecord = attrs.field(init=False, factory=VetoRecord)
+    tell: Callable[[Lesson], None] | None = attrs.field(init=False, default=None)
     _calibration: Calibration = attrs.field(init=False, factory=Calibration)
     _groups: ValueGroups = attrs.field(init=False, factory=ValueGroups)
     _misses: OrderedDict[tuple[str, str], _Miss] = attrs.field(
@@ -149,7 +156,7 @@ class Promise(Generic[V]):
         if entry is None:
             return None
         if figures is not None:
-            self._calibration.see(figures)
+            self._learn(["seen", list(figures)])
         permitted = decision.why == "accepted"
         if permitted or (decision.why == "budget" and asked.judged_first):
             audited = self.random.random() < self.budget.judged
@@ -188,12 +195,9 @@ class Promise(Generic[V]):
         elif charged and withheld:
             self.budget.withhold()
         if decision is not None and decision.signal is not None:
-            self._calibration.learn(
-                decision.signal,
-                right=right,
-                chance=self.budget.judged if asked_for else 1.0,
-                origin=ticket.entry.family,
-            )
+            chance = self.budget.judged if asked_for else 1.0
+            figures, family = list(decision.signal), ticket.entry.family
+            self._learn(["label", figures, right, chance, family])
         return True
 
     def stored(self, entry: Entry[V]) -> None:
@@ -203,15 +207,17 @@ class Promise(Generic[V]):
         if missed is None:
             return
         if missed.signal is not None and missed.group is not None:
-            self._calibration.learn(
-                missed.signal,
-                right=entry.group is missed.group,
-                chance=1.0,
-                origin=missed.origin,
-            )
+            right = entry.group is missed.group
+            figures = list(missed.signal)
+            self._learn(["label", figures, right, 1.0, missed.origin])
         if missed.veto is not None and missed.vetoed is not None:
             right = entry.group is missed.vetoed
-            self.vetoes.learn(missed.veto.kind, right=right)
+            self._learn(["veto", missed.veto.kind, right])
+
+    def restored(self, entry: Entry[V], group: bytes) -> None:
+        """Put the entry into its group again; that tells of no miss."""
+        groups = self._groups
+        entry.group = groups.join(group) if group else groups.add(entry.value)
 
     def removed(self, entry: Entry[V]) -> None:
         """Take the entry out of those with its value."""
@@ -220,14 +226,52 @@ class Promise(Generic[V]):
 
     def forget(self, entry: Entry[V]) -> None:
         """Forget the labels that are about the entry; the budget forgets nothing."""
-        self._calibration.unlearn(entry.family)
+        self._learn(["forgotten", entry.family])
         for where, missed in list(self._misses.items()):
             if missed.origin == entry.family:
                 del self._misses[where]
 
-    def wrong_limit(self) -> int:
-        """Return how many wrong answers were served at most."""
-        return int(self.budget.wrong_limit())
+    def wrong_limit(self) -> int | None:
+        """Return how many wrong answers were served at most, if that is known."""
+        return None if self.budget.closed else int(self.budget.wrong_limit())
+
+    def _learn(self, lesson: Lesson) -> None:
+        if self.tell is not None:
+            self.tell(lesson)
+        self._know(lesson)
+
+    def _know(self, lesson: Lesson) -> None:
+        """Learn a lesson, whether it is new or was written down."""
+        match lesson:
+            case ["seen", figures]:
+                self._calibration.see(Signal(*figures))
+            case ["label", figures, right, chance, origin]:
+                self._calibration.learn(
+                    Signal(*figures), right=right, chance=chance, origin=origin
+                )
+            case ["veto", kind, right]:
+                self.vetoes.learn(kind, right=right)
+            case ["forgotten", origin]:
+                self._calibration.unlearn(origin)
+
+    def dump(self) -> dict[str, JSON]:
+        """Return what was learned, but for what the entries and the budget have."""
+        return {"calibration": self._calibration.dump(), "vetoes": self.vetoes.dump()}
+
+    def load(self, learned: Mapping[str, Any], lessons: Iterable[Lesson]) -> None:
+        """
+        Know what `dump` returned, and what came since.
+
+        Args:
+            learned: What it returned; of another version's, nothing is known.
+            lessons: What `tell` was told since.
+        """
+        self._misses.clear()
+        self.vetoes.load(learned["vetoes"])
+        known = self._calibration.load(learned["calibration"])
+        for lesson in lessons:
+            if known or lesson[0] == "veto":
+                self._know(lesson)
 
 
 def _recurring(entry: Entry[V] | None) -> Group | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..canonical import JSON
+from .groups import DIGEST
 from .lifetime import NOTHING_SAID, Terms
 from .snapshot import Place, Row
 
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_PUT, _GONE, _LEARNED = b"P", b"G", b"L"
+_PUT, _GONE, _LEARNED, _GROUPED = b"P", b"G", b"L", b"A"
 # Id, date stored, date of expiry, bytes counted, redundancy; lengths of what follows.
 _FIELDS = struct.Struct("<qqqqf6I")
+# Of a cache that compares values: whose alias it is, and `Group.digest`; a put follows.
+_GROUP = struct.Struct(f"<q{DIGEST}s")
+_NO_GROUP = bytes(DIGEST)
 
 
 class Put(NamedTuple):
-    """An answer was stored; its bytes lie at *place*."""
+    """An answer was stored; it lies at *place* and is not in *row*."""
 
     row: Row
     place: Place
-    vector: NDArray[np.float32]
+    vector: memoryview
 
 
 class Gone(NamedTuple):
@@ -38,9 +41,9 @@ class Gone(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What is known besides changed to this."""
+    """Something was learned, or spent; `learned.known` can read it."""
 
-    state: JSON
+    raw: bytes
 
 
 Said: TypeAlias = Put | Gone | Learned
@@ -65,7 +68,10 @@ def put(row: Row, vector: NDArray[np.float32]) -> bytes:
         row.redundancy,
         *map(len, texts),
     )
-    return b"".join([_PUT, fields, *texts])
+    group = [_PUT]
+    if row.origin or row.group:
+        group = [_GROUPED, _GROUP.pack(row.origin, row.group)]
+    return b"".join([*group, fields, *texts])
 
 
 def gone(entry_id: int) -> bytes:
@@ -73,18 +79,23 @@ def gone(entry_id: int) -> bytes:
     return _GONE + struct.pack("<q", entry_id)
 
 
-def learned(state: JSON) -> bytes:
-    """Return the record of what is known besides."""
-    return _LEARNED + json.dumps(state).encode()
+def learned(raw: bytes) -> bytes:
+    """Return the record of what was learned, or spent."""
+    return _LEARNED + raw
 
 
-def read(payload: bytes, offset: int) -> Said:
+def read(payload: memoryview, offset: int) -> Said:
     """Return what a record says whose payload lies at *offset* of the file."""
     kind = payload[:1]
     if kind == _PUT:
         return _read_put(payload, offset)
+    if kind == _GROUPED:
+        origin, group = _GROUP.unpack_from(payload, 1)
+        put = _read_put(payload, offset, _GROUP.size)
+        group = b"" if group == _NO_GROUP else group
+        return put._replace(row=put.row._replace(origin=origin, group=group))
     if kind == _LEARNED:
-        return Learned(json.loads(payload[1:]))
+        return Learned(bytes(payload[1:]))
     (entry_id,) = struct.unpack_from("<q", payload, 1)
     return Gone(entry_id)
 
@@ -99,22 +110,22 @@ def _read_terms(said: bytes) -> Terms:
     return Terms(ttl_s=ttl_s, sliding=sliding, tags=frozenset(tags), cost=cost)
 
 
-def _read_put(payload: bytes, offset: int) -> Put:
+def _read_put(payload: memoryview, offset: int, before: int = 0) -> Put:
     entry_id, stored_ms, expires_ms, size, redundancy, *lengths = _FIELDS.unpack_from(
-        payload, 1
+        payload, 1 + before
     )
-    at, parts = 1 + _FIELDS.size, []
+    at, parts = 1 + before + _FIELDS.size, []
     for length in lengths:
         parts.append(payload[at : at + length])
         at += length
-    scope, key, question = (text.decode("utf-8", "surrogatepass") for text in parts[:3])
-    terms = NOTHING_SAID if not parts[3] else _read_terms(parts[3])
+    scope, key, question = (str(text, "utf-8", "surrogatepass") for text in parts[:3])
+    terms = NOTHING_SAID if not lengths[3] else _read_terms(bytes(parts[3]))
     row = Row(
         entry_id,
         scope,
         key,
         question,
-        parts[5],
+        b"",
         stored_ms,
         expires_ms,
         terms,
@@ -123,4 +134,4 @@ def _read_put(payload: bytes, offset: int) -> Put:
         1,
     )
     place = Place(offset + len(payload) - lengths[5], lengths[5], lengths[5])
-    return Put(row, place, np.frombuffer(parts[4], "<f4"))
+    return Put(row, place, parts[4])

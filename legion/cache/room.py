@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -34,6 +35,14 @@ class Room:
         self.order.add(entry)
         self.entries += 1
         self.bytes += entry.size
+
+    def fill(self, entries: Sequence[Entry[Any]]) -> None:
+        """Take many *entries* in at once."""
+        add = self.order.add
+        for entry in entries:
+            add(entry)
+        self.entries += len(entries)
+        self.bytes += sum(entry.size for entry in entries)
 
     def remove(self, entry: Entry[Any]) -> None:
         """Take *entry* out, which is in."""

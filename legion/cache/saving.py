@@ -47,7 +47,7 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
     with shelf._lock:
         mark = disk.begin_saving()
         entries = sorted(
-            (one for one in shelf._entries.values() if one.origin is None),
+            shelf._entries.values(),
             key=lambda one: (one.partition.scope, one.id),
         )
         last_id = shelf._last_id

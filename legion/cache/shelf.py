@@ -7,7 +7,7 @@ import threading
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, cast
 from weakref import WeakValueDictionary
 
 import attrs
@@ -195,11 +195,50 @@ class Shelf(Generic[V]):
                     return hit
                 now = self.clock.machine()
                 if all(entry.alive(now) for entry, _ in found):
-                    return self._accepted(partition, asked, found, now)
+                    hit = self._accepted(partition, asked, found, now)
+                    self._note(must=hit is not None)
+                    break
                 self._sweep(now)
             (found,) = self.search(partition, [asked.vector])
+        else:
+            self.count(partition, "misses")
+            return None
+        if hit is None or self._remembered() or not _charged(hit):
+            return hit
+        if not (hit.audit and asked.judged_first):
+            for tally in (partition.tally, self._tally):
+                tally.semantic_hits -= 1
         self.count(partition, "misses")
+        self.count(partition, "over_budget")
         return None
+
+    def _note(self, *, must: bool) -> None:
+        """Hand the system what was learned and spent, if it must be or is much."""
+        disk = self.disk
+        if disk is not None and disk.learned is not None and (must or disk.learned.due):
+            disk.commit()
+
+    def _remembered(self) -> bool:
+        """
+        Wait until what was spent cannot be forgotten any more.
+
+        Returns:
+            False if it might be.
+        """
+        disk = self.disk
+        if disk is None or disk.learned is None or disk.closed:
+            return True
+        with self._lock:
+            disk.commit()
+            owed = disk.learned.owed()
+        try:
+            disk.settle(must=owed is not None)
+        except StateError:
+            return False  # the disk has logged why
+        if owed is not None:
+            with self._lock:
+                disk.learned.settled(owed)
+        return disk.keeps()
 
     def _accepted(
         self, partition: Partition[V], asked: Asked[V], found: Neighbours[V], now: float
@@ -270,11 +309,13 @@ class Shelf(Generic[V]):
         if right is not None:
             self._answer(ticket, right=right, withheld=not right)
         self.count(ticket.entry.partition, "semantic_hits" if served else "misses")
+        self._remembered()
         return served
 
     def told(self, ticket: Ticket[V], right: bool) -> None:  # noqa: FBT001
         """Take note of what is told of a hit that was served."""
         self._answer(ticket, right=right, withheld=False)
+        self._remembered()
 
     def _answer(self, ticket: Ticket[V], *, right: bool, withheld: bool) -> None:
         asked, entry = ticket.asked, ticket.entry
@@ -300,7 +341,6 @@ class Shelf(Generic[V]):
         Store a question that has the answer of *entry*, unless that is gone.
 
         It lasts as long, has the same tags and is as old; the value is not counted twice.
-        It is in memory alone: a judge may say it again.
         """
         partition, origin = entry.partition, self._entries.get(entry.family)
         if origin is None or asked.key in partition.exact:
@@ -317,6 +357,8 @@ class Shelf(Generic[V]):
         self._aliases.setdefault(origin.id, set()).add(alias.id)
         partition.add(alias, item.vector, sketcher=self._sketches(item.vector))
         self._enter(alias, self.clock.machine())
+        if self.disk is not None and not self.disk.readonly:
+            self.disk.put(alias, b"", item.vector)
 
     def count(
         self,
@@ -522,7 +564,7 @@ class Shelf(Generic[V]):
             self._aliases.get(entry.origin, set()).discard(entry.id)
         self._drop(entry)
         entry.partition.remove(entry)
-        if self.disk is not None and entry.origin is None:
+        if self.disk is not None:
             self.disk.gone(entry)
 
     def drop(self, entry_id: int) -> None:
@@ -671,3 +713,9 @@ class Shelf(Generic[V]):
     def size(self) -> int:
         """Return how many entries there are in all scopes."""
         return len(self._entries)
+
+
+def _charged(hit: Hit[V]) -> bool:
+    """Whether the budget was charged for *hit*, which was found by meaning."""
+    decision = cast("Ticket[V]", hit._ticket).decision
+    return decision is not None and decision.why == "accepted"

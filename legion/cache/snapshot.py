@@ -13,6 +13,7 @@ import numpy as np
 
 from ..canonical import JSON
 from . import codec as codecs
+from .groups import DIGEST
 from .layout import Head, check_section
 from .lifetime import Terms
 from .sketch import BITS
@@ -38,7 +39,10 @@ _COLUMNS: dict[str, str] = {
     "vectors": "<u4",
     "size": "<i8",
     "redundancy": "<f4",
+    "origin": "<i8",
+    "group": "<u4",
 }
+_NEW = {"origin", "group"}  # since version 2
 _RISING = {"id", "stored_ms", "scope"}
 _VALUES: dict[str, str] = {"size": "<u4", "packed": "<u4"}
 
@@ -52,7 +56,11 @@ class Place(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What is kept of an entry beside its vectors; times are dates, in milliseconds."""
+    """
+    What is kept of an entry beside its vectors; times are dates, in milliseconds.
+
+    An alias says whose it is, and an entry whose value is compared, its `Group.digest`.
+    """
 
     id: int
     scope: str
@@ -65,6 +73,8 @@ class Row(NamedTuple):
     size: int
     redundancy: float
     vectors: int
+    origin: int = 0
+    group: bytes = b""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,12 +83,13 @@ class Loaded:
     What was read of a snapshot, of which each column has one item for each entry.
 
     Attributes:
-        columns: Ids, dates, sizes, redundancies and numbers of vectors.
+        columns: Ids, dates, sizes, redundancies, numbers of vectors, origins.
         scopes: Names of scopes; entries of one follow each other.
         keys: Normalised questions.
         questions: Questions as they were put.
         terms: What was said of the answers.
         places: Where the answers lie.
+        groups: What tells equal answers, or nothing.
         vectors: Of all entries, one after the other, shape (m, dim).
         sketches: Of the same, shape (m, BITS / 8).
         learned: What else was kept.
@@ -91,14 +102,14 @@ class Loaded:
     questions: list[str]
     terms: list[Terms]
     places: list[Place]
+    groups: list[bytes]
     vectors: NDArray[np.float32]
     sketches: NDArray[np.uint8]
     learned: JSON
     last_id: int
 
     def only(self, kept: NDArray[np.bool_]) -> Loaded:
-        """Return the same of those entries only that are *kept*."""
-        vectors = np.repeat(kept, self.columns["vectors"])
+        """Return the same of those entries only that are *kept*, but for vectors."""
         return attrs.evolve(
             self,
             scopes=list(compress(self.scopes, kept)),
@@ -106,9 +117,8 @@ class Loaded:
             questions=list(compress(self.questions, kept)),
             terms=list(compress(self.terms, kept)),
             places=list(compress(self.places, kept)),
+            groups=list(compress(self.groups, kept)),
             columns={name: column[kept] for name, column in self.columns.items()},
-            vectors=self.vectors[vectors],
-            sketches=self.sketches[vectors],
         )
 
 
@@ -142,6 +152,7 @@ def sections(
     packed = [_packed(small, value) for value in distinct]
     terms: dict[Terms, int] = {}
     scopes: dict[str, int] = {}
+    groups: dict[bytes, int] = {b"": 0}
     columns: dict[str, Sequence[float]] = {
         "id": [row.id for row in rows],
         "stored_ms": [row.stored_ms for row in rows],
@@ -156,12 +167,13 @@ def sections(
         "vectors": [row.vectors for row in rows],
         "size": [row.size for row in rows],
         "redundancy": [row.redundancy for row in rows],
+        "origin": [row.origin for row in rows],
+        "group": [groups.setdefault(row.group, len(groups)) for row in rows],
     }
     values = {"size": list(map(len, distinct)), "packed": list(map(len, packed))}
     names = {
         "scopes": list(scopes),
         "terms": [[t.ttl_s, t.sliding, sorted(t.tags), t.cost] for t in terms],
-        "learned": learned,
     }
     texts = "".join(
         row.key if row.question == row.key else row.key + row.question for row in rows
@@ -171,6 +183,8 @@ def sections(
         "sizes": _columns(values, _VALUES),
         "names": json.dumps(names).encode(),
         "texts": texts.encode("utf-8", "surrogatepass"),
+        "groups": b"".join(groups),
+        "learned": json.dumps(learned).encode(),
     }
     large = kind()
     facts: dict[str, JSON] = {
@@ -262,7 +276,13 @@ def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
     for name in ("dictionary", "values"):
         checked(name)
     names = json.loads(plain("names"))
-    columns = _read_columns(plain("columns"), n, _COLUMNS)
+    old = head.version == 1
+    kinds = {k: v for k, v in _COLUMNS.items() if not (old and k in _NEW)}
+    columns = _read_columns(plain("columns"), n, kinds)
+    if old:
+        columns |= {name: np.zeros(n, _COLUMNS[name]) for name in _NEW}
+    digests = b"" if old else plain("groups")
+    groups = [b"", *(digests[i : i + DIGEST] for i in range(0, len(digests), DIGEST))]
     values = _read_columns(plain("sizes"), distinct, _VALUES)
     texts = plain("texts").decode("utf-8", "surrogatepass")
     terms = [
@@ -274,11 +294,11 @@ def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
     packed = values["packed"].astype(np.int64)
     starts = np.cumsum(packed) - packed + head.sections["values"].offset
     each = columns["value"]
-    places = zip(
+    places = map(
+        Place,
         starts[each].tolist(),
         packed[each].tolist(),
         values["size"][each].tolist(),
-        strict=True,
     )
     return Loaded(
         columns=columns,
@@ -286,10 +306,11 @@ def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
         keys=keys,
         questions=questions,
         terms=[terms[i] for i in columns["terms"].tolist()],
-        places=list(map(Place._make, places)),
+        places=list(places),
+        groups=[groups[i] for i in columns["group"].tolist()],
         vectors=np.frombuffer(checked("vectors"), "<f4").reshape(-1, max(dim, 1)),
         sketches=np.frombuffer(checked("sketches"), np.uint8).reshape(-1, BITS // 8),
-        learned=names["learned"],
+        learned=None if old else json.loads(plain("learned")),
         last_id=cast("int", facts["last_id"]),
     )
 

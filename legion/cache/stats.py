@@ -36,7 +36,9 @@ class CacheStats:
         wrong: Answers that are known to be wrong; most of the judged ones were never
             served.
         wrong_limit: How many wrong answers were served at most, with the confidence.
-            Of the whole cache; None of a scope, and without `max_error`.
+            Of the whole cache, and of the whole life of its file, as are look-ups,
+            hits, misses, judged and wrong then. None of a scope, without `max_error`,
+            and where a repair lost what was known.
         confidence: With which probability that is so, at every moment; or None.
         disk_bytes: What the file takes, vectors included; 0 without one, and of a scope.
         storage_savings: Share of bytes saved by the last snapshot against the same

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
+
+from ..canonical import JSON
 
 
 SHARED = 0.5
@@ -100,6 +102,19 @@ class VetoRecord:
         """Take note of a veto, and whether the answer it kept out was right."""
         wrong, n = self._seen.get(kind, (0.0, 0.0))
         self._seen[kind] = (wrong + right, n + 1)
+        self._pardon()
+
+    def dump(self) -> dict[str, JSON]:
+        """Return what was learned."""
+        return {"version": 1, "seen": {k: list(n) for k, n in self._seen.items()}}
+
+    def load(self, learned: Mapping[str, Any]) -> None:
+        """Know what `dump` returned, or nothing if that was another one's."""
+        seen = learned["seen"] if learned.get("version") == 1 else {}
+        self._seen = {kind: (wrong, n) for kind, (wrong, n) in seen.items()}
+        self._pardon()
+
+    def _pardon(self) -> None:
         self.pardoned = frozenset(
             each
             for each, (mistakes, tried) in self._seen.items()
