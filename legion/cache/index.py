@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 FEW = 512
 """Up to so many slots it is as quick to compare all vectors."""
-_GATHERED = 32
-"""So many candidates are compared at once; of more, the rest of their sketches first."""
+_GATHERED = 64
+"""So many candidates are compared at once; of more, those with the nearest sketches."""
 _WIDE_FROM = 1 / 16
 """Where the first bits let through a larger share, whole sketches are quicker to scan."""
 _ROUNDS = 16
@@ -48,7 +48,7 @@ class Block(Generic[T]):
 
     Attributes:
         vectors: Unit vectors, shape (slots, dim).
-        wide: Their sketches, or None where few are compared, or sketches say little.
+        wide: Their sketches, or None where few are compared.
         narrow: The first bits of each, one after the other, or None.
         generations: How often each slot was written, twice; odd while it is.
         owners: Whose each is; None if it is free.
@@ -65,7 +65,7 @@ class Block(Generic[T]):
     @classmethod
     def of(cls, slots: int, sketcher: Sketcher) -> Block[T]:
         """Make an empty block."""
-        sketched = slots > FEW and sketcher.selective
+        sketched = slots > FEW
         narrowed = sketched and sketcher.narrowly
         return cls(
             np.empty((slots, sketcher.dim), np.float32),
@@ -174,7 +174,7 @@ class VectorSlots(Generic[T]):
             self._block.free(slot)
         self._free += owner.slots
         owner.slots = []
-        if 4 < 4 * len(self) <= len(self._block):
+        if 4 * len(self) <= len(self._block) > 4:
             self._shrink()
 
     def _shrink(self) -> None:
@@ -191,11 +191,11 @@ class VectorSlots(Generic[T]):
     def _move(self, taken: Sequence[int], slots: int) -> None:
         """Copy what is *taken* to a new block; the old one stays whole for searches."""
         old, new = self._block, Block[T].of(slots, self.sketcher)
-        n = len(taken)
-        np.take(old.vectors, taken, axis=0, out=new.vectors[:n])
+        n, rows = len(taken), np.array(taken, np.int64)
+        np.take(old.vectors, rows, axis=0, out=new.vectors[:n])
         if new.wide is not None:
             if old.wide is not None:
-                np.take(old.wide, taken, axis=0, out=new.wide[:n])
+                np.take(old.wide, rows, axis=0, out=new.wide[:n])
             else:
                 new.wide[:n] = self.sketcher.sketch_many(new.vectors[:n])
             if new.narrow is not None:
@@ -220,30 +220,77 @@ class VectorSlots(Generic[T]):
             if block.wide is None:
                 rows: NDArray[Any] = np.arange(block.n)
                 return [self._best(block, v, rows, k, floor) for v in vectors]
-            sketches = [self.sketcher.sketch(vector) for vector in vectors]
-            found = self._candidates(block, sketches)
+            found = self._candidates(block, vectors, k)
             return [
                 self._best(block, vector, rows, k, floor)
                 for vector, rows in zip(vectors, found, strict=True)
             ]
 
     def _candidates(
-        self, block: Block[T], sketches: Sequence[NDArray[np.uint8]]
+        self, block: Block[T], vectors: Sequence[NDArray[np.float32]], k: int
     ) -> list[NDArray[np.int64]]:
-        """Return which slots' sketches are near enough to each of *sketches*."""
+        """Return among which slots the *k* nearest to each of *vectors* are."""
         assert block.wide is not None
-        radius, n = self.sketcher.radius, block.n
+        sketches = [self.sketcher.sketch(vector) for vector in vectors]
         if block.narrow is None or self._let_through > _WIDE_FROM:
-            return within(sketches, block.wide, n, radius)
-        narrow = [sketch[: NARROW_BITS // 8] for sketch in sketches]
-        found = within(narrow, block.narrow, n, self.sketcher.narrow_radius)
-        for i, rows in enumerate(found):
+            found = within(sketches, block.wide, block.n, self.sketcher.radius)
+        else:
+            found = self._within_narrow(block, block.narrow, sketches)
+        return [
+            self._nearest_of(block, vector, k, *each)
+            for vector, each in zip(vectors, found, strict=True)
+        ]
+
+    def _within_narrow(
+        self,
+        block: Block[T],
+        narrow: NDArray[np.uint8],
+        sketches: Sequence[NDArray[np.uint8]],
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+        """Do as `within` does, by the first bits; of few candidates by these alone."""
+        assert block.wide is not None
+        n = block.n
+        asked = [sketch[: NARROW_BITS // 8] for sketch in sketches]
+        found = within(asked, narrow, n, self.sketcher.narrow_radius)
+        for i, (rows, _) in enumerate(found):
             # A lost update by another thread does no harm.
             self._let_through += (len(rows) / n - self._let_through) / 64
             if len(rows) > _GATHERED:
                 wide = block.wide.take(rows, axis=0)
-                found[i] = rows[distances(sketches[i], wide, len(rows)) <= radius]
+                differ = distances(sketches[i], wide, len(rows))
+                found[i] = rows, differ
         return found
+
+    def _nearest_of(
+        self,
+        block: Block[T],
+        vector: NDArray[np.float32],
+        k: int,
+        rows: NDArray[np.int64],
+        differ: NDArray[np.int32],
+    ) -> NDArray[np.int64]:
+        """
+        Return among which of *rows* the *k* nearest are; *differ* says in how many bits.
+
+        Those that differ least are compared first. How near they are says how far the
+        sketches of nearer ones can be, if there are any.
+        """
+        if len(rows) <= _GATHERED:
+            return rows
+        radius = self.sketcher.radius
+        first = int(np.bincount(differ).cumsum().searchsorted(_GATHERED))
+        if first < radius:
+            some = rows[differ <= first]
+            cosines = products_of(vector, block.vectors, some)
+            last, owners = -1.0, set[int]()
+            order = cosines.argsort()[::-1]
+            for i in order.tolist():
+                owners.add(id(block.owners[some[i]]))
+                if len(owners) == k:
+                    last = cosines[i]
+                    break
+            radius = min(radius, self.sketcher.reach(cosines[order[0]], last))
+        return rows[differ <= radius]
 
     def _best(
         self,
