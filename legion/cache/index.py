@@ -9,12 +9,12 @@ slot that it would return. One that was written meanwhile is read again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
 
-from .kernels import OneThread, distances, products, products_of, within
+from .kernels import SHORT, OneThread, distances, products, products_of, within
 from .sketch import BITS, NARROW_BITS, Sketcher
 
 
@@ -26,10 +26,16 @@ FEW = 512
 """Up to so many slots it is as quick to compare all vectors."""
 _GATHERED = 64
 """So many candidates are compared at once; of more, those with the nearest sketches."""
+_SAMPLED = 512
+"""By so many sketches or more it is told how near those of that many are."""
 _WIDE_FROM = 1 / 16
 """Where the first bits let through a larger share, whole sketches are quicker to scan."""
 _ROUNDS = 16
 """So often a slot is read again that is written while it is read."""
+
+
+_Differing: TypeAlias = "tuple[NDArray[np.int64] | None, NDArray[np.int32]]"
+"""Slots, or None for all, and in how many bits the sketch of each differs."""
 
 
 class Owner(Protocol):
@@ -93,6 +99,39 @@ class Block(Generic[T]):
         self.generations[slot] += 1
         self.n = max(self.n, slot + 1)
 
+    def whole(
+        self,
+        slots: NDArray[np.int64],
+        before: NDArray[np.int64],
+        cosines: NDArray[np.float32],
+        k: int,
+    ) -> tuple[list[tuple[T, float]], bool]:
+        """
+        Return the first *k* owners of *slots*, and whether no slot was written meanwhile.
+
+        Args:
+            slots: Best first.
+            before: Their generations, before they were compared.
+            cosines: What came of it.
+            k: How many owners are wanted; one that has several slots is one.
+        """
+        found: dict[int, tuple[T, float]] = {}
+        whole = True
+        for start in range(0, len(slots), k):
+            part = slice(start, start + k)
+            some = slots[part]
+            owners = [self.owners[slot] for slot in some.tolist()]
+            now = self.generations[some].tolist()
+            then, near = before[part].tolist(), cosines[part].tolist()
+            for owner, cosine, was, is_now in zip(owners, near, then, now, strict=True):
+                if was % 2 or was != is_now:
+                    whole = False
+                elif owner is not None and id(owner) not in found:
+                    found[id(owner)] = owner, cosine
+                    if len(found) == k:
+                        return list(found.values()), whole
+        return list(found.values()), whole
+
     def free(self, slot: int) -> None:
         """Leave *slot* as it is, but nobody's."""
         self.owners[slot] = None
@@ -114,6 +153,8 @@ class VectorSlots(Generic[T]):
     _block: Block[T] = attrs.field(init=False)
     _free: list[int] = attrs.field(init=False, factory=list)
     _let_through: float = attrs.field(init=False, default=0.0)
+    # Slots that one owner had at most.
+    _most: int = attrs.field(init=False, default=1)
 
     def __attrs_post_init__(self) -> None:
         self._block = Block.of(4, self.sketcher)
@@ -128,6 +169,7 @@ class VectorSlots(Generic[T]):
         slot = self._free.pop() if self._free else self._block.n
         self._block.write(slot, owner, vector, self.sketcher)
         owner.slots.append(slot)
+        self._most = max(self._most, len(owner.slots))
 
     def replace(self, old: T, new: T, vector: NDArray[np.float32]) -> None:
         """
@@ -162,6 +204,7 @@ class VectorSlots(Generic[T]):
                 block.narrow[:] = sketches[:, : NARROW_BITS // 8]
         for slot, owner in enumerate(owners):
             owner.slots.append(slot)
+        self._most = max((len(owner.slots) for owner in owners), default=1)
         self._block = block
 
     def vectors_of(self, owner: T) -> NDArray[np.float32]:
@@ -232,10 +275,13 @@ class VectorSlots(Generic[T]):
         """Return among which slots the *k* nearest to each of *vectors* are."""
         assert block.wide is not None
         sketches = [self.sketcher.sketch(vector) for vector in vectors]
-        if block.narrow is None or self._let_through > _WIDE_FROM:
-            found = within(sketches, block.wide, block.n, self.sketcher.radius)
-        else:
+        found: list[_Differing]
+        if block.narrow is not None and self._let_through <= _WIDE_FROM:
             found = self._within_narrow(block, block.narrow, sketches)
+        elif len(sketches) == 1 and block.n <= SHORT:
+            found = [(None, distances(sketches[0], block.wide, block.n))]
+        else:
+            found = [*within(sketches, block.wide, block.n, self.sketcher.radius)]
         return [
             self._nearest_of(block, vector, k, *each)
             for vector, each in zip(vectors, found, strict=True)
@@ -246,19 +292,22 @@ class VectorSlots(Generic[T]):
         block: Block[T],
         narrow: NDArray[np.uint8],
         sketches: Sequence[NDArray[np.uint8]],
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+    ) -> list[_Differing]:
         """Do as `within` does, by the first bits; of few candidates by these alone."""
         assert block.wide is not None
         n = block.n
         asked = [sketch[: NARROW_BITS // 8] for sketch in sketches]
-        found = within(asked, narrow, n, self.sketcher.narrow_radius)
-        for i, (rows, _) in enumerate(found):
+        found: list[_Differing] = []
+        for sketch, (rows, differ) in zip(
+            sketches, within(asked, narrow, n, self.sketcher.narrow_radius), strict=True
+        ):
             # A lost update by another thread does no harm.
             self._let_through += (len(rows) / n - self._let_through) / 64
             if len(rows) > _GATHERED:
                 wide = block.wide.take(rows, axis=0)
-                differ = distances(sketches[i], wide, len(rows))
-                found[i] = rows, differ
+                found.append((rows, distances(sketch, wide, len(rows))))
+            else:
+                found.append((rows, differ))
         return found
 
     def _nearest_of(
@@ -266,31 +315,36 @@ class VectorSlots(Generic[T]):
         block: Block[T],
         vector: NDArray[np.float32],
         k: int,
-        rows: NDArray[np.int64],
+        rows: NDArray[np.int64] | None,
         differ: NDArray[np.int32],
     ) -> NDArray[np.int64]:
         """
-        Return among which of *rows* the *k* nearest are; *differ* says in how many bits.
+        Return among which of *rows*, or of all, the *k* nearest are.
 
         Those that differ least are compared first. How near they are says how far the
         sketches of nearer ones can be, if there are any.
+
+        Args:
+            block: Where they are.
+            vector: To which they are near.
+            k: How many are wanted.
+            rows: Candidates, or None for all slots.
+            differ: In how many bits the sketch of each differs.
         """
-        if len(rows) <= _GATHERED:
+        if rows is not None and len(rows) <= _GATHERED:
             return rows
-        radius = self.sketcher.radius
-        first = int(np.bincount(differ).cumsum().searchsorted(_GATHERED))
-        if first < radius:
-            some = rows[differ <= first]
+        radius, step = self.sketcher.radius, max(len(differ) // _SAMPLED, 1)
+        sample, at = differ[::step].copy(), _GATHERED // step
+        sample.partition(at)
+        if sample[at] < radius:
+            some = _chosen(rows, differ, sample[at])
             cosines = products_of(vector, block.vectors, some)
-            last, owners = -1.0, set[int]()
-            order = cosines.argsort()[::-1]
-            for i in order.tolist():
-                owners.add(id(block.owners[some[i]]))
-                if len(owners) == k:
-                    last = cosines[i]
-                    break
-            radius = min(radius, self.sketcher.reach(cosines[order[0]], last))
-        return rows[differ <= radius]
+            cosines.sort()
+            # So many slots have k owners at least.
+            enough = (k - 1) * self._most + 1
+            last = cosines[-enough] if enough <= len(cosines) else -1.0
+            radius = min(radius, self.sketcher.reach(cosines[-1], last))
+        return _chosen(rows, differ, radius)
 
     def _best(
         self,
@@ -314,15 +368,7 @@ class VectorSlots(Generic[T]):
             (near,) = (cosines >= floor).nonzero()
             if len(near) > 1:
                 near = near[(-cosines[near]).argsort(kind="stable")]
-            best, whole = [], True
-            for i in near.tolist():
-                owner = block.owners[rows[i]]
-                if before[i] % 2 or block.generations[rows[i]] != before[i]:
-                    whole = False
-                elif owner is not None and all(owner is not one for one, _ in best):
-                    best.append((owner, float(cosines[i])))
-                    if len(best) == k:
-                        break
+            best, whole = block.whole(rows[near], before[near], cosines[near], k)
         return best
 
     def nearest(self, vector: NDArray[np.float32]) -> tuple[T, float] | None:
@@ -330,3 +376,13 @@ class VectorSlots(Generic[T]):
         block = self._block
         best = self._best(block, vector, np.arange(block.n), 1, -2.0)
         return best[0] if best else None
+
+
+def _chosen(
+    rows: NDArray[np.int64] | None,
+    differ: NDArray[np.int32],
+    radius: int | np.signedinteger[Any],
+) -> NDArray[np.int64]:
+    """Return those of *rows*, or of all, that differ in at most *radius* bits."""
+    (at,) = (differ <= radius).nonzero()
+    return at if rows is None else rows[at]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _kernels: Any = faiss  # its type stubs leave out the plain functions
 _ptr = _kernels.swig_ptr
 
-_SHORT = 32_768
+SHORT = 32_768
 """Up to so many sketches it is as quick to write all distances down."""
 
 
@@ -55,7 +55,7 @@ def within(
         For each of those asked, the rows in rising order, and in how many bits each
         differs.
     """
-    if len(asked) == 1 and n <= _SHORT:
+    if len(asked) == 1 and n <= SHORT:
         differ = distances(asked[0], sketches, n)
         (rows,) = (differ <= radius).nonzero()
         return [(rows, differ[rows])]

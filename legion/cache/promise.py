@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple
 
 import attrs
 
-from .accept import Asked, Decision, Ticket, unvetoed
+from .accept import Asked, Decision, Ticket, Why, unvetoed
 from .budget import ErrorBudget
 from .calibration import Calibration
 from .groups import Group, ValueGroups
@@ -93,24 +93,32 @@ class Promise(Generic[V]):
             pardoned = self.vetoes.pardoned
             found, said = unvetoed(asked.key, neighbours, pardoned=pardoned)
         entry, similarity = neighbours[found or 0]
-        decision = Decision(
-            why="veto" if found is None else "accepted",
-            nearest=neighbours[0][0],
-            veto=said,
-            entry=entry,
-            similarity=similarity,
-        )
+        nearest = neighbours[0][0]
         if found is None:
-            return decision
+            return Decision(
+                why="veto",
+                nearest=nearest,
+                veto=said,
+                entry=entry,
+                similarity=similarity,
+            )
         figures = signal(found, neighbours)
         chance = self._calibration.wrong(figures)
         limit = self._limit(request, judged_first=asked.judged_first)
-        decision = attrs.evolve(decision, signal=figures, chance=chance, limit=limit)
         if chance > limit:
-            return attrs.evolve(decision, why="doubt")
-        if not self.budget.permits(request):
-            return attrs.evolve(decision, why="budget")
-        return decision
+            why: Why = "doubt"
+        else:
+            why = "accepted" if self.budget.permits(request) else "budget"
+        return Decision(
+            why=why,
+            nearest=nearest,
+            veto=said,
+            entry=entry,
+            similarity=similarity,
+            signal=figures,
+            chance=chance,
+            limit=limit,
+        )
 
     def least(self, asked: Asked[V], request: int) -> float:
         """Return from which cosine an answer would do if no other were near."""
