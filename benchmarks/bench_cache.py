@@ -6,9 +6,9 @@ What a look-up and a put cost, beside FAISS's flat index in the same run.
     python benchmarks/bench_cache.py --gptcache    # where gptcache is installed
 
 A full cache of 10,000 and one of 100,000 entries of 384 dimensions, by a threshold and,
-where it says so, with `max_error`: there every look-up is judged, so that each finds its
-neighbours, weighs them and asks the judge, who takes no time and says no, lest the question
-be stored. Embedding is not timed: the embedder looks vectors up in a table. The times are wall time, because FAISS may
+where it says so, with `max_error`: there the judge, who takes no time, says no, lest the
+question be stored; so nothing is a hit, but all is looked up and weighed as if it were.
+Embedding is not timed: the embedder looks vectors up in a table. The times are wall time, because FAISS may
 use threads: it is measured with one, as the cache uses it. A last line counts the hits
 that the exact scan finds and the cache does not, over questions that are as near as the
 threshold, nearer, and farther.
@@ -72,8 +72,7 @@ class Full:
             self.embed,
             capacity=entries,
             max_error=0.01,
-            judge=lambda question, answer: False,
-            judged=1.0,
+            judge=lambda *_: False,
         )
         for start in range(0, entries, 10_000):
             rows = range(start, min(start + 10_000, entries))

@@ -255,8 +255,8 @@ class VectorSlots(Generic[T]):
 
         Returns:
             For each, at most *k* owners and their cosines, best first: the best of those
-            whose cosine reaches the floor, all but `MISSED` of the time. Each pair was
-            stored at some moment of the search.
+            whose cosine reaches the floor, as far as the sketcher overlooks none. Each
+            pair was stored at some moment of the search.
         """
         block, floor = self._block, self.sketcher.floor
         with OneThread():

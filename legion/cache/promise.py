@@ -69,6 +69,8 @@ class Promise(Generic[V]):
     veto: bool
     neighbours: ClassVar[int] = NEIGHBOURS
     floor: ClassVar[float] = LEAST
+    # So of those at .6, which hardly ever answer, some 1e-8 are overlooked.
+    missed: ClassVar[float] = 1e-4
     vetoes: VetoRecord = attrs.field(init=False, factory=VetoRecord)
     _calibration: Calibration = attrs.field(init=False, factory=Calibration)
     _groups: ValueGroups = attrs.field(init=False, factory=ValueGroups)

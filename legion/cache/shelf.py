@@ -509,7 +509,8 @@ class Shelf(Generic[V]):
         if self._sketcher is None:
             from .sketch import Sketcher
 
-            self._sketcher = Sketcher.of(len(vector), self.rule.floor)
+            rule = self.rule
+            self._sketcher = Sketcher.of(len(vector), rule.floor, rule.missed)
         return self._sketcher
 
     def _remove(self, entry: Entry[V]) -> None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from .accept import MISSED
+
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +30,6 @@ BITS = 512
 """Bits of a sketch; faiss has a kernel made for this many."""
 NARROW_BITS = 128
 """As many first bits of it are looked through before the rest, where they suffice."""
-MISSED = 1e-7
-"""How often, about, a vector that is just similar enough is overlooked by a scan."""
 MISSED_LAST = 1e-3
 """The same of the last of several that are wanted, once nearer ones are found."""
 _SEED = 2002
@@ -52,7 +52,7 @@ class Sketcher:
         dim: Length of the vectors.
         floor: Cosine below which no neighbour matters.
         radius: In how many bits the sketches of two vectors differ at most, if their
-            cosine is the floor; all but `MISSED` of the time.
+            cosine is the floor; all but a share *missed* of the time.
         narrow_radius: The same of the first `NARROW_BITS`.
         narrowly: Whether few vectors lie within the narrow radius by chance.
     """
@@ -70,15 +70,15 @@ class Sketcher:
     _right: NDArray[np.float32]
 
     @classmethod
-    def of(cls, dim: int, floor: float) -> Sketcher:
+    def of(cls, dim: int, floor: float, missed: float = MISSED) -> Sketcher:
         """Make the sketcher of vectors of length *dim*, with a fixed seed."""
         size = max(BITS, 1 << (dim - 1).bit_length())
         left = 1 << (size.bit_length() - 1) // 2
         shape = (left, size // left)
         random = np.random.default_rng(_SEED)
         either = np.array([-1, 1], np.float32)
-        (radius,) = radii([floor], BITS, MISSED)
-        (narrow,) = radii([floor], NARROW_BITS, MISSED)
+        (radius,) = radii([floor], BITS, missed)
+        (narrow,) = radii([floor], NARROW_BITS, missed)
         cosines = [max(floor, step / _STEPS) for step in range(_STEPS)]
         return cls(
             dim,
@@ -86,7 +86,7 @@ class Sketcher:
             radius,
             narrow,
             narrow < NARROW_BITS / 2 - 2.5 * math.sqrt(NARROW_BITS) / 2,
-            radii(cosines, BITS, MISSED),
+            radii(cosines, BITS, missed),
             radii(cosines, BITS, MISSED_LAST),
             random.choice(either, dim),
             random.choice(either, shape),
