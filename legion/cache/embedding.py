@@ -169,10 +169,11 @@ def _unit(
     least = _LEAST_SQUARE[raw.dtype.itemsize]
     squares = np.einsum("ij,ij->i", raw, raw)
     # Quicker than numpy for the one row of a look-up, and quick enough for many.
-    usable = [least < square < 1 / least for square in squares.tolist()]
+    listed = squares.tolist()
+    usable = [least < square < 1 / least for square in listed]
     if all(usable):
-        one = len(usable) == 1
-        lengths = math.sqrt(squares[0]) if one else np.sqrt(squares)[:, None]
+        one = len(listed) == 1
+        lengths = math.sqrt(listed[0]) if one else np.sqrt(squares)[:, None]
         return (raw / lengths).astype(np.float32, order="C", copy=False)
     if raw.dtype == np.float32:
         return _unit(raw.astype(np.float64), texts)

@@ -26,6 +26,8 @@ FEW = 512
 """Up to so many slots it is as quick to compare all vectors."""
 _GATHERED = 64
 """So many candidates are compared at once; of more, those with the nearest sketches."""
+_FIRST = 8
+"""Of more candidates by their first bits, the rest of their sketches is read as well."""
 _SAMPLED = 512
 """By so many sketches or more it is told how near those of that many are."""
 _WIDE_FROM = 1 / 16
@@ -98,39 +100,6 @@ class Block(Generic[T]):
         self.owners[slot] = owner
         self.generations[slot] += 1
         self.n = max(self.n, slot + 1)
-
-    def whole(
-        self,
-        slots: NDArray[np.int64],
-        before: NDArray[np.int64],
-        cosines: NDArray[np.float32],
-        k: int,
-    ) -> tuple[list[tuple[T, float]], bool]:
-        """
-        Return the first *k* owners of *slots*, and whether no slot was written meanwhile.
-
-        Args:
-            slots: Best first.
-            before: Their generations, before they were compared.
-            cosines: What came of it.
-            k: How many owners are wanted; one that has several slots is one.
-        """
-        found: dict[int, tuple[T, float]] = {}
-        whole = True
-        for start in range(0, len(slots), k):
-            part = slice(start, start + k)
-            some = slots[part]
-            owners = [self.owners[slot] for slot in some.tolist()]
-            now = self.generations[some].tolist()
-            then, near = before[part].tolist(), cosines[part].tolist()
-            for owner, cosine, was, is_now in zip(owners, near, then, now, strict=True):
-                if was % 2 or was != is_now:
-                    whole = False
-                elif owner is not None and id(owner) not in found:
-                    found[id(owner)] = owner, cosine
-                    if len(found) == k:
-                        return list(found.values()), whole
-        return list(found.values()), whole
 
     def free(self, slot: int) -> None:
         """Leave *slot* as it is, but nobody's."""
@@ -303,9 +272,10 @@ class VectorSlots(Generic[T]):
         ):
             # A lost update by another thread does no harm.
             self._let_through += (len(rows) / n - self._let_through) / 64
-            if len(rows) > _GATHERED:
-                wide = block.wide.take(rows, axis=0)
-                found.append((rows, distances(sketch, wide, len(rows))))
+            if len(rows) > _FIRST:
+                wide = distances(sketch, block.wide.take(rows, axis=0), len(rows))
+                (near,) = (wide <= self.sketcher.radius).nonzero()
+                found.append((rows[near], wide[near]))
             else:
                 found.append((rows, differ))
         return found
@@ -355,7 +325,7 @@ class VectorSlots(Generic[T]):
         floor: float,
     ) -> list[tuple[T, float]]:
         """Return the *k* best of the slots *rows*, read again until all are whole."""
-        best: list[tuple[T, float]] = []
+        best: dict[int, tuple[T, float]] = {}
         whole = not len(rows)
         rounds = 0
         while not whole and rounds < _ROUNDS:
@@ -368,8 +338,17 @@ class VectorSlots(Generic[T]):
             (near,) = (cosines >= floor).nonzero()
             if len(near) > 1:
                 near = near[(-cosines[near]).argsort(kind="stable")]
-            best, whole = block.whole(rows[near], before[near], cosines[near], k)
-        return best
+            best, whole = {}, True
+            for i in near.tolist():
+                slot, was = rows.item(i), before.item(i)
+                owner = block.owners[slot]
+                if was % 2 or block.generations.item(slot) != was:
+                    whole = False
+                elif owner is not None and id(owner) not in best:
+                    best[id(owner)] = owner, cosines.item(i)
+                    if len(best) == k:
+                        break
+        return list(best.values())
 
     def nearest(self, vector: NDArray[np.float32]) -> tuple[T, float] | None:
         """Return who is nearest of all, and the cosine, or None without anybody."""
