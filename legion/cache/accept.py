@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeAlias
+from typing import (
+    TYPE_CHECKING,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+)
 
 import attrs
 
@@ -19,6 +27,9 @@ if TYPE_CHECKING:
 
     from .entry import Entry
 
+
+MISSED = 1e-7
+"""How often, about, a scan may overlook an entry that is just near enough."""
 
 Why: TypeAlias = Literal["accepted", "empty", "far", "veto", "doubt", "budget"]
 
@@ -131,6 +142,11 @@ class AcceptRule(Protocol[V]):
         """Cosine below which it accepts nothing, ever."""
         ...
 
+    @property
+    def missed(self) -> float:
+        """How often an entry exactly at the floor may be overlooked."""
+        ...
+
     def least(self, asked: Asked[V], request: int) -> float:
         """
         Return the cosine below which it would accept nothing now.
@@ -220,6 +236,7 @@ class Threshold(Generic[V]):
 
     threshold: float
     veto: bool
+    missed: ClassVar[float] = MISSED
 
     @property
     def neighbours(self) -> int:

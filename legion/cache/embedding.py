@@ -166,14 +166,15 @@ def _unit(
 ) -> NDArray[np.float32]:
     import numpy as np
 
-    squares = np.einsum("ij,ij->i", raw, raw)
     least = _LEAST_SQUARE[raw.dtype.itemsize]
+    squares = np.einsum("ij,ij->i", raw, raw)
     # Quicker than numpy for the one row of a look-up, and quick enough for many.
-    usable = [least < square < 1 / least for square in squares.tolist()]
+    listed = squares.tolist()
+    usable = [least < square < 1 / least for square in listed]
     if all(usable):
-        lengths = np.sqrt(squares)[:, None]
-        unit: NDArray[np.float32] = raw / lengths
-        return unit.astype(np.float32, order="C", copy=False)
+        one = len(listed) == 1
+        lengths = math.sqrt(listed[0]) if one else np.sqrt(squares)[:, None]
+        return (raw / lengths).astype(np.float32, order="C", copy=False)
     if raw.dtype == np.float32:
         return _unit(raw.astype(np.float64), texts)
     worst = usable.index(False)

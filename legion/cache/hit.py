@@ -25,9 +25,9 @@ class Feedback(Protocol):
         ...
 
 
-# A dictionary is quicker to fill than slots that are frozen: of what an exact hit costs,
-# making the hit is the larger half.
-@attrs.frozen(kw_only=True, slots=False)
+# Making it is a large part of what an exact hit costs: frozen, or by keywords alone, it
+# would take four times as long.
+@attrs.define(unsafe_hash=True)
 class Hit(Generic[V]):
     """
     An answer found.

@@ -9,12 +9,12 @@ slot that it would return. One that was written meanwhile is read again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
 
-from .kernels import OneThread, distances, products, products_of, within
+from .kernels import SHORT, OneThread, distances, products, products_of, within
 from .sketch import BITS, NARROW_BITS, Sketcher
 
 
@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 
 FEW = 512
 """Up to so many slots it is as quick to compare all vectors."""
-_GATHERED = 32
-"""So many candidates are compared at once; of more, the rest of their sketches first."""
+_GATHERED = 64
+"""So many candidates are compared at once; of more, those with the nearest sketches."""
+_FIRST = 8
+"""Of more candidates by their first bits, the rest of their sketches is read as well."""
+_SAMPLED = 512
+"""By so many sketches or more it is told how near those of that many are."""
 _WIDE_FROM = 1 / 16
 """Where the first bits let through a larger share, whole sketches are quicker to scan."""
 _ROUNDS = 16
 """So often a slot is read again that is written while it is read."""
+
+
+_Differing: TypeAlias = "tuple[NDArray[np.int64] | None, NDArray[np.int32]]"
+"""Slots, or None for all, and in how many bits the sketch of each differs."""
 
 
 class Owner(Protocol):
@@ -48,7 +56,7 @@ class Block(Generic[T]):
 
     Attributes:
         vectors: Unit vectors, shape (slots, dim).
-        wide: Their sketches, or None where few are compared, or sketches say little.
+        wide: Their sketches, or None where few are compared.
         narrow: The first bits of each, one after the other, or None.
         generations: How often each slot was written, twice; odd while it is.
         owners: Whose each is; None if it is free.
@@ -65,7 +73,7 @@ class Block(Generic[T]):
     @classmethod
     def of(cls, slots: int, sketcher: Sketcher) -> Block[T]:
         """Make an empty block."""
-        sketched = slots > FEW and sketcher.selective
+        sketched = slots > FEW
         narrowed = sketched and sketcher.narrowly
         return cls(
             np.empty((slots, sketcher.dim), np.float32),
@@ -114,6 +122,8 @@ class VectorSlots(Generic[T]):
     _block: Block[T] = attrs.field(init=False)
     _free: list[int] = attrs.field(init=False, factory=list)
     _let_through: float = attrs.field(init=False, default=0.0)
+    # Slots that one owner had at most.
+    _most: int = attrs.field(init=False, default=1)
 
     def __attrs_post_init__(self) -> None:
         self._block = Block.of(4, self.sketcher)
@@ -128,6 +138,7 @@ class VectorSlots(Generic[T]):
         slot = self._free.pop() if self._free else self._block.n
         self._block.write(slot, owner, vector, self.sketcher)
         owner.slots.append(slot)
+        self._most = max(self._most, len(owner.slots))
 
     def replace(self, old: T, new: T, vector: NDArray[np.float32]) -> None:
         """
@@ -162,6 +173,7 @@ class VectorSlots(Generic[T]):
                 block.narrow[:] = sketches[:, : NARROW_BITS // 8]
         for slot, owner in enumerate(owners):
             owner.slots.append(slot)
+        self._most = max((len(owner.slots) for owner in owners), default=1)
         self._block = block
 
     def vectors_of(self, owner: T) -> NDArray[np.float32]:
@@ -174,7 +186,7 @@ class VectorSlots(Generic[T]):
             self._block.free(slot)
         self._free += owner.slots
         owner.slots = []
-        if 4 < 4 * len(self) <= len(self._block):
+        if 4 * len(self) <= len(self._block) > 4:
             self._shrink()
 
     def _shrink(self) -> None:
@@ -191,11 +203,11 @@ class VectorSlots(Generic[T]):
     def _move(self, taken: Sequence[int], slots: int) -> None:
         """Copy what is *taken* to a new block; the old one stays whole for searches."""
         old, new = self._block, Block[T].of(slots, self.sketcher)
-        n = len(taken)
-        np.take(old.vectors, taken, axis=0, out=new.vectors[:n])
+        n, rows = len(taken), np.array(taken, np.int64)
+        np.take(old.vectors, rows, axis=0, out=new.vectors[:n])
         if new.wide is not None:
             if old.wide is not None:
-                np.take(old.wide, taken, axis=0, out=new.wide[:n])
+                np.take(old.wide, rows, axis=0, out=new.wide[:n])
             else:
                 new.wide[:n] = self.sketcher.sketch_many(new.vectors[:n])
             if new.narrow is not None:
@@ -212,38 +224,97 @@ class VectorSlots(Generic[T]):
 
         Returns:
             For each, at most *k* owners and their cosines, best first: the best of those
-            whose cosine reaches the floor, all but `MISSED` of the time. Each pair was
-            stored at some moment of the search.
+            whose cosine reaches the floor, as far as the sketcher overlooks none. Each
+            pair was stored at some moment of the search.
         """
         block, floor = self._block, self.sketcher.floor
         with OneThread():
             if block.wide is None:
                 rows: NDArray[Any] = np.arange(block.n)
                 return [self._best(block, v, rows, k, floor) for v in vectors]
-            sketches = [self.sketcher.sketch(vector) for vector in vectors]
-            found = self._candidates(block, sketches)
+            found = self._candidates(block, vectors, k)
             return [
                 self._best(block, vector, rows, k, floor)
                 for vector, rows in zip(vectors, found, strict=True)
             ]
 
     def _candidates(
-        self, block: Block[T], sketches: Sequence[NDArray[np.uint8]]
+        self, block: Block[T], vectors: Sequence[NDArray[np.float32]], k: int
     ) -> list[NDArray[np.int64]]:
-        """Return which slots' sketches are near enough to each of *sketches*."""
+        """Return among which slots the *k* nearest to each of *vectors* are."""
         assert block.wide is not None
-        radius, n = self.sketcher.radius, block.n
-        if block.narrow is None or self._let_through > _WIDE_FROM:
-            return within(sketches, block.wide, n, radius)
-        narrow = [sketch[: NARROW_BITS // 8] for sketch in sketches]
-        found = within(narrow, block.narrow, n, self.sketcher.narrow_radius)
-        for i, rows in enumerate(found):
+        sketches = [self.sketcher.sketch(vector) for vector in vectors]
+        found: list[_Differing]
+        if block.narrow is not None and self._let_through <= _WIDE_FROM:
+            found = self._within_narrow(block, block.narrow, sketches)
+        elif len(sketches) == 1 and block.n <= SHORT:
+            found = [(None, distances(sketches[0], block.wide, block.n))]
+        else:
+            found = [*within(sketches, block.wide, block.n, self.sketcher.radius)]
+        return [
+            self._nearest_of(block, vector, k, *each)
+            for vector, each in zip(vectors, found, strict=True)
+        ]
+
+    def _within_narrow(
+        self,
+        block: Block[T],
+        narrow: NDArray[np.uint8],
+        sketches: Sequence[NDArray[np.uint8]],
+    ) -> list[_Differing]:
+        """Do as `within` does, by the first bits; of few candidates by these alone."""
+        assert block.wide is not None
+        n = block.n
+        asked = [sketch[: NARROW_BITS // 8] for sketch in sketches]
+        found: list[_Differing] = []
+        for sketch, (rows, differ) in zip(
+            sketches, within(asked, narrow, n, self.sketcher.narrow_radius), strict=True
+        ):
             # A lost update by another thread does no harm.
             self._let_through += (len(rows) / n - self._let_through) / 64
-            if len(rows) > _GATHERED:
-                wide = block.wide.take(rows, axis=0)
-                found[i] = rows[distances(sketches[i], wide, len(rows)) <= radius]
+            if len(rows) > _FIRST:
+                wide = distances(sketch, block.wide.take(rows, axis=0), len(rows))
+                (near,) = (wide <= self.sketcher.radius).nonzero()
+                found.append((rows[near], wide[near]))
+            else:
+                found.append((rows, differ))
         return found
+
+    def _nearest_of(
+        self,
+        block: Block[T],
+        vector: NDArray[np.float32],
+        k: int,
+        rows: NDArray[np.int64] | None,
+        differ: NDArray[np.int32],
+    ) -> NDArray[np.int64]:
+        """
+        Return among which of *rows*, or of all, the *k* nearest are.
+
+        Those that differ least are compared first. How near they are says how far the
+        sketches of nearer ones can be, if there are any.
+
+        Args:
+            block: Where they are.
+            vector: To which they are near.
+            k: How many are wanted.
+            rows: Candidates, or None for all slots.
+            differ: In how many bits the sketch of each differs.
+        """
+        if rows is not None and len(rows) <= _GATHERED:
+            return rows
+        radius, step = self.sketcher.radius, max(len(differ) // _SAMPLED, 1)
+        sample, at = differ[::step].copy(), _GATHERED // step
+        sample.partition(at)
+        if sample[at] < radius:
+            some = _chosen(rows, differ, sample[at])
+            cosines = products_of(vector, block.vectors, some)
+            cosines.sort()
+            # So many slots have k owners at least.
+            enough = (k - 1) * self._most + 1
+            last = cosines[-enough] if enough <= len(cosines) else -1.0
+            radius = min(radius, self.sketcher.reach(cosines[-1], last))
+        return _chosen(rows, differ, radius)
 
     def _best(
         self,
@@ -254,7 +325,7 @@ class VectorSlots(Generic[T]):
         floor: float,
     ) -> list[tuple[T, float]]:
         """Return the *k* best of the slots *rows*, read again until all are whole."""
-        best: list[tuple[T, float]] = []
+        best: dict[int, tuple[T, float]] = {}
         whole = not len(rows)
         rounds = 0
         while not whole and rounds < _ROUNDS:
@@ -267,19 +338,30 @@ class VectorSlots(Generic[T]):
             (near,) = (cosines >= floor).nonzero()
             if len(near) > 1:
                 near = near[(-cosines[near]).argsort(kind="stable")]
-            best, whole = [], True
+            best, whole = {}, True
             for i in near.tolist():
-                owner = block.owners[rows[i]]
-                if before[i] % 2 or block.generations[rows[i]] != before[i]:
+                slot, was = rows.item(i), before.item(i)
+                owner = block.owners[slot]
+                if was % 2 or block.generations.item(slot) != was:
                     whole = False
-                elif owner is not None and all(owner is not one for one, _ in best):
-                    best.append((owner, float(cosines[i])))
+                elif owner is not None and id(owner) not in best:
+                    best[id(owner)] = owner, cosines.item(i)
                     if len(best) == k:
                         break
-        return best
+        return list(best.values())
 
     def nearest(self, vector: NDArray[np.float32]) -> tuple[T, float] | None:
         """Return who is nearest of all, and the cosine, or None without anybody."""
         block = self._block
         best = self._best(block, vector, np.arange(block.n), 1, -2.0)
         return best[0] if best else None
+
+
+def _chosen(
+    rows: NDArray[np.int64] | None,
+    differ: NDArray[np.int32],
+    radius: int | np.signedinteger[Any],
+) -> NDArray[np.int64]:
+    """Return those of *rows*, or of all, that differ in at most *radius* bits."""
+    (at,) = (differ <= radius).nonzero()
+    return at if rows is None else rows[at]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _kernels: Any = faiss  # its type stubs leave out the plain functions
 _ptr = _kernels.swig_ptr
 
-_SHORT = 32_768
+SHORT = 32_768
 """Up to so many sketches it is as quick to write all distances down."""
 
 
@@ -41,7 +41,7 @@ def within(
     sketches: NDArray[np.uint8],
     n: int,
     radius: int,
-) -> list[NDArray[np.int64]]:
+) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
     """
     Return which sketches differ from each of those asked in at most *radius* bits.
 
@@ -52,11 +52,13 @@ def within(
         radius: In bits.
 
     Returns:
-        For each of those asked, the rows in rising order.
+        For each of those asked, the rows in rising order, and in how many bits each
+        differs.
     """
-    if len(asked) == 1 and n <= _SHORT:
-        (rows,) = (distances(asked[0], sketches, n) <= radius).nonzero()
-        return [rows]
+    if len(asked) == 1 and n <= SHORT:
+        differ = distances(asked[0], sketches, n)
+        (rows,) = (differ <= radius).nonzero()
+        return [(rows, differ[rows])]
     together = np.concatenate(asked)
     found = _kernels.RangeSearchResult(len(asked))
     # faiss compares with "less than".
@@ -70,10 +72,13 @@ def within(
         found,
     )
     limits = _kernels.rev_swig_ptr(found.lims, len(asked) + 1).tolist()
-    if not limits[-1]:
-        return [np.empty(0, np.int64)] * len(asked)
-    rows = _kernels.rev_swig_ptr(found.labels, limits[-1]).copy()
-    return [rows[limits[i] : limits[i + 1]] for i in range(len(asked))]
+    n = limits[-1]
+    if not n:
+        return [(np.empty(0, np.int64), np.empty(0, np.int32))] * len(asked)
+    rows = _kernels.rev_swig_ptr(found.labels, n).copy()
+    differ = _kernels.rev_swig_ptr(found.distances, n).astype(np.int32)
+    parts = [slice(*limits[i : i + 2]) for i in range(len(asked))]
+    return [(rows[part], differ[part]) for part in parts]
 
 
 def distances(

@@ -10,6 +10,7 @@ import attrs
 
 from .entry import Entry
 from .hit import V
+from .key import normalised
 from .room import Room
 from .stats import Tally
 
@@ -51,6 +52,12 @@ class Partition(Generic[V]):
 
     def __len__(self) -> int:
         return len(self.exact)
+
+    def key(self, question: str) -> str:
+        """Return the normalised question; one that is stored is found to be so sooner."""
+        if type(question) is str and question in self.exact:
+            return question
+        return normalised(question)
 
     def limit(self, room: Room | None) -> None:
         """Keep to *room* from now on, which is empty yet, or to none of its own."""

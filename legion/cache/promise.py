@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeAlias
 import attrs
 
 from ..canonical import JSON
-from .accept import Asked, Decision, Ticket, unvetoed
+from .accept import Asked, Decision, Ticket, Why, unvetoed
 from .budget import ErrorBudget
 from .calibration import Calibration
 from .groups import Group, ValueGroups
@@ -75,6 +75,8 @@ class Promise(Generic[V]):
     veto: bool
     neighbours: ClassVar[int] = NEIGHBOURS
     floor: ClassVar[float] = LEAST
+    # So of those at .6, which hardly ever answer, some 1e-8 are overlooked.
+    missed: ClassVar[float] = 1e-4
     vetoes: VetoRecord = attrs.field(init=False, factory=VetoRecord)
     tell: Callable[[Lesson], None] | None = attrs.field(init=False, default=None)
     _calibration: Calibration = attrs.field(init=False, factory=Calibration)
@@ -100,24 +102,32 @@ class Promise(Generic[V]):
             pardoned = self.vetoes.pardoned
             found, said = unvetoed(asked.key, neighbours, pardoned=pardoned)
         entry, similarity = neighbours[found or 0]
-        decision = Decision(
-            why="veto" if found is None else "accepted",
-            nearest=neighbours[0][0],
-            veto=said,
-            entry=entry,
-            similarity=similarity,
-        )
+        nearest = neighbours[0][0]
         if found is None:
-            return decision
+            return Decision(
+                why="veto",
+                nearest=nearest,
+                veto=said,
+                entry=entry,
+                similarity=similarity,
+            )
         figures = signal(found, neighbours)
         chance = self._calibration.wrong(figures)
         limit = self._limit(request, judged_first=asked.judged_first)
-        decision = attrs.evolve(decision, signal=figures, chance=chance, limit=limit)
         if chance > limit:
-            return attrs.evolve(decision, why="doubt")
-        if not self.budget.permits(request):
-            return attrs.evolve(decision, why="budget")
-        return decision
+            why: Why = "doubt"
+        else:
+            why = "accepted" if self.budget.permits(request) else "budget"
+        return Decision(
+            why=why,
+            nearest=nearest,
+            veto=said,
+            entry=entry,
+            similarity=similarity,
+            signal=figures,
+            chance=chance,
+            limit=limit,
+        )
 
     def least(self, asked: Asked[V], request: int) -> float:
         """Return from which cosine an answer would do if no other were near."""

@@ -89,22 +89,20 @@ class Scope(Generic[V]):
             EmbeddingError: The embedder did not return one usable vector.
             TypeError: The judge is async; `aget` can ask it.
         """
-        if self._meter is None:
-            return self._get(question)
-        begun_s = self._shelf.clock.machine()
-        hit = self._get(question)
-        return self._seen(hit, took_s=self._shelf.clock.machine() - begun_s)
-
-    def _get(self, question: str) -> Hit[V] | None:
-        self._refuse_async_judge("get")
-        key = normalised(question)
-        hit = self._shelf.exact(self._partition, key)
-        if hit is not None:
+        if self._judge is not None:
+            self._judge.refuse_async("get")
+        meter, shelf, partition = self._meter, self._shelf, self._partition
+        begun_s = 0.0 if meter is None else shelf.clock.machine()
+        key = partition.key(question)
+        hit = shelf.exact(partition, key)
+        if hit is None:
+            if partition.exact:
+                hit = self._find(self._asked(question, key, self._embed([key])[0]))
+            else:
+                shelf.count(partition, "misses")
+        if meter is None:
             return hit
-        if not len(self._partition):
-            self._shelf.count(self._partition, "misses")
-            return None
-        return self._find(self._asked(question, key, self._embed([key])[0]))
+        return self._seen(hit, took_s=shelf.clock.machine() - begun_s)
 
     async def aget(self, question: str) -> Hit[V] | None:
         """

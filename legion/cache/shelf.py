@@ -270,29 +270,25 @@ class Shelf(Generic[V]):
         return decision.why == "accepted"
 
     def _hit(self, ticket: Ticket[V], similarity: float, now: float) -> Hit[V]:
-        entry = ticket.entry
-        self._touch(entry, now)
-        if entry.origin is not None:
-            self._touch(self._entries[entry.origin], now)
-        ticket.told = self.told
+        entry, ticket.told = ticket.entry, self.told
+        partition, origin = entry.partition, entry.origin
+        for used in (entry,) if origin is None else (entry, self._entries[origin]):
+            self._room.order.touch(used)
+            if partition.room is not None:
+                partition.room.order.touch(used)
+            if used.expires_s < math.inf and self.lifetime.slides(used.terms):
+                self._expires(used, used_s=now)
         return Hit(
-            value=entry.value,
-            question=entry.question,
-            similarity=similarity,
-            exact=ticket.asked is None,
-            age_s=now - entry.stored_s,
-            scope=entry.partition.scope,
-            id=entry.id,
-            audit=ticket.audited,
-            ticket=ticket,
+            entry.value,
+            entry.question,
+            similarity,
+            ticket.asked is None,
+            now - entry.stored_s,
+            partition.scope,
+            entry.id,
+            ticket.audited,
+            ticket,
         )
-
-    def _touch(self, entry: Entry[V], now: float) -> None:
-        self._room.order.touch(entry)
-        if entry.partition.room is not None:
-            entry.partition.room.order.touch(entry)
-        if entry.expires_s < math.inf and self.lifetime.slides(entry.terms):
-            self._expires(entry, used_s=now)
 
     def settle(self, ticket: Ticket[V], right: bool | None) -> bool:  # noqa: FBT001
         """
@@ -555,7 +551,8 @@ class Shelf(Generic[V]):
         if self._sketcher is None:
             from .sketch import Sketcher
 
-            self._sketcher = Sketcher.of(len(vector), self.rule.floor)
+            rule = self.rule
+            self._sketcher = Sketcher.of(len(vector), rule.floor, rule.missed)
         return self._sketcher
 
     def _remove(self, entry: Entry[V]) -> None:

@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from .accept import MISSED
+
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -26,10 +30,13 @@ BITS = 512
 """Bits of a sketch; faiss has a kernel made for this many."""
 NARROW_BITS = 128
 """As many first bits of it are looked through before the rest, where they suffice."""
-MISSED = 1e-7
-"""How often, about, a vector that is just similar enough is overlooked by a scan."""
+MISSED_LAST = 1e-3
+"""The same of the last of several that are wanted, once nearer ones are found."""
 _SEED = 2002
 _AT_ONCE = 1_024
+_LEAST = 1e-300
+_STEPS = 64
+"""Into so many steps the cosines from 0 to 1 are divided that radii are known for."""
 
 
 @attrs.frozen(eq=False)
@@ -45,44 +52,60 @@ class Sketcher:
         dim: Length of the vectors.
         floor: Cosine below which no neighbour matters.
         radius: In how many bits the sketches of two vectors differ at most, if their
-            cosine is the floor; all but `MISSED` of the time.
+            cosine is the floor; all but a share *missed* of the time.
         narrow_radius: The same of the first `NARROW_BITS`.
-        selective: Whether few vectors lie within the radius by chance.
-        narrowly: Whether few do within the narrow one.
+        narrowly: Whether few vectors lie within the narrow radius by chance.
     """
 
     dim: int
     floor: float
     radius: int
     narrow_radius: int
-    selective: bool
     narrowly: bool
+    _nearest: list[int]
+    _last: list[int]
     _signs: NDArray[np.float32]
     _more_signs: NDArray[np.float32]
     _left: NDArray[np.float32]
     _right: NDArray[np.float32]
 
     @classmethod
-    def of(cls, dim: int, floor: float) -> Sketcher:
+    def of(cls, dim: int, floor: float, missed: float = MISSED) -> Sketcher:
         """Make the sketcher of vectors of length *dim*, with a fixed seed."""
         size = max(BITS, 1 << (dim - 1).bit_length())
         left = 1 << (size.bit_length() - 1) // 2
         shape = (left, size // left)
         random = np.random.default_rng(_SEED)
         either = np.array([-1, 1], np.float32)
-        radius, narrow = _radius(floor, BITS), _radius(floor, NARROW_BITS)
+        (radius,) = radii([floor], BITS, missed)
+        (narrow,) = radii([floor], NARROW_BITS, missed)
+        cosines = [max(floor, step / _STEPS) for step in range(_STEPS)]
         return cls(
             dim,
             floor,
             radius,
             narrow,
-            radius < BITS / 2 - 3 * math.sqrt(BITS) / 2,
             narrow < NARROW_BITS / 2 - 2.5 * math.sqrt(NARROW_BITS) / 2,
+            radii(cosines, BITS, missed),
+            radii(cosines, BITS, MISSED_LAST),
             random.choice(either, dim),
             random.choice(either, shape),
             _hadamard(shape[0]),
             _hadamard(shape[1]),
         )
+
+    def reach(self, nearest: float, last: float) -> int:
+        """
+        Return in how many bits the sketches of those wanted differ at most.
+
+        Args:
+            nearest: Cosine that the nearest has, or more.
+            last: Cosine that the last of those wanted has, or more.
+        """
+        step, last_step = (
+            min(max(int(cosine * _STEPS), 0), _STEPS - 1) for cosine in (nearest, last)
+        )
+        return max(self._nearest[step], self._last[last_step])
 
     def sketch(self, vector: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the sketch of *vector*, shape (dim,), in BITS / 8 bytes."""
@@ -119,12 +142,14 @@ def _hadamard(size: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(matrix)
 
 
-def _radius(floor: float, bits: int) -> int:
-    """Return the upper `MISSED` quantile of Binomial(bits, theta / pi)."""
-    p = math.acos(floor) / math.pi
-    tail = 0.0
-    for k in range(bits, -1, -1):
-        tail += math.comb(bits, k) * p**k * (1 - p) ** (bits - k)
-        if tail > MISSED:
-            return k
-    return 0
+def radii(cosines: Sequence[float], bits: int, missed: float) -> list[int]:
+    """Return for each cosine the upper *missed* quantile of Binomial(bits, theta / pi)."""
+    p = np.maximum(np.arccos(cosines), _LEAST)[:, None] / math.pi
+    k = np.arange(bits + 1)
+    of_k = np.array([math.lgamma(n + 1) for n in k])
+    ways = of_k[-1] - of_k - of_k[::-1]
+    chances = np.exp(ways + k * np.log(p) + (bits - k) * np.log1p(-p))
+    beyond = chances[:, ::-1].cumsum(axis=1)
+    # Where k of the most bits together are rare enough, one of the rest is the radius.
+    radius: list[int] = (bits - (beyond <= missed).sum(axis=1)).tolist()
+    return radius
