@@ -162,8 +162,8 @@ def run(fault: Fault, seed: int) -> Run:
         found = evidence.finding()
         says = {
             "engine": found.bad >= 1 / ALPHA,
-            "exact": found.evidence["exact"] >= 2 / ALPHA,  # type: ignore[operator]
-            "first": found.evidence["first_bad"] >= 2 / ALPHA,  # type: ignore[operator]
+            "exact": found.evidence["exact"] >= 2 / ALPHA,
+            "first": found.evidence["first_bad"] >= 2 / ALPHA,
             "peer": lower_bound(bad, n, crowd.mine, worse=1 + fault.margin) > 0,
         }
         for name, fires in says.items():
