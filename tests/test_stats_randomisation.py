@@ -228,14 +228,14 @@ def power(*, ratio: float, adds: float, runs: int) -> float:
 
 @pytest.mark.parametrize(
     ("ratio", "adds", "measured"),
-    [(2.0, 0.0, 0.44), (5.0, 0.0, 0.97), (1.0, 0.01, 0.99)],
+    [(2.0, 0.0, 0.44), (5.0, 0.0, 0.96), (1.0, 0.01, 0.99)],
 )
 def test_sticky_users_who_fare_worse_are_seen(ratio, adds, measured):
     """
     2,000 users: own rate doubled, times five, or 1 % of errors added to everybody.
 
-    100 runs; fails when the power is below that of 2,000 runs (44, 97 and 99 %) at a
-    binomial p < .01. `benchmarks/bench_sticky.py` has a confidence sequence beside it.
+    100 runs; fails when the power is below that of 700 runs or more (44, 96 and 99 %)
+    at a binomial p < .01. `benchmarks/bench_sticky.py` has a confidence sequence beside it.
     """
     fired = power(ratio=ratio, adds=adds, runs=100)
 

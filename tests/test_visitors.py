@@ -419,7 +419,7 @@ def test_every_look_is_taken_before_the_stage_may_be_left():
 
 
 def test_a_user_s_own_errors_times_five_are_seen_and_harmless_ones_are_not():
-    """2,000 users: 97 % of rollouts; first bad visits alone see about one in ten."""
+    """2,000 users: 96 % of rollouts; first bad visits alone see about one in ten."""
     worse = tried(16, 1, 2_000, 5.0)
     well = tried(10, 2, 2_000, 1.0)
 
