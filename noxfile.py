@@ -148,6 +148,13 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session(python=HERE)
+def harmless(session: nox.Session) -> None:
+    """Roll harmless candidates out with the engine itself, ten minutes; ``-- 60`` s."""
+    session.install(".")
+    session.run("python", "benchmarks/harmless.py", *session.posargs)
+
+
+@nox.session(python=HERE)
 def hammer(session: nox.Session) -> None:
     """Use one cache from eight threads a million times; ``-- 100000`` fewer."""
     session.install("-e", ".", *group("tests"))

@@ -132,7 +132,7 @@ class Sticky:
     @property
     def _planned(self) -> tuple[float, ...]:
         """The looks of the exact test, counted from the stage's first look."""
-        return geometric_looks(max(self.dwell_looks - 1, self.dwell_looks / 2))
+        return geometric_looks(max(self.dwell_looks - 1.5, self.dwell_looks / 4))
 
     def _edges(self) -> list[int]:
         """Return how many looks have passed when the exact test looks, and the last."""

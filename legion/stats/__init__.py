@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     )
     from .ratio_mismatch import RatioMismatch
     from .tail import Tail
-    from .thinning import thinned
+    from .thinning import contaminated, thinned
 
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "bad_events_to_decide",
     "bernoulli_interval",
     "change_interval",
+    "contaminated",
     "decides",
     "difference_interval",
     "e_value",
@@ -133,7 +134,7 @@ _FILES = {
     ),
     "ratio_mismatch": ("RatioMismatch",),
     "tail": ("Tail",),
-    "thinning": ("thinned",),
+    "thinning": ("contaminated", "thinned"),
 }
 _FILE_OF = {name: file for file, names in _FILES.items() for name in names}
 

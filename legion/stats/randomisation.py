@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    Floats = npt.NDArray[np.float64]
+
 EFFECTS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 """How many times more often a unit of the candidate might go wrong."""
+
+ADDED = (1.0, 4.0)
+"""How many times the usual rate of bad events might be added for every unit."""
 
 _PRIOR = 0.1
 _LARGEST_WEIGHT = 8.0
@@ -33,23 +39,30 @@ def randomisation_log_e(
     rate: float,
     bad_before: npt.ArrayLike = 0,
     n_before: npt.ArrayLike = 0,
+    times: Sequence[float] = EFFECTS,
+    added: Sequence[float] = ADDED,
 ) -> float:
     """
     Return the log of one look's e-value that some unit fares worse with the candidate.
 
     What happened is held fixed; only the arms are random, as they were drawn. A unit
-    with y bad of n events now, and b bad of h before, has the weight
+    with y bad of n events now, and b bad of h before, has bad events at a rate that is
+    gamma distributed with shape s = a + b and rate r = a / *rate* + h, a = .1, and the
+    number of them now is Poisson. Its weight w is the log likelihood ratio of an
+    alternative, clipped at -8 and 8:
 
-        w = clip(y ln g - (a + b + y) ln((c + h + g n) / (c + h + n)), -8, 8),
+        y ln g - (s + y) ln((r + g n) / (r + n)),    "g times as often bad";
+        ln G(s + d + y) - ln G(s + d) - ln G(s + y) + ln G(s) - d ln((r + n) / r),
+            "at a rate that is more by d / r, gamma distributed with shape d",
 
-    the log likelihood ratio of "g times as often bad" in a gamma-Poisson model whose
-    prior has shape a = .1 and rate c = a / *rate*. The e-value is the mean over g of
-    the product over units of ``exp(w A) / (rho exp(w) + 1 - rho)``, with A = 1 for
-    units of the candidate. If no unit is affected the arms are independent of the weights, and
-    its mean is exactly 1 in any finite sample, whatever the tails; if none is made
+    with G the gamma function. The e-value is the mean over all alternatives of the
+    product over units of ``exp(w A) / (rho exp(w) + 1 - rho)``, with A = 1 for units of
+    the candidate. A weight only rises with y. If no unit is
+    affected the arms are independent of the weights, and the mean is exactly 1 in any
+    finite sample, whatever the tails and however wrong the model; if none is made
     worse, it is at most 1 (randomisation inference: Fisher, 1935; as an e-value:
     Koning, "Post-hoc and anytime valid permutation and group invariance testing",
-    2023).
+    2023; the likelihoods: Greenwood and Yule, 1920).
 
     Args:
         bad: y, shape (units,): bad events of each unit that was exposed, in either arm.
@@ -61,13 +74,15 @@ def randomisation_log_e(
             together, above 0; it must not depend on who is in which arm.
         bad_before: b, shape (units,) or 0: bad events before the stage.
         n_before: h, the events before the stage.
+        times: Each g of the first kind, above 1.
+        added: Each d / r of the second kind in multiples of *rate*, above 0.
 
     Returns:
         Nats; 0 says nothing.
 
     Raises:
-        ValueError: Shapes differ, not 0 <= bad <= n, or *rho* or *rate* is out of its
-            range.
+        ValueError: Shapes differ, not 0 <= bad <= n, there is no alternative, or one,
+            *rho* or *rate* is out of its range.
     """
     import numpy as np
 
@@ -83,15 +98,55 @@ def randomisation_log_e(
             f"randomisation: got rho={rho!r}, rate={rate}; write both above 0, rho < 1"
         )
         raise ValueError(msg)
-    shape = _PRIOR + history_bad + y
-    base = _PRIOR / rate + history
+    if not (times or added) or min(times, default=2) <= 1 or min(added, default=1) <= 0:
+        msg = f"randomisation: got times={times}, added={added}; write some > 1, > 0"
+        raise ValueError(msg)
+    shape, base = _PRIOR + history_bad, _PRIOR / rate + history
+    bets = itertools.chain(
+        _multiplied(y, events, shape, base, times),
+        _added(y, events, shape, base, [rate * each for each in added]),
+    )
     logs = []
-    for g in EFFECTS:
-        raw = y * math.log(g) - shape * np.log((base + g * events) / (base + events))
+    for raw in bets:
         w = np.clip(raw, -_LARGEST_WEIGHT, _LARGEST_WEIGHT)
         # log(rho e^w + 1 - rho); the weight is clipped, so nothing overflows.
         logs.append(float(np.sum(w[arms]) - np.sum(np.log1p(chance * np.expm1(w)))))
-    return float(np.logaddexp.reduce(logs)) - math.log(len(EFFECTS))
+    return float(np.logaddexp.reduce(logs)) - math.log(len(logs))
+
+
+def _multiplied(
+    y: Floats, events: Floats, shape: Floats, base: Floats, times: Sequence[float]
+) -> Iterator[Floats]:
+    """Yield the weights of the units for "g times as often bad"."""
+    import numpy as np
+
+    for g in times:
+        yield y * math.log(g) - (shape + y) * np.log(
+            (base + g * events) / (base + events)
+        )
+
+
+def _added(
+    y: Floats, events: Floats, shape: Floats, base: Floats, rates: Sequence[float]
+) -> Iterator[Floats]:
+    """Yield the weights of the units for "bad at a rate that is more by this"."""
+    import numpy as np
+
+    bad = y > 0
+    more, s = y[bad], shape[bad]
+    usual = _log_gamma(s + more) - _log_gamma(s)
+    for rate in rates:
+        w = -rate * base * np.log1p(events / base)
+        s = shape[bad] + rate * base[bad]
+        w[bad] += _log_gamma(s + more) - _log_gamma(s) - usual
+        yield w
+
+
+def _log_gamma(values: Floats) -> Floats:
+    """Return the log of the gamma function of each, which numpy lacks."""
+    import numpy as np
+
+    return np.fromiter(map(math.lgamma, values), dtype=np.float64, count=len(values))
 
 
 def _counts(*counts: npt.ArrayLike) -> list[npt.NDArray[np.float64]]:
@@ -136,14 +191,16 @@ class RandomisationProcess:
     """
     The exact test at looks fixed beforehand.
 
-    E is the sum of the e-values so far over the number of all looks. It never falls,
-    and the full sum has mean 1, so it ever reaches 1 / alpha with probability at most
-    alpha (Markov). It is not a martingale between looks: only the planned looks count.
+    E is the weighted sum of the e-values so far. A look weighs as the square root of
+    its time, all of them 1: the last tell most, and one that is a hundred times earlier
+    still counts a tenth as much, so a large fault is seen early. E never falls, and the
+    full sum has mean 1, so it ever reaches 1 / alpha with probability at most alpha
+    (Markov). It is not a martingale between looks: only the planned looks count.
 
     Attributes:
-        looks: When to look, rising, in the unit of the horizon.
+        looks: When to look, rising, above 0, in the unit of the horizon.
         taken: How many looks have been taken.
-        log_sum: Log of the sum of their e-values; None before the first.
+        log_sum: Log of the weighted sum of their e-values; None before the first.
     """
 
     looks: tuple[float, ...]
@@ -156,10 +213,10 @@ class RandomisationProcess:
         Start a test with these *looks*.
 
         Raises:
-            ValueError: There is none, or they do not rise.
+            ValueError: There is none, or they do not rise from above 0.
         """
-        if not looks or list(looks) != sorted(set(looks)):
-            msg = f"looks: got {looks}; write one or more numbers that rise"
+        if not looks or list(looks) != sorted(set(looks)) or looks[0] <= 0:
+            msg = f"looks: got {looks}; write one or more numbers above 0 that rise"
             raise ValueError(msg)
         return cls(looks=tuple(looks))
 
@@ -188,7 +245,9 @@ class RandomisationProcess:
         if not (1 <= looks <= left and math.isfinite(log_e)):
             msg = f"looks: got {looks} with log_e={log_e}; {left} are left"
             raise ValueError(msg)
-        new = log_e + math.log(looks)
+        roots = [math.sqrt(look) for look in self.looks]
+        these = math.fsum(roots[self.taken : self.taken + looks])
+        new = log_e + math.log(these / math.fsum(roots))
         if self.log_sum is not None:
             top = max(new, self.log_sum)
             new = top + math.log1p(math.exp(min(new, self.log_sum) - top))
@@ -197,9 +256,7 @@ class RandomisationProcess:
     @property
     def log_e(self) -> float:
         """The log of the e-value, in nats; before the first look that of 1e-300."""
-        if self.log_sum is None:
-            return _NOTHING
-        return self.log_sum - math.log(len(self.looks))
+        return _NOTHING if self.log_sum is None else self.log_sum
 
     def to_json(self) -> dict[str, JSON]:
         """Return what `from_json` reads back to an equal process."""

@@ -42,8 +42,8 @@ class ComparedEvidence:
 
     Where units come back, harm in a share is the mean of two e-values. One is that of
     the arms of each unit's first bad visit of the stay, whenever it comes: it sees
-    faults that reach new units. The other is exact, `ExactEvidence`: it sees faults that
-    multiply the errors of units who had some. Proof is left to units as they were when
+    faults that reach new units at once. The other is exact, `ExactEvidence`: at its looks
+    it sees errors that are added and those that multiply a unit's own. Proof is left to units as they were when
     they came of age: given time, whoever can fail has failed once in either arm, and a
     candidate that fails twice as often would pass for no worse.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from collections.abc import Mapping
 from typing import cast
 
@@ -10,10 +12,13 @@ import attrs
 from ...canonical import JSON
 from ...stats import (
     RandomisationProcess,
+    contaminated,
     geometric_looks,
     randomisation_log_e,
     thinned,
 )
+from ...stats.grid import log_mean_exp
+from ...stats.randomisation import ADDED, EFFECTS
 from .units import Seen
 from .visitors import Drawn
 
@@ -30,8 +35,8 @@ class ExactEvidence:
     `legion.stats.randomisation_log_e`, at looks that are fixed when the stage begins. A
     unit is held against what it did before the stage, with control.
 
-    The test's null is that no unit is worse, and harm begins beyond a margin. So of each
-    bad visit of the candidate's units one in m = 1 + margin is kept, by
+    The test's null is that no unit is worse, and harm begins beyond a margin, m = 1 +
+    margin. So of each bad visit of the candidate's units one in m is kept, by
     `legion.stats.thinned`, and the others count as good ones. Let a visit go badly with
     a probability p with control, and of at most m p with the candidate, whatever the
     unit's other visits did. Kept as bad it is with at most p then, independently of the
@@ -40,8 +45,14 @@ class ExactEvidence:
     depends on them, so the mean of E is at most 1 at any ratio up to m, and the chance
     that it ever reaches 1 / alpha at most alpha.
 
-    Where nothing is known from before, the rate that all units share is that of both
-    arms together, thinned as well.
+    For a unit that had no bad visits whatever is added is more than any ratio. What
+    bets on errors that are added also lets each good visit of control's units count as
+    bad with a probability of 1 - 1 / m of the usual rate, by
+    `legion.stats.contaminated`: then the same holds for a candidate with at most p and
+    margin times the usual rate.
+
+    Where nothing is known from before, the usual rate is that of both arms together,
+    the candidate's thinned.
 
     Args:
         stream: What is counted of each visit.
@@ -118,23 +129,29 @@ def log_e_of_look(drawn: Drawn, *, stream: str, margin: float) -> float:
     Args:
         drawn: The units of the stage.
         stream: What is counted of each visit.
-        margin: By which share the candidate may be worse; its bad visits are thinned.
+        margin: By which share the candidate may be worse.
     """
-    mine = drawn.candidate
+    mine, keep = drawn.candidate, 1 / (1 + margin)
     bad = drawn.bad.copy()
-    keep = 1 / (1 + margin)
     bad[mine] = thinned(bad[mine], drawn.units[mine], keep=keep, salt=stream)
     bad_past, n_past = int(drawn.bad_before.sum()), int(drawn.n_before.sum())
     if not bad_past:
         bad_past, n_past = int(bad.sum()), int(drawn.n.sum())
     if not bad_past:
         return 0.0
-    return randomisation_log_e(
-        bad,
-        drawn.n,
-        mine,
+    weigh = functools.partial(
+        randomisation_log_e,
+        n=drawn.n,
+        candidate=mine,
         rho=drawn.rho,
-        rate=bad_past / n_past,
-        bad_before=drawn.bad_before,
         n_before=drawn.n_before,
     )
+    rate = bad_past / n_past
+    times = weigh(bad, rate=rate, bad_before=drawn.bad_before, added=())
+    more = (1 - keep) * rate
+    bad[~mine] += contaminated((drawn.n - bad)[~mine], share=more, salt=stream)
+    # The past as it would have been, on average, with as many more.
+    before = drawn.bad_before + more * (drawn.n_before - drawn.bad_before)
+    added = weigh(bad, rate=rate + more * (1 - rate), bad_before=before, times=())
+    # Every alternative weighs the same.
+    return log_mean_exp([times] * len(EFFECTS) + [added] * len(ADDED))

@@ -343,10 +343,10 @@ def looked_at_s(stage: Stage) -> float:
     Return over which plan time the exact test spreads its looks, in seconds.
 
     From the first check of the stage on, so that the last look is taken by the time at
-    which the stage may be left.
+    which the stage may be left, though checks come up to half an interval too early.
     """
     long_s = stage.dwell_s or stage.unbroken_for_s or DAY_S
-    return max(long_s - stage.check_interval_s, long_s / 2)
+    return max(long_s - 1.5 * stage.check_interval_s, long_s / 4)
 
 
 def visited(plan: Plan) -> frozenset[str]:
