@@ -21,6 +21,7 @@ from .given import (
     judged_share,
     refuse_embed,
     refuse_judging,
+    refuse_overflow,
     refuse_threshold,
     whole_number,
 )
@@ -97,6 +98,9 @@ class SemanticCache(Scope[V]):
         sync: ``batch``: a put returns when the system has it, which outlives this
             process; the disk has it a megabyte later at most, or after `flush`.
             ``always``: when the disk has it, which outlives the machine.
+        overflow_bytes: What may stay in the file when it leaves memory for others, each
+            answer with its question and vector, before they are packed; it answers the
+            same question still. By default nothing does.
         readonly: Whether another process writes the file. What it saved last is mapped
             into memory, which all who read it share; nothing is stored.
         repair: Whether to go on with what is whole of a damaged file, which is put
@@ -137,6 +141,7 @@ class SemanticCache(Scope[V]):
         path: str | os.PathLike[str] | None = None,
         serializer: Serialization = "json",
         sync: Sync = "batch",
+        overflow_bytes: int | None = None,
         readonly: bool = False,
         repair: bool = False,
     ) -> None:
@@ -191,13 +196,20 @@ class SemanticCache(Scope[V]):
         if sync not in {"batch", "always"}:
             msg = f"cache: got sync={sync!r}; write 'batch' or 'always'"
             raise ValueError(msg)
+        if overflow_bytes is not None:
+            whole_number("cache", "overflow_bytes", overflow_bytes)
+            refuse_overflow(readonly=readonly)
         if path is None:
-            if readonly or repair:
-                msg = "cache: got readonly or repair without a file; write its path"
+            if readonly or repair or overflow_bytes is not None:
+                msg = (
+                    "cache: got readonly, repair or overflow_bytes without a file; write"
+                    " its path"
+                )
                 raise ValueError(msg)
             return
         from .disk import Disk
         from .keeping import keep
+        from .overflow import Overflow
 
         disk: Disk[V] = Disk(
             Path(path),
@@ -206,6 +218,7 @@ class SemanticCache(Scope[V]):
             clock,
             sync,
             readonly,
+            overflow=None if overflow_bytes is None else Overflow(overflow_bytes),
         )
         self._embed.dim = keep(shelf, disk, repair=repair)
 

@@ -67,6 +67,21 @@ def refuse_threshold(threshold: float | None) -> None:
         raise ValueError(msg)
 
 
+def refuse_overflow(*, readonly: bool) -> None:
+    """
+    Raise if answers are to overflow into a file that is only read.
+
+    Raises:
+        ValueError: They are.
+    """
+    if readonly:
+        msg = (
+            "cache: got overflow_bytes with readonly=True; write it where the file is"
+            " written: who reads it has of the overflow what fits its capacity"
+        )
+        raise ValueError(msg)
+
+
 def refuse_judging(**given: object) -> None:
     """
     Raise if something is given that only an error that is promised makes use of.

@@ -18,17 +18,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_PUT, _GONE, _LEARNED = b"P", b"G", b"L"
+_PUT, _GONE, _LEARNED, _SUNK, _RISEN = b"P", b"G", b"L", b"S", b"R"
 # Id, date stored, date of expiry, bytes counted, redundancy; lengths of what follows.
 _FIELDS = struct.Struct("<qqqqf6I")
 
 
 class Put(NamedTuple):
-    """An answer was stored; its bytes lie at *place*."""
+    """
+    An answer was stored, or is on disk alone from now on.
+
+    Attributes:
+        row: What is kept of it.
+        place: Where its bytes lie.
+        vector: Of its question.
+        alone: Where all of it lies, offset and length, if it is on disk alone.
+    """
 
     row: Row
     place: Place
     vector: NDArray[np.float32]
+    alone: tuple[int, int] | None = None
 
 
 class Gone(NamedTuple):
@@ -43,10 +52,16 @@ class Learned(NamedTuple):
     state: JSON
 
 
-Said: TypeAlias = Put | Gone | Learned
+class Risen(NamedTuple):
+    """An entry that had left memory is back."""
+
+    id: int
 
 
-def put(row: Row, vector: NDArray[np.float32]) -> bytes:
+Said: TypeAlias = Put | Gone | Learned | Risen
+
+
+def put(row: Row, vector: NDArray[np.float32], *, sunk: bool = False) -> bytes:
     """Return the record of an answer, whose bytes come last."""
     terms = row.terms
     texts = [
@@ -65,12 +80,17 @@ def put(row: Row, vector: NDArray[np.float32]) -> bytes:
         row.redundancy,
         *map(len, texts),
     )
-    return b"".join([_PUT, fields, *texts])
+    return b"".join([_SUNK if sunk else _PUT, fields, *texts])
 
 
 def gone(entry_id: int) -> bytes:
     """Return the record that an entry is gone."""
     return _GONE + struct.pack("<q", entry_id)
+
+
+def risen(entry_id: int) -> bytes:
+    """Return the record that an entry is back in memory."""
+    return _RISEN + struct.pack("<q", entry_id)
 
 
 def learned(state: JSON) -> bytes:
@@ -81,12 +101,12 @@ def learned(state: JSON) -> bytes:
 def read(payload: bytes, offset: int) -> Said:
     """Return what a record says whose payload lies at *offset* of the file."""
     kind = payload[:1]
-    if kind == _PUT:
+    if kind in {_PUT, _SUNK}:
         return _read_put(payload, offset)
     if kind == _LEARNED:
         return Learned(json.loads(payload[1:]))
     (entry_id,) = struct.unpack_from("<q", payload, 1)
-    return Gone(entry_id)
+    return Risen(entry_id) if kind == _RISEN else Gone(entry_id)
 
 
 def _terms(terms: Terms) -> bytes:
@@ -123,4 +143,6 @@ def _read_put(payload: bytes, offset: int) -> Put:
         1,
     )
     place = Place(offset + len(payload) - lengths[5], lengths[5], lengths[5])
-    return Put(row, place, np.frombuffer(parts[4], "<f4"))
+    vector = np.frombuffer(parts[4], "<f4")
+    alone = (offset, len(payload)) if payload[:1] == _SUNK else None
+    return Put(row, place, vector, alone)

@@ -99,6 +99,8 @@ class Scope(Generic[V]):
         self._refuse_async_judge("get")
         key = normalised(question)
         hit = self._shelf.exact(self._partition, key)
+        if hit is None:
+            hit = self._shelf.below(self._partition, key)
         if hit is not None:
             return hit
         if not len(self._partition):

@@ -49,6 +49,8 @@ Counted: TypeAlias = Literal[
     "over_budget",
     "judged",
     "wrong",
+    "disk_hits",
+    "unusable",
 ]
 _NOTED: dict[Why, Counted] = {"veto": "vetoed", "budget": "over_budget"}
 
@@ -148,6 +150,14 @@ class Shelf(Generic[V]):
             while room.lacks(entries=0, size=0):
                 self._evict(room.order.victim())
         self._written(must=False)
+
+    def below(self, partition: Partition[V], key: str) -> Hit[V] | None:
+        """Return the hit for the same question that is in a tier below memory, or None."""
+        if self.disk is None or self.disk.overflow is None:
+            return None
+        from .rise import from_disk
+
+        return from_disk(self, self.disk, partition, key)
 
     def exact(self, partition: Partition[V], key: str) -> Hit[V] | None:
         """Return the hit for the same question, counted, or None, not counted."""
@@ -472,7 +482,13 @@ class Shelf(Generic[V]):
         return gone
 
     def _evict(self, entry: Entry[V]) -> Entry[V]:
-        self._remove(entry)
+        alone = (
+            self.disk is not None
+            and entry.origin is None
+            and self.clock.machine() < entry.expires_s
+            and self.disk.sink(entry)
+        )
+        self._remove(entry, alone=alone)
         entry.partition.tally.evictions += 1
         self._tally.evictions += 1
         return entry
@@ -505,9 +521,25 @@ class Shelf(Generic[V]):
     def expire(self) -> int:
         """Take out everything that has expired, and return how many."""
         with self._lock:
-            expired = self._sweep(self.clock.machine())
+            now = self.clock.machine()
+            expired = self._sweep(now) + self._lose(None, by_s=now)
         self._written(must=False)
         return expired
+
+    def _lose(
+        self,
+        within: Partition[V] | None,
+        *,
+        tag: str | None = None,
+        by_s: float | None = None,
+    ) -> int:
+        """Take out what is on disk alone, and return how many."""
+        if self.disk is None or self.disk.overflow is None:
+            return 0
+        scope = None if within is None else within.scope
+        lost = self.disk.overflow.drop(scope=scope, tag=tag, by_s=by_s)
+        self.disk.lose(lost)
+        return len(lost)
 
     def _sketches(self, vector: NDArray[np.float32]) -> Sketcher:
         if self._sketcher is None:
@@ -516,13 +548,13 @@ class Shelf(Generic[V]):
             self._sketcher = Sketcher.of(len(vector), self.rule.floor)
         return self._sketcher
 
-    def _remove(self, entry: Entry[V]) -> None:
-        """Take an entry out, and its aliases with it."""
+    def _remove(self, entry: Entry[V], *, alone: bool = False) -> None:
+        """Take an entry out, and its aliases with it; it may be on disk *alone* then."""
         if entry.origin is not None:
             self._aliases.get(entry.origin, set()).discard(entry.id)
         self._drop(entry)
         entry.partition.remove(entry)
-        if self.disk is not None and entry.origin is None:
+        if self.disk is not None and entry.origin is None and not alone:
             self.disk.gone(entry)
 
     def drop(self, entry_id: int) -> None:
@@ -598,8 +630,9 @@ class Shelf(Generic[V]):
             for entry in tagged:
                 if entry.id in self._entries:  # an alias goes with its origin
                     self._remove(entry)
+            alone = self._lose(within, tag=tag)
         self._written(must=True)
-        return len(tagged)
+        return len(tagged) + alone
 
     def clear(self, *, within: Partition[V] | None) -> None:
         """Take out the entries of one partition, or all."""
@@ -609,6 +642,7 @@ class Shelf(Generic[V]):
             for entry in list(source.values()):
                 if entry.id in self._entries:
                     self._remove(entry)
+            self._lose(within)
         self._written(must=True)
 
     def explain(
@@ -660,13 +694,23 @@ class Shelf(Generic[V]):
                 capacity_bytes=room.capacity_bytes or self.capacity_bytes,
                 wrong_limit=self.rule.wrong_limit() if within is None else None,
             )
-            if self.disk is None or within is not None:
-                return stats
-            return attrs.evolve(
-                stats,
-                disk_bytes=self.disk.size(),
-                storage_savings=self.disk.savings(),
-            )
+            return stats if self.disk is None else self._on_disk(stats, self.disk, within)
+
+    def _on_disk(
+        self, stats: CacheStats, disk: Disk[V], within: Partition[V] | None
+    ) -> CacheStats:
+        overflow = disk.overflow
+        if overflow is not None:
+            scope = None if within is None else within.scope
+            stats = attrs.evolve(stats, overflow_entries=overflow.count(scope))
+        if within is not None:
+            return stats
+        return attrs.evolve(
+            stats,
+            disk_bytes=disk.size(),
+            storage_savings=disk.savings(),
+            overflow_bytes=0 if overflow is None else overflow.bytes,
+        )
 
     def size(self) -> int:
         """Return how many entries there are in all scopes."""
