@@ -21,8 +21,9 @@ from .given import (
     judged_share,
     refuse_embed,
     refuse_judging,
-    refuse_overflow,
     refuse_threshold,
+    refuse_without_file,
+    shared_by,
     whole_number,
 )
 from .hit import Hit, V
@@ -31,7 +32,7 @@ from .key import DEFAULT_SCOPE, scope_key
 from .lifetime import Lifetime
 from .meter import Meter
 from .scope import Admission, Scope
-from .serializer import Serialization, serializer_of
+from .serializer import Serialization, Serializer, serializer_of
 from .shelf import Shelf
 from .size import deep_size
 from .stats import CacheStats
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
     from ..model import Clock
     from .disk import Disk, Sync
+    from .shared import SharedTier
+    from .sharing import Sharing
 
 
 class SemanticCache(Scope[V]):
@@ -101,6 +104,10 @@ class SemanticCache(Scope[V]):
         overflow_bytes: What may stay in the file when it leaves memory for others, each
             answer with its question and vector, before they are packed; it answers the
             same question still. By default nothing does.
+        shared: What is asked for the same question that memory cannot answer, before
+            any other is looked for, and is given what is put: other processes' answers.
+            Your embedder must have a ``name``, which changes with its model. What it
+            raises is counted, and else a miss.
         readonly: Whether another process writes the file. What it saved last is mapped
             into memory, which all who read it share; nothing is stored.
         repair: Whether to go on with what is whole of a damaged file, which is put
@@ -142,6 +149,7 @@ class SemanticCache(Scope[V]):
         serializer: Serialization = "json",
         sync: Sync = "batch",
         overflow_bytes: int | None = None,
+        shared: SharedTier | None = None,
         readonly: bool = False,
         repair: bool = False,
     ) -> None:
@@ -196,31 +204,33 @@ class SemanticCache(Scope[V]):
         if sync not in {"batch", "always"}:
             msg = f"cache: got sync={sync!r}; write 'batch' or 'always'"
             raise ValueError(msg)
-        if overflow_bytes is not None:
-            whole_number("cache", "overflow_bytes", overflow_bytes)
-            refuse_overflow(readonly=readonly)
-        if path is None:
-            if readonly or repair or overflow_bytes is not None:
-                msg = (
-                    "cache: got readonly, repair or overflow_bytes without a file; write"
-                    " its path"
-                )
-                raise ValueError(msg)
-            return
-        from .disk import Disk
-        from .keeping import keep
-        from .overflow import Overflow
-
-        disk: Disk[V] = Disk(
-            Path(path),
-            serializer_of(serializer),
-            given_name(embed),
-            clock,
-            sync,
-            readonly,
-            overflow=None if overflow_bytes is None else Overflow(overflow_bytes),
+        refuse_without_file(
+            path, readonly=readonly, repair=repair, overflow_bytes=overflow_bytes
         )
-        self._embed.dim = keep(shelf, disk, repair=repair)
+        by = serializer_of(serializer)
+        sharing = None if shared is None else self._sharing(shared, by)
+        if path is not None:
+            from .disk import Disk
+            from .keeping import keep
+
+            disk: Disk[V] = Disk(
+                Path(path), by, given_name(embed), clock, sync, readonly
+            )
+            if overflow_bytes is not None:
+                from .overflow import Overflow
+
+                disk.overflow = Overflow(overflow_bytes)
+            self._embed.dim = keep(shelf, disk, repair=repair)
+        if sharing is not None or overflow_bytes is not None:
+            from .tiers import Tiers
+
+            shelf.tiers = Tiers(shelf, shelf.disk, sharing, self._embed)
+
+    def _sharing(self, shared: SharedTier, by: Serializer) -> Sharing[V]:
+        name = shared_by(shared, self._embed.embed)
+        from .sharing import Sharing
+
+        return Sharing(shared, by, name)
 
     @property
     def meter(self) -> Meter[V] | None:

@@ -315,6 +315,15 @@ class Disk(Generic[V]):
         if not self.readonly:
             self._notes += [Note(records.gone(each)) for each in ids]
 
+    def forget(self, scope: str, key: str, entry_id: int) -> bool:
+        """Take out the entry of that id, if it is on disk alone, and say whether."""
+        spot = None if self.overflow is None else self.overflow.spot(scope, key)
+        if self.overflow is None or spot is None or spot.id != entry_id:
+            return False
+        self.overflow.discard(scope, key)
+        self.lose([entry_id])
+        return True
+
     def _forget(self, entry: Entry[V]) -> None:
         """Know nothing more of a row of the question of *entry*."""
         if self.overflow is None:

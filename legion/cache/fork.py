@@ -39,7 +39,7 @@ class Order(IntEnum):
     EMBEDDER = 2
     FLIGHTS = 3
     WAITS = 4
-    CODEC = 5
+    LEAF = 5
 
 
 L = TypeVar("L", bound=Held)

@@ -50,7 +50,7 @@ class CacheLog:
     _codec: Codec | None = attrs.field(init=False, default=None)
     # What unpacks serves one thread at a time, and answers are read without the shelf's.
     _lock: threading.Lock = attrs.field(
-        init=False, factory=partial(over_fork, Order.CODEC, threading.Lock)
+        init=False, factory=partial(over_fork, Order.LEAF, threading.Lock)
     )
 
     @classmethod

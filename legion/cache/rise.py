@@ -60,6 +60,20 @@ def from_disk(
     return hit
 
 
+def on_disk(
+    shelf: Shelf[V], disk: Disk[V], partition: Partition[V], key: str
+) -> str | None:
+    """Return the same question, as it was put, that is on disk alone, or None."""
+    if disk.overflow is None:
+        return None
+    with shelf._lock:
+        spot = disk.overflow.spot(partition.scope, key)
+        if spot is None or shelf.clock.machine() >= spot.expires_s:
+            return None
+        put = _row(disk.log, spot, partition.scope, key)
+    return None if put is None else put.row.question
+
+
 def _row(log: CacheLog, spot: Spot, scope: str, key: str) -> Put | None:
     """Read what lies at *spot*, or None if it is not what was asked for."""
     try:

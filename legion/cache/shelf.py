@@ -19,6 +19,7 @@ from .entry import Entry
 from .eviction import ORDERS, Eviction
 from .fork import Order, over_fork
 from .hit import Explanation, Hit, V
+from .key import normalised
 from .lifetime import NOTHING_SAID, Lifetime, Terms
 from .meter import Cost
 from .partition import Partition
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .disk import Disk
+    from .serializer import Serializer
     from .sketch import Sketcher
+    from .tiers import Tiers
 
 
 Outcome: TypeAlias = Literal["exact_hits", "semantic_hits", "misses"]
@@ -50,6 +53,7 @@ Counted: TypeAlias = Literal[
     "judged",
     "wrong",
     "disk_hits",
+    "shared_hits",
     "unusable",
 ]
 _NOTED: dict[Why, Counted] = {"veto": "vetoed", "budget": "over_budget"}
@@ -88,6 +92,8 @@ class Shelf(Generic[V]):
         capacity_bytes: Bytes over all scopes, or None where nobody counts them.
         size_of: How many bytes a value takes.
         disk: Where everything is kept beside memory, or None.
+        tiers: What is asked where memory has no answer, or None.
+        removals: How often something was removed because somebody said so.
     """
 
     rule: AcceptRule[V]
@@ -99,6 +105,8 @@ class Shelf(Generic[V]):
     capacity_bytes: int | None = None
     size_of: Callable[[V], int] = deep_size
     disk: Disk[V] | None = attrs.field(init=False, default=None)
+    tiers: Tiers[V] | None = attrs.field(init=False, default=None)
+    removals: int = attrs.field(init=False, default=0)
     _tally: Tally = attrs.field(init=False, factory=Tally)
     _entries: dict[int, Entry[V]] = attrs.field(init=False, factory=dict)
     _room: Room = attrs.field(init=False)
@@ -150,14 +158,6 @@ class Shelf(Generic[V]):
             while room.lacks(entries=0, size=0):
                 self._evict(room.order.victim())
         self._written(must=False)
-
-    def below(self, partition: Partition[V], key: str) -> Hit[V] | None:
-        """Return the hit for the same question that is in a tier below memory, or None."""
-        if self.disk is None or self.disk.overflow is None:
-            return None
-        from .rise import from_disk
-
-        return from_disk(self, self.disk, partition, key)
 
     def exact(self, partition: Partition[V], key: str) -> Hit[V] | None:
         """Return the hit for the same question, counted, or None, not counted."""
@@ -357,13 +357,27 @@ class Shelf(Generic[V]):
             for _ in items:
                 self.count(partition, "refused")
             return 0
+        serializer, since = self._serializer(), self.removals
         told = [
-            (item, self._size(item), None if disk is None else disk.dumps(item.value))
+            (
+                item,
+                self._size(item),
+                None if serializer is None else serializer.dumps(item.value),
+            )
             for item in items
         ]
-        stored = sum(self._store(partition, *one) for one in told)
+        stored = [one for one in told if self._store(partition, *one)]
         self._written(must=False)
-        return stored
+        if self.tiers is not None:
+            kept = [(item, raw) for item, _, raw in stored if raw is not None]
+            self.tiers.share(partition, kept, since)
+        return len(stored)
+
+    def _serializer(self) -> Serializer | None:
+        if self.disk is not None:
+            return self.disk.serializer
+        sharing = None if self.tiers is None else self.tiers.sharing
+        return None if sharing is None else sharing.serializer
 
     def _size(self, item: Item[V]) -> int:
         if self.capacity_bytes is None:
@@ -606,27 +620,45 @@ class Shelf(Generic[V]):
         Returns:
             False if it is gone, or not *within*.
         """
+        if within is not None and hit.scope != within.scope:
+            return False
+        self._writable("forget it")
+        if self.tiers is not None:
+            self.tiers.forget(hit.scope, self._key_of(hit))
+        with self._lock:
+            self.removals += 1
+            gone = self._forget(hit)
+        self._written(must=gone)
+        return gone
+
+    def _key_of(self, hit: Hit[V]) -> str:
         with self._lock:
             entry = self._entries.get(hit.id)
-            if (
-                entry is None
-                or entry.value is not hit.value
-                or entry.partition.scope != hit.scope
-                or (within is not None and entry.partition is not within)
-            ):
-                return False
-            self._writable("forget it")
-            self.rule.forget(entry)
-            self._remove(self._entries[entry.family])
-        self._written(must=True)
+            if entry is None:
+                return normalised(hit.question)
+            return self._entries[entry.family].key
+
+    def _forget(self, hit: Hit[V]) -> bool:
+        entry = self._entries.get(hit.id)
+        if entry is None:
+            return self.disk is not None and self.disk.forget(
+                hit.scope, normalised(hit.question), hit.id
+            )
+        if entry.value is not hit.value or entry.partition.scope != hit.scope:
+            return False
+        self.rule.forget(entry)
+        self._remove(self._entries[entry.family])
         return True
 
     def invalidate(self, tag: str, *, within: Partition[V] | None) -> int:
         """Take out the entries with *tag* of one partition, or of all."""
+        self._writable("invalidate")
+        if self.tiers is not None:
+            self.tiers.invalidate(within, tag)
         with self._lock:
+            self.removals += 1
             partitions = self._partitions.values() if within is None else [within]
             tagged = [entry for one in list(partitions) for entry in one.tagged(tag)]
-            self._writable("invalidate")
             for entry in tagged:
                 if entry.id in self._entries:  # an alias goes with its origin
                     self._remove(entry)
@@ -636,8 +668,11 @@ class Shelf(Generic[V]):
 
     def clear(self, *, within: Partition[V] | None) -> None:
         """Take out the entries of one partition, or all."""
+        self._writable("clear it")
+        if self.tiers is not None:
+            self.tiers.invalidate(within)
         with self._lock:
-            self._writable("clear it")
+            self.removals += 1
             source = self._entries if within is None else within.exact
             for entry in list(source.values()):
                 if entry.id in self._entries:
@@ -653,26 +688,44 @@ class Shelf(Generic[V]):
             self._sweep(self.clock.machine())
             entry = partition.exact.get(key)
         if entry is not None:
-            return Explanation(
-                outcome="exact_hit",
-                reason=f"the same question is stored: {entry.question!r}",
-                nearest=entry.question,
-                similarity=1.0,
-                threshold=self.threshold,
-                scope=partition.scope,
-            )
+            return self._same(partition, entry.question, "memory")
+        lying = None if self.tiers is None else self.tiers.lying(partition, key)
+        if lying is not None and lying.tier is not None:
+            return self._same(partition, lying.question, lying.tier)
         found = Decision[V](why="empty")
         if asked is not None:
             found = self._explained(partition, asked)
+        reason = found.reason(self.threshold)
+        if lying is not None and lying.trouble is not None:
+            reason += f"; nothing was taken from the shared tier: {lying.trouble}"
         return Explanation(
             outcome="semantic_hit" if found.why == "accepted" else "miss",
-            reason=found.reason(self.threshold),
+            reason=reason,
             nearest=found.entry.question if found.entry else None,
             similarity=min(found.similarity, 1.0) if found.entry else None,
             threshold=self.threshold,
             scope=partition.scope,
             veto=None if found.veto is None else str(found.veto),
             wrong=found.chance if found.signal else None,
+            tier="memory" if found.why == "accepted" else None,
+        )
+
+    def _same(
+        self, partition: Partition[V], question: str | None, tier: str
+    ) -> Explanation:
+        where = {
+            "memory": "stored",
+            "disk": "on disk alone",
+            "shared": "in the shared tier",
+        }
+        return Explanation(
+            outcome="exact_hit",
+            reason=f"the same question is {where[tier]}: {question!r}",
+            nearest=question,
+            similarity=1.0,
+            threshold=self.threshold,
+            scope=partition.scope,
+            tier=tier,
         )
 
     def _explained(self, partition: Partition[V], asked: Asked[V]) -> Decision[V]:
@@ -694,7 +747,12 @@ class Shelf(Generic[V]):
                 capacity_bytes=room.capacity_bytes or self.capacity_bytes,
                 wrong_limit=self.rule.wrong_limit() if within is None else None,
             )
-            return stats if self.disk is None else self._on_disk(stats, self.disk, within)
+            sharing = None if self.tiers is None else self.tiers.sharing
+            if sharing is not None and within is None:
+                stats = attrs.evolve(stats, shared_failures=sharing.failures)
+            return (
+                stats if self.disk is None else self._on_disk(stats, self.disk, within)
+            )
 
     def _on_disk(
         self, stats: CacheStats, disk: Disk[V], within: Partition[V] | None

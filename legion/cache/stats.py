@@ -40,6 +40,8 @@ class CacheStats:
         confidence: With which probability that is so, at every moment; or None.
         disk_bytes: What the file takes, vectors included; 0 without one, and of a scope.
         disk_hits: Exact hits that were on disk alone, and are in memory again.
+        shared_hits: Exact hits from the shared tier, and in memory from now on.
+        shared_failures: How often the shared tier raised; 0 of a scope.
         unusable: Misses whose row, in a tier below memory, was damaged or another's.
         overflow_entries: Entries that are on disk alone now.
         overflow_bytes: What these take before they are packed; 0 of a scope.
@@ -71,6 +73,8 @@ class CacheStats:
     confidence: float | None = None
     disk_bytes: int = 0
     disk_hits: int = 0
+    shared_hits: int = 0
+    shared_failures: int = 0
     unusable: int = 0
     overflow_entries: int = 0
     overflow_bytes: int = 0
@@ -125,6 +129,7 @@ class Tally:
     judged: int = 0
     wrong: int = 0
     disk_hits: int = 0
+    shared_hits: int = 0
     unusable: int = 0
 
     @property

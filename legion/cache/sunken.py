@@ -63,7 +63,10 @@ class Sunken:
         return [records.put(one._replace(value=b""), nothing) for one in self.entries]
 
     def pack(
-        self, heads: Sequence[bytes], places: Sequence[tuple[int, int, int]], codec: Codec
+        self,
+        heads: Sequence[bytes],
+        places: Sequence[tuple[int, int, int]],
+        codec: Codec,
     ) -> bytes:
         """
         Return them one after the other, and note in the table where each lies.
