@@ -141,6 +141,7 @@ class Filling(Generic[V]):
             risen = table[np.isin(table["id"], list(changes.risen))]
             if overflow is None:  # nothing may be on disk alone
                 risen = table[-self.shelf.capacity :]
+                self.disk.lose(table["id"][: -self.shelf.capacity].tolist())
             else:
                 ends_ms = table["expires_s"]
                 ends_s = self._now_s + (ends_ms - self._now_ms) / 1_000

@@ -96,7 +96,7 @@ def read_list(data: bytes, offset: int) -> Sunken:
     (length,) = _LENGTH.unpack_from(data)
     scopes, tags = json.loads(data[_LENGTH.size :][:length])
     turned = np.frombuffer(data, np.uint8, offset=_LENGTH.size + length)
-    table = np.ascontiguousarray(turned.reshape(ROW.itemsize, -1).T).view(ROW).ravel()
+    table = turned.reshape(ROW.itemsize, -1).T.copy("C").view(ROW).ravel()
     table["offset"] += offset
     return Sunken(table, scopes, [frozenset(each) for each in tags])
 
