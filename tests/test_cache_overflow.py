@@ -86,7 +86,17 @@ def test_any_history_is_what_endless_memory_would_have(tmp_path):
             s, i = rng.randrange(2), rng.randrange(8)
             view, key = cache.scope(f"s{s}"), f"q{i}"
             what = rng.choices(
-                ["put", "get", "forget", "tag", "here", "clear", "save", "kill", "close"],
+                [
+                    "put",
+                    "get",
+                    "forget",
+                    "tag",
+                    "here",
+                    "clear",
+                    "save",
+                    "kill",
+                    "close",
+                ],
                 [30, 30, 5, 2, 2, 1, 4, 4, 2],
             )[0]
             if what == "put":

@@ -22,7 +22,6 @@ from .snapshot import FOREVER_MS, Row
 
 if TYPE_CHECKING:
     from .disk import Disk
-    from .entry import Entry
     from .hit import Hit
     from .partition import Partition
     from .shelf import Shelf
@@ -107,9 +106,12 @@ class Tiers(Generic[V]):
             self.shelf.count(partition, "unusable")
             _logger.warning("cache: took no row of the shared tier: %s", got)
             return None
-        if got.row.expires_ms <= self.shelf.clock.wall() * 1_000:
+        if self._over(got):
             return None
         return got if admits(question, got.value) else None
+
+    def _over(self, got: Received[V]) -> bool:
+        return self._ends(got) <= self.shelf.clock.machine()
 
     def _checked(self, got: Received[V]) -> Received[V] | str:
         dim = len(got.vector)
@@ -130,10 +132,11 @@ class Tiers(Generic[V]):
                 return shelf.exact(partition, row.key)
             if shelf.removals != since:  # it may be what was removed
                 return None
-            now, date_ms = shelf.clock.machine(), shelf.clock.wall() * 1_000
-            stored_s = now - max(date_ms - row.stored_ms, 0) / 1_000
-            entry = shelf._entry(partition, item, stored_s, size, row.redundancy)
-            entry.expires_s = self._ends(entry, row, now, date_ms)
+            now = shelf.clock.machine()
+            entry = shelf._entry(
+                partition, item, self._stored(row), size, row.redundancy
+            )
+            entry.expires_s = self._ends(got)
             if not enter(shelf, entry, got.vector):
                 shelf.count(partition, "refused")
                 return None
@@ -143,17 +146,24 @@ class Tiers(Generic[V]):
             shelf.count(partition, "shared_hits")
             return shelf._hit(Ticket(entry), 1.0, now)
 
-    def _ends(self, entry: Entry[V], row: Row, now: float, date_ms: float) -> float:
-        """Return when *entry* expires: as its row says, or before, as this cache does."""
+    def _stored(self, row: Row) -> float:
+        """Return when *row* was stored, in machine time; not later than now."""
+        age_ms = self.shelf.clock.wall() * 1_000 - row.stored_ms
+        return self.shelf.clock.machine() - max(age_ms, 0) / 1_000
+
+    def _ends(self, got: Received[V]) -> float:
+        """Return when it is over: as its row says, or before, as this cache does."""
+        row, now = got.row, self.shelf.clock.machine()
         own = self.shelf.lifetime.expiry(
-            entry.terms,
-            negative=entry.value is None,
-            stored_s=entry.stored_s,
+            row.terms,
+            negative=got.value is None,
+            stored_s=self._stored(row),
             used_s=now,
         )
         if row.expires_ms >= FOREVER_MS:
             return own
-        return min(own, now + (row.expires_ms - date_ms) / 1_000)
+        lasts_s = row.expires_ms / 1_000 - self.shelf.clock.wall()
+        return min(own, now + lasts_s)
 
     def share(
         self,
@@ -233,6 +243,6 @@ class Tiers(Generic[V]):
         got = self.sharing.opened(partition.scope, key, data)
         if isinstance(got, str):
             return Lying(None, None, got)
-        if got.row.expires_ms <= self.shelf.clock.wall() * 1_000:
+        if self._over(got):
             return Lying(None, None, None)
         return Lying("shared", got.row.question, None)
