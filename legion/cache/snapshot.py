@@ -147,7 +147,8 @@ def sections(
         distinct.setdefault(row.value, len(distinct)) for row in (*rows, *below)
     ]
     kind = codecs.best()
-    samples = [*codecs.spread(list(distinct)), *codecs.spread(heads)]
+    # Of zlib's dictionary the end counts, and answers are longer than what is beside.
+    samples = [*codecs.spread(heads), *codecs.spread(list(distinct))]
     dictionary = kind.trained(samples)
     small = kind(dictionary)
     packed = [_packed(small, value) for value in distinct]
