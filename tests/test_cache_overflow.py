@@ -229,6 +229,23 @@ def test_without_an_overflow_memory_takes_what_it_can(path):
         assert len(cache) == 5
 
 
+def test_the_savings_are_of_both_tiers(path):
+    """Answers that are the same are stored once, and plain JSON counts each entry."""
+    answer = "".join(map(chr, np.random.default_rng(3).integers(97, 122, 1_000)))
+    with opened(path) as cache:
+        cache.put_many((f"q{i}", answer) for i in range(200))
+        cache.save()
+        log = cache._shelf.disk.log
+        sizes = {name: one.size for name, one in log.head.sections.items()}
+        assert sizes["values"] < 1_000
+        vectors = sizes["vectors"] + sizes["sketches"] + 197 * 16 * 4
+        lines = log.head.facts["json_bytes"]
+        assert 200 * 1_000 < lines < 200 * 1_200
+        savings = cache.stats().storage_savings
+        assert savings == pytest.approx(1 - (sum(sizes.values()) - vectors) / lines)
+        assert 0.85 < savings < 0.99
+
+
 def test_a_byte_that_flips_meanwhile_is_a_miss(path):
     """Of the log and of a snapshot: what is read later is compared with its checksum."""
     for saved in (False, True):
