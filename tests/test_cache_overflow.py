@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from legion import SemanticCache
+from legion.exceptions import StateError
 from legion.testing import ManualClock
 
 
@@ -343,6 +344,25 @@ def test_full_disk_lets_nothing_come_back(path, monkeypatch):
     with opened(path) as cache:
         assert cache.get("q0") is None
         assert [cache.get(f"q{i}").value for i in (1, 2, 3, 4)] == [1, 2, 3, 4]
+
+
+def test_a_look_up_does_not_fail_with_the_disk(path, monkeypatch):
+    """With ``sync="always"`` a put says that the disk is full, and a look-up serves."""
+    from legion.cache import file
+
+    cache = opened(path, sync="always")
+    cache.put_many((f"q{i}", i) for i in range(5))
+
+    def full(handle, data, at):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(file.os, "pwrite", full)
+    assert cache.get("q0").value == 0
+    with pytest.raises(StateError, match="No space left"):
+        cache.put("q5", 5)
+    assert cache.get("q1").value == 1
+    assert cache.get("q5").value == 5
+    killed(cache)
 
 
 def test_what_makes_no_sense_is_refused(path):

@@ -340,11 +340,9 @@ class Disk(Generic[V]):
         again = partial(overflow.again, scope, entry.key, entry.id)
         # What is being saved does not have its row.
         if self._saving or not again(expires_s=entry.expires_s):
-            raw = (
-                self.dumps(entry.value)
-                if entry.place is None
-                else self.log.raw(entry.place)
-            )
+            raw = self._raw(entry)
+            if raw is None:
+                return False
             vector = entry.partition.vectors_of(entry)[0]
             payload = records.put(self.row(entry, raw, 1), vector, sunk=True)
             if len(payload) > overflow.capacity_bytes:
@@ -362,6 +360,16 @@ class Disk(Generic[V]):
             self._notes.append(Note(payload, sunk=its))
         self.lose(overflow.too_many())
         return True
+
+    def _raw(self, entry: Entry[V]) -> bytes | None:
+        """Return the bytes of an answer, or None of one that has none any more."""
+        try:
+            if entry.place is not None:
+                return self.log.raw(entry.place)
+            return self.dumps(entry.value)
+        except Exception:  # it goes, as it would without an overflow
+            _logger.warning("%s: lets an answer go", self.path, exc_info=True)
+            return None
 
     def rise(self, entry: Entry[V]) -> None:
         """Note that *entry* is in memory again."""
@@ -410,19 +418,20 @@ class Disk(Generic[V]):
             if note.sunk is not None and self.overflow is not None:
                 self.overflow.discard(*note.sunk[:2])
 
-    def settle(self, *, must: bool = False) -> None:
+    def settle(self, *, must: bool = False, put: bool = True) -> None:
         """
         Wait for the disk where that was agreed.
 
         Args:
             must: Whether what was committed is to be kept in any case.
+            put: Whether it was put; what a look-up moved is not waited for.
 
         Raises:
             StateError: It must be, or ``sync="always"`` is agreed, and it cannot.
         """
         if not self.writes:
             return
-        must = must or self.sync == "always"
+        must = must or (put and self.sync == "always")
         log = self._log
         if log is not None and self._unsynced and (must or self._unsynced > _UNSYNCED):
             self._unsynced = 0

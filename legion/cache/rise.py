@@ -56,7 +56,7 @@ def from_disk(
             if disk.log is log and overflow.spot(partition.scope, key) == spot:
                 hit = _hit(shelf, disk, partition, put, spot, key)
                 break
-    shelf._written(must=False)
+    shelf._written(must=False, put=False)
     return hit
 
 

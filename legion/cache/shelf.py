@@ -393,11 +393,11 @@ class Shelf(Generic[V]):
         sketch = item.vector.nbytes // 32 + 64
         return ENTRY_BYTES + texts + item.vector.nbytes + sketch
 
-    def _written(self, *, must: bool) -> None:
+    def _written(self, *, must: bool, put: bool = True) -> None:
         if self.disk is not None:
             with self._lock:
                 self.disk.commit()
-            self.disk.settle(must=must)
+            self.disk.settle(must=must, put=put)
 
     def _writable(self, what: str) -> None:
         if self.disk is not None and self.disk.readonly:

@@ -86,7 +86,7 @@ class Tiers(Generic[V]):
                 received = self._received(partition, asked[n], data, admits)
                 if received is not None:
                     hits[n] = self._enter(partition, received, since)
-        self.shelf._written(must=False)
+        self.shelf._written(must=False, put=False)
         return hits
 
     def _received(
