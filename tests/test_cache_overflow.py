@@ -322,6 +322,37 @@ def test_others_go_on_while_it_rises_sinks_and_is_saved(path):
         assert all(i == value and i % 2 == 0 for i, value in found.items())
 
 
+def test_what_moves_while_a_snapshot_is_taken_is_found_after_it(path, monkeypatch):
+    """What rises, sinks, is put and removed meanwhile is as it is in memory."""
+    from legion.cache import snapshot
+
+    cache, real = opened(path), snapshot.sections
+    cache.put_many((f"q{i}", i) for i in range(9))
+
+    def busy(*args, **kwargs):
+        moved = [0, 1, 2, 3, 5, 6, 7, 8]
+        assert [cache.get(f"q{i}").value for i in moved] == moved
+        cache.put("q0", 10)
+        cache.forget(cache.get("q1"))
+        cache.put("q9", 9)
+        assert cache.get("q4").value == 4
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(snapshot, "sections", busy)
+    cache.save()
+    monkeypatch.undo()
+    values = [10, None, *range(2, 10)]
+    for again in range(3):
+        stats = cache.stats()
+        assert stats.entries + stats.overflow_entries == 9, again
+        hits = [cache.get(f"q{i}") for i in range(10)]
+        assert [hit and hit.value for hit in hits] == values
+        assert cache.stats().unusable == 0
+        killed(cache)
+        cache = opened(path)
+    killed(cache)
+
+
 def test_full_disk_lets_nothing_come_back(path, monkeypatch):
     """What could not be written is gone from memory, and no later removal misses it."""
     from legion.cache import file
