@@ -341,6 +341,7 @@ def test_what_moves_while_a_snapshot_is_taken_is_found_after_it(path, monkeypatc
     monkeypatch.setattr(snapshot, "sections", busy)
     cache.save()
     monkeypatch.undo()
+    cache.save()  # reads again where the answers lie that are in memory
     values = [10, None, *range(2, 10)]
     for again in range(3):
         stats = cache.stats()
