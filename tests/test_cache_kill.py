@@ -19,6 +19,8 @@ import os, random, signal, sys, threading, zlib
 import numpy as np
 from legion import SemanticCache
 
+MORE, EVERY = {}, 1
+
 def embed(texts):
     seeds = [zlib.crc32(text.encode()) for text in texts]
     return np.stack([np.random.default_rng(s).standard_normal(16) for s in seeds])
@@ -72,7 +74,7 @@ def read(cache):
 
 def check(path, done, steps):
     # The tail may be lost in the middle of a step, of which each record is whole.
-    with SemanticCache(embed, path=path) as cache:
+    with SemanticCache(embed, path=path, **MORE) as cache:
         found = read(cache)
         cache.put("goes on", 1)
     after = states(steps)
@@ -80,13 +82,13 @@ def check(path, done, steps):
     assert all(found.get(k) in [s.get(k) for s in between] for k in {*found, *between[0], *between[1]}), (
         done, found, between
     )
-    with SemanticCache(embed, path=path) as cache:
+    with SemanticCache(embed, path=path, **MORE) as cache:
         assert cache.get("goes on").value == 1 and read(cache) == found
 
 def run(path, steps, before):
     readable, writable = os.pipe()
     def act():
-        cache = SemanticCache(embed, path=path)
+        cache = SemanticCache(embed, path=path, **MORE)
         before()
         for n in range(steps):
             step(cache, n)
@@ -126,7 +128,7 @@ while True:
     if code == 0:
         break
     kills += 1
-    n += 1
+    n += EVERY
 print(kills)
 """
 
@@ -191,16 +193,33 @@ def embed(texts):
     return np.stack([np.random.default_rng(s).standard_normal(16) for s in seeds])
 
 
-def test_killed_at_every_write_it_is_as_after_one_of_the_last_two_steps(tmp_path):
-    """Every open, write (cut short), sync, rename and close of 12 steps kills once."""
-    kills = run(EVERY_WRITE, tmp_path)
+OVERFLOWS = "MORE, EVERY = {'capacity': 3, 'overflow_bytes': 10**6}, 4\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "least"), [("", 40), (OVERFLOWS, 10)], ids=["memory", "overflow"]
+)
+def test_killed_at_every_write_it_is_as_after_one_of_the_last_two_steps(
+    tmp_path, more, least
+):
+    """
+    Every open, write (cut short), sync, rename and close of 12 steps kills once.
+
+    Where entries overflow, every fourth does.
+    """
+    kills = run(more + EVERY_WRITE, tmp_path)
     print("kills", kills)
-    assert kills > 40
+    assert kills > least
 
 
-def test_killed_at_any_moment_it_is_as_after_one_of_the_last_two_steps(tmp_path):
+@pytest.mark.parametrize(
+    ("more", "times"), [("", 10), (OVERFLOWS, 3)], ids=["memory", "overflow"]
+)
+def test_killed_at_any_moment_it_is_as_after_one_of_the_last_two_steps(
+    tmp_path, more, times
+):
     """Children are killed while they put, forget and save; nothing acknowledged is lost."""
-    assert run(ANY_MOMENT, tmp_path, 10) == 10
+    assert run(more + ANY_MOMENT, tmp_path, times) == times
 
 
 def test_a_child_writes_nothing_and_holds_nothing(tmp_path):

@@ -22,6 +22,8 @@ from .given import (
     refuse_embed,
     refuse_judging,
     refuse_threshold,
+    refuse_without_file,
+    shared_by,
     whole_number,
 )
 from .hit import Hit, V
@@ -30,7 +32,7 @@ from .key import DEFAULT_SCOPE, scope_key
 from .lifetime import Lifetime
 from .meter import Meter
 from .scope import Admission, Scope
-from .serializer import Serialization, serializer_of
+from .serializer import Serialization, Serializer, serializer_of
 from .shelf import Shelf
 from .size import deep_size
 from .stats import CacheStats
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
     from ..model import Clock
     from .disk import Disk, Sync
+    from .shared import SharedTier
+    from .sharing import Sharing
 
 
 class SemanticCache(Scope[V]):
@@ -98,6 +102,13 @@ class SemanticCache(Scope[V]):
         sync: ``batch``: a put returns when the system has it, which outlives this
             process; the disk has it a megabyte later at most, or after `flush`.
             ``always``: when the disk has it, which outlives the machine.
+        overflow_bytes: What may stay in the file when it leaves memory for others, each
+            answer with its question and vector, before they are packed; it answers the
+            same question still. By default nothing does.
+        shared: What is asked for the same question that memory cannot answer, before
+            any other is looked for, and is given what is put: other processes' answers.
+            Your embedder must have a ``name``, which changes with its model. What it
+            raises is counted, and else a miss.
         readonly: Whether another process writes the file. What it saved last is mapped
             into memory, which all who read it share; nothing is stored, and what is
             promised is promised of this process alone.
@@ -139,6 +150,8 @@ class SemanticCache(Scope[V]):
         path: str | os.PathLike[str] | None = None,
         serializer: Serialization = "json",
         sync: Sync = "batch",
+        overflow_bytes: int | None = None,
+        shared: SharedTier | None = None,
         readonly: bool = False,
         repair: bool = False,
     ) -> None:
@@ -193,23 +206,33 @@ class SemanticCache(Scope[V]):
         if sync not in {"batch", "always"}:
             msg = f"cache: got sync={sync!r}; write 'batch' or 'always'"
             raise ValueError(msg)
-        if path is None:
-            if readonly or repair:
-                msg = "cache: got readonly or repair without a file; write its path"
-                raise ValueError(msg)
-            return
-        from .disk import Disk
-        from .keeping import keep
-
-        disk: Disk[V] = Disk(
-            Path(path),
-            serializer_of(serializer),
-            given_name(embed),
-            clock,
-            sync,
-            readonly,
+        refuse_without_file(
+            path, readonly=readonly, repair=repair, overflow_bytes=overflow_bytes
         )
-        self._embed.dim = keep(shelf, disk, repair=repair)
+        by = serializer_of(serializer)
+        sharing = None if shared is None else self._sharing(shared, by)
+        if path is not None:
+            from .disk import Disk
+            from .keeping import keep
+
+            disk: Disk[V] = Disk(
+                Path(path), by, given_name(embed), clock, sync, readonly
+            )
+            if overflow_bytes is not None:
+                from .overflow import Overflow
+
+                disk.overflow = Overflow(overflow_bytes)
+            self._embed.dim = keep(shelf, disk, repair=repair)
+        if sharing is not None or overflow_bytes is not None:
+            from .tiers import Tiers
+
+            shelf.tiers = Tiers(shelf, shelf.disk, sharing, self._embed)
+
+    def _sharing(self, shared: SharedTier, by: Serializer) -> Sharing[V]:
+        name = shared_by(shared, self._embed.embed)
+        from .sharing import Sharing
+
+        return Sharing(shared, by, name)
 
     @property
     def meter(self) -> Meter[V] | None:

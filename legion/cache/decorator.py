@@ -223,7 +223,7 @@ def _async_stream(
             async for chunk in live:
                 chunks.append(chunk)
                 yield chunk
-        await view._embed.aside(view.put, question, chunks)
+        await view._aput(question, chunks)
 
     return stream
 

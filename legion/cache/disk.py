@@ -23,6 +23,7 @@ from .hit import V
 from .layout import DamageError, LaterError
 from .learned import Known, Learned, known
 from .log import CacheLog
+from .overflow import Overflow
 from .serializer import Serializer, name_of
 from .sketch import BITS
 from .snapshot import FOREVER_MS, Loaded, Place, Row
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from .sunken import Sunken
 
 
 Sync: TypeAlias = Literal["batch", "always"]
@@ -54,11 +57,20 @@ class Found(NamedTuple):
 
 
 class Note(NamedTuple, Generic[V]):
-    """A change to be written, and whose answer are its last bytes."""
+    """
+    A change to be written.
+
+    Attributes:
+        payload: Its record.
+        entry: Whose answer are its last bytes, or None.
+        size: How many bytes.
+        sunk: Scope, question and id of the entry that is on disk alone from now on.
+    """
 
     payload: bytes
     entry: Entry[V] | None = None
     size: int = 0
+    sunk: tuple[str, str, int] | None = None
 
 
 @attrs.define(eq=False)
@@ -78,6 +90,7 @@ class Disk(Generic[V]):
             has it, which outlives the process, and the disk has it a little later.
         readonly: Whether another process writes the file.
         learned: What a promise learned and spent, or None where nothing is promised.
+        overflow: Which entries are on disk alone, or None where none ever is.
         take: How to take a snapshot; `keeping.keep` says.
     """
 
@@ -88,6 +101,7 @@ class Disk(Generic[V]):
     sync: Sync
     readonly: bool
     learned: Learned[V] | None = None
+    overflow: Overflow | None = None
     _log: CacheLog | None = attrs.field(init=False, default=None)
     _lock: WriterLock | None = attrs.field(init=False, default=None)
     _notes: list[Note[V]] = attrs.field(init=False, factory=list)
@@ -288,6 +302,7 @@ class Disk(Generic[V]):
 
     def put(self, entry: Entry[V], raw: bytes, vector: NDArray[np.float32]) -> None:
         """Note that *entry* was stored; *raw* is its answer."""
+        self._forget(entry)
         payload = records.put(self.row(entry, raw, 1), vector)
         # The answer of an alias lies where that of its origin does.
         placed = entry if entry.origin is None else None
@@ -295,8 +310,73 @@ class Disk(Generic[V]):
 
     def gone(self, entry: Entry[V]) -> None:
         """Note that *entry* was taken out."""
+        self._forget(entry)
+        self.lose([entry.id])
+
+    def lose(self, ids: Iterable[int]) -> None:
+        """Note that entries were taken out that have these *ids*."""
         if not self.readonly:
-            self._notes.append(Note(records.gone(entry.id)))
+            self._notes += [Note(records.gone(each)) for each in ids]
+
+    def forget(self, scope: str, key: str, entry_id: int) -> bool:
+        """Take out the entry of that id, if it is on disk alone, and say whether."""
+        spot = None if self.overflow is None else self.overflow.spot(scope, key)
+        if self.overflow is None or spot is None or spot.id != entry_id:
+            return False
+        self.overflow.discard(scope, key)
+        self.lose([entry_id])
+        return True
+
+    def _forget(self, entry: Entry[V]) -> None:
+        """Know nothing more of a row of the question of *entry*."""
+        if self.overflow is None:
+            return
+        old = self.overflow.discard(entry.partition.scope, entry.key)
+        if old not in {None, entry.id}:
+            self.lose([old])
+
+    def sink(self, entry: Entry[V]) -> bool:
+        """Note that *entry* leaves memory and is on disk alone, if it may be."""
+        overflow, scope = self.overflow, entry.partition.scope
+        if overflow is None or not self.writes or self.behind:
+            return False
+        again = partial(overflow.again, scope, entry.key, entry.id)
+        # What is being saved does not have its row.
+        if self._saving or not again(expires_s=entry.expires_s):
+            raw = self._raw(entry)
+            if raw is None:
+                return False
+            vector = entry.partition.vectors_of(entry)[0]
+            payload = records.put(self.row(entry, raw, 1), vector, sunk=True)
+            if len(payload) > overflow.capacity_bytes:
+                return False
+            self._forget(entry)
+            overflow.sink(
+                scope,
+                entry.key,
+                entry.id,
+                tags=entry.terms.tags,
+                expires_s=entry.expires_s,
+                size=len(payload),
+            )
+            its = scope, entry.key, entry.id
+            self._notes.append(Note(payload, sunk=its))
+        self.lose(overflow.too_many())
+        return True
+
+    def _raw(self, entry: Entry[V]) -> bytes | None:
+        """Return the bytes of an answer, or None of one that has none any more."""
+        try:
+            if entry.place is not None:
+                return self.log.raw(entry.place)
+            return self.dumps(entry.value)
+        except Exception:  # it goes, as it would without an overflow
+            _logger.warning("%s: lets an answer go", self.path, exc_info=True)
+            return None
+
+    def rise(self, entry: Entry[V]) -> None:
+        """Note that *entry* is in memory again."""
+        self._notes.append(Note(records.risen(entry.id)))
 
     def commit(self) -> None:
         """
@@ -313,6 +393,7 @@ class Disk(Generic[V]):
             return
         log, notes, self._notes = self.log, self._notes, []
         if not self.writes or self.behind:
+            self._unsunk(notes)
             return
         try:
             self._placed(notes, log.append([note.payload for note in notes]))
@@ -320,6 +401,8 @@ class Disk(Generic[V]):
             self._behind = error
             if self._saving:
                 self._notes = notes
+            else:
+                self._unsunk(notes)
             _logger.warning("%s: answers are not kept on disk: %s", self.path, error)
 
     def _placed(self, notes: Sequence[Note[V]], starts: Sequence[int]) -> None:
@@ -327,20 +410,29 @@ class Disk(Generic[V]):
             if note.entry is not None:
                 end = start + len(note.payload)
                 note.entry.place = Place(end - note.size, note.size, note.size)
+            if note.sunk is not None and self.overflow is not None:
+                self.overflow.placed(*note.sunk, start, len(note.payload))
 
-    def settle(self, *, must: bool = False) -> None:
+    def _unsunk(self, notes: Iterable[Note[V]]) -> None:
+        """Give up what was to be on disk alone and is not."""
+        for note in notes:
+            if note.sunk is not None and self.overflow is not None:
+                self.overflow.discard(*note.sunk[:2])
+
+    def settle(self, *, must: bool = False, put: bool = True) -> None:
         """
         Wait for the disk where that was agreed.
 
         Args:
             must: Whether what was committed is to be kept in any case.
+            put: Whether it was put; what a look-up moved is not waited for.
 
         Raises:
             StateError: It must be, or ``sync="always"`` is agreed, and it cannot.
         """
         if not self.writes:
             return
-        must = must or self.sync == "always"
+        must = must or (put and self.sync == "always")
         log = self._log
         if log is not None and log.file.unsynced > (0 if must else _UNSYNCED):
             try:
@@ -400,6 +492,14 @@ class Disk(Generic[V]):
 
     # What follows takes a snapshot; `saving.save` does it, step by step.
 
+    def sunken(self) -> Sunken | None:
+        """Return which entries are on disk alone, or None without any."""
+        if self.overflow is None or not self.overflow.entries:
+            return None
+        from .sunken import Sunken
+
+        return Sunken(*self.overflow.rows())
+
     def begin_saving(self) -> int:
         """Return from where on the log is not part of the snapshot."""
         self.commit()
@@ -407,7 +507,11 @@ class Disk(Generic[V]):
         return self.log.file.end
 
     def finish_saving(
-        self, file: CacheFile, mark: int, entries: Iterable[Entry[V]]
+        self,
+        file: CacheFile,
+        mark: int,
+        entries: Iterable[Entry[V]],
+        sunken: Sunken | None,
     ) -> None:
         """
         Let *file* replace the log up to *mark*, and what follows follow.
@@ -416,6 +520,7 @@ class Disk(Generic[V]):
             file: The snapshot.
             mark: What `begin_saving` returned.
             entries: Those that are there; where their answers lie changes.
+            sunken: Those of the snapshot that were on disk alone, or None without any.
 
         Raises:
             OSError: It cannot be written; the file is as it was.
@@ -436,6 +541,8 @@ class Disk(Generic[V]):
             if entry.place is not None and entry.place.offset >= mark:
                 at = entry.place.offset + moved
                 entry.place = entry.place._replace(offset=at)
+        if self.overflow is not None:
+            self.overflow.moved(mark, moved, new.lying(sunken))
         self._placed(notes, starts)
         self._log, self._notes, self._behind = new, [], None
         old.close()

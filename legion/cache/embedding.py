@@ -97,7 +97,7 @@ class UnitVectors:
         raw = self._array(self.embed(list(texts)), len(texts))
         self._check_dim(raw.shape[1])
         unit = _unit(raw, texts)
-        self._settle_dim(raw.shape[1])
+        self.settle(raw.shape[1])
         return unit
 
     @property
@@ -154,8 +154,14 @@ class UnitVectors:
             )
             raise EmbeddingError(msg)
 
-    def _settle_dim(self, dim: int) -> None:
-        if self.dim is None:
+    def settle(self, dim: int) -> None:
+        """
+        Have all vectors be of dimension *dim*.
+
+        Raises:
+            EmbeddingError: They are of another one.
+        """
+        if self.dim != dim:
             with self._lock:
                 self._check_dim(dim)
                 self.dim = dim

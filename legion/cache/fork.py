@@ -39,6 +39,7 @@ class Order(IntEnum):
     EMBEDDER = 2
     FLIGHTS = 3
     WAITS = 4
+    LEAF = 5
 
 
 L = TypeVar("L", bound=Held)

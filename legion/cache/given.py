@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Sequence
 from reprlib import repr as brief
 
+from .embedding import Embed, given_name
 from .hit import V
 
 
@@ -65,6 +66,56 @@ def refuse_threshold(threshold: float | None) -> None:
             " max_error finds out by itself what is near enough"
         )
         raise ValueError(msg)
+
+
+def refuse_without_file(
+    path: object, *, readonly: bool, repair: bool, overflow_bytes: int | None
+) -> None:
+    """
+    Raise if something is asked of a file that there is not, or that is only read.
+
+    Raises:
+        ValueError: It is.
+    """
+    if path is None and (readonly or repair or overflow_bytes is not None):
+        msg = (
+            "cache: got readonly, repair or overflow_bytes without a file; write its"
+            " path"
+        )
+        raise ValueError(msg)
+    if overflow_bytes is None:
+        return
+    whole_number("cache", "overflow_bytes", overflow_bytes)
+    if readonly:
+        msg = (
+            "cache: got overflow_bytes with readonly=True; write it where the file is"
+            " written: who reads it has of the overflow what fits its capacity"
+        )
+        raise ValueError(msg)
+
+
+def shared_by(tier: object, embed: Embed) -> str:
+    """
+    Return the name of the embedder whose answers are shared by *tier*.
+
+    Raises:
+        TypeError: *tier* is none.
+        ValueError: The embedder has no name, so others' vectors might be another one's.
+    """
+    if not all(callable(getattr(tier, n, None)) for n in ("get", "put", "invalidate")):
+        msg = (
+            f"cache: got shared={brief(tier)}; write an object with get, put and"
+            " invalidate, such as legion.cache.shared.SqliteTier(path)"
+        )
+        raise TypeError(msg)
+    name = given_name(embed)
+    if name is None:
+        msg = (
+            "cache: got shared with an embedder that has no name; give it one that"
+            " changes with its model, as in embed.name = 'my-model-1'"
+        )
+        raise ValueError(msg)
+    return name
 
 
 def refuse_judging(**given: object) -> None:

@@ -91,6 +91,7 @@ class Explanation:
         veto: What differs between the question and the nearest, as in "opposites: on,
             off", however similar they are; or None.
         wrong: How likely the answer is wrong, 0..1, with `max_error`; else None.
+        tier: Where the answer lies: ``memory``, ``disk`` or ``shared``; None of a miss.
     """
 
     outcome: str
@@ -101,3 +102,4 @@ class Explanation:
     scope: str = ""
     veto: str | None = None
     wrong: float | None = None
+    tier: str | None = None

@@ -7,6 +7,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import cast
 
 from .disk import Disk, Found
 from .hit import V
@@ -39,6 +40,8 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
         with shelf._lock:
             while shelf._room.lacks(entries=0, size=0):
                 shelf._evict(shelf._room.order.victim())
+            if disk.overflow is not None:
+                disk.lose(disk.overflow.too_many())
             disk.commit()
         if disk.readonly:
             _follow(shelf, disk)
@@ -47,7 +50,9 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     except BaseException:
         disk.let_go()
         raise
-    return None if shelf._sketcher is None else shelf._sketcher.dim
+    if shelf._sketcher is not None:
+        return shelf._sketcher.dim
+    return cast("int | None", disk.log.head.facts["dim"])
 
 
 def _fill(shelf: Shelf[V], disk: Disk[V], found: Found) -> None:

@@ -169,6 +169,19 @@ def record(payload: bytes | memoryview, seed: int) -> bytes:
     return lengths + zlib.crc32(lengths, seed).to_bytes(4, "little") + payload
 
 
+def checked(data: bytes, offset: int, seed: int) -> bytes:
+    """
+    Return the payload of the one record that *data* is.
+
+    Raises:
+        DamageError: It is none; it would lie at *offset*.
+    """
+    payload = data[_RECORD.size :]
+    if record(payload, seed) != data:
+        raise DamageError(offset, "a record")
+    return payload
+
+
 RECORD_SIZE = _RECORD.size
 """Bytes of a record before its payload."""
 

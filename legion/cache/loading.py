@@ -15,7 +15,8 @@ import numpy as np
 from .disk import Disk, Found
 from .entry import Entry, Unread
 from .hit import V
-from .records import Gone, Learned, Put
+from .overflow import Overflow, digest_of, spot_of
+from .records import Gone, Put, Risen, Said
 from .shelf import Item
 from .sketch import Sketcher
 from .snapshot import FOREVER_MS, Loaded
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from .partition import Partition
     from .shelf import Shelf
+    from .sunken import Sunken
 
 
 _id = attrgetter("id")
@@ -42,13 +44,22 @@ class Changes:
         puts: Answers that are there, by scope and question.
         gone: Ids of entries of the snapshot that are not.
         replaced: Questions whose entries of the snapshot are not.
+        risen: Ids of entries that the snapshot has on disk alone, and are in memory.
         last_id: The highest id that was given, or 0.
     """
 
     puts: dict[tuple[str, str], Put] = attrs.field(init=False, factory=dict)
     gone: set[int] = attrs.field(init=False, factory=set)
     replaced: set[tuple[str, str]] = attrs.field(init=False, factory=set)
+    risen: set[int] = attrs.field(init=False, factory=set)
     last_id: int = attrs.field(init=False, default=0)
+
+    def left(self, sunken: Sunken) -> NDArray[np.bool_]:
+        """Return which entries that the snapshot has on disk alone are left."""
+        replaced = [digest_of(*name) for name in self.replaced]
+        digests = np.isin(sunken.table["digest"], np.array(replaced, np.uint64))
+        gone = np.isin(sunken.table["id"], list(self.gone))
+        return ~(digests | gone)
 
     def kept(self, loaded: Loaded) -> NDArray[np.bool_]:
         """Return which entries of the snapshot are left."""
@@ -60,7 +71,7 @@ class Changes:
         return ~(np.array(replaced, bool) | gone)
 
     @classmethod
-    def of(cls, said: Iterable[Put | Gone | Learned]) -> Changes:
+    def of(cls, said: Iterable[Said]) -> Changes:
         """Follow a log."""
         changes, asked = cls(), {}
         for one in said:
@@ -76,6 +87,14 @@ class Changes:
                 name = asked.get(one.id, ("", ""))
                 if name in changes.puts and changes.puts[name].row.id == one.id:
                     del changes.puts[name]
+            elif isinstance(one, Risen):
+                name = asked.get(one.id, ("", ""))
+                put = changes.puts.get(name)
+                if put is None or put.row.id != one.id:
+                    changes.risen.add(one.id)
+                else:
+                    del changes.puts[name]
+                    changes.puts[name] = put._replace(alone=None)
         return changes
 
 
@@ -109,7 +128,7 @@ class Filling(Generic[V]):
                 parts.setdefault(part.entries[0].partition.scope, []).append(part)
             changes.last_id = max(changes.last_id, found.loaded.last_id)
         added: dict[str, list[Put]] = {}
-        for put in self._related(found, changes):
+        for put in self._risen(found, changes):
             added.setdefault(put.row.scope, []).append(put)
         for scope, puts in added.items():
             parts.setdefault(scope, []).append(self._added(puts))
@@ -127,6 +146,48 @@ class Filling(Generic[V]):
                     there.update(found.loaded.columns["id"].tolist())
             if not put.row.origin or (there and put.row.origin in there):
                 yield put
+
+    def _risen(self, found: Found, changes: Changes) -> Iterator[Put]:
+        """Yield what is to be in memory beside the snapshot, and note what is not."""
+        overflow, log, loaded = self.disk.overflow, self.disk.log, found.loaded
+        sunken = None if loaded is None else loaded.sunken
+        if sunken is not None:
+            table = sunken.table[changes.left(sunken)]
+            risen = table[np.isin(table["id"], list(changes.risen))]
+            if overflow is None:  # nothing may be on disk alone
+                risen = table[-self.shelf.capacity :]
+                self.disk.lose(table["id"][: -self.shelf.capacity].tolist())
+            else:
+                ends_ms = table["expires_s"]
+                ends_s = self._now_s + (ends_ms - self._now_ms) / 1_000
+                ends_s[ends_ms >= FOREVER_MS] = np.inf
+                table["expires_s"] = ends_s
+                overflow.load(table, sunken.scopes, sunken.tags)
+            for spot in map(spot_of, risen):
+                put = log.row(spot)
+                if overflow is not None:
+                    overflow.rise(put.row.scope, put.row.key)
+                yield put
+        for put in self._related(found, changes):
+            if overflow is None or put.alone is None:
+                yield put
+            else:
+                self._sink(overflow, put, *put.alone)
+
+    def _sink(self, overflow: Overflow, put: Put, offset: int, length: int) -> None:
+        row = put.row
+        (_,), (expires_s,) = self._times(
+            np.array([row.stored_ms]), np.array([row.expires_ms])
+        )
+        overflow.sink(
+            row.scope,
+            row.key,
+            row.id,
+            tags=row.terms.tags,
+            expires_s=expires_s,
+            size=length,
+        )
+        overflow.placed(row.scope, row.key, row.id, offset, length)
 
     def _times(
         self, stored_ms: NDArray[Any], expires_ms: NDArray[Any]
@@ -220,7 +281,8 @@ class Filling(Generic[V]):
                 rows, puts, stored_s, expires_s, strict=True
             )
         ]
-        raw = np.frombuffer(b"".join([put.vector for put in puts]), "<f4")
+        # Into a bytearray, so that slots can be overwritten.
+        raw = np.frombuffer(bytearray().join([put.vector for put in puts]), "<f4")
         vectors = raw.reshape(len(puts), -1)
         return Part(
             entries,

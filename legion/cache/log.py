@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import threading
+
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from . import layout, snapshot
+from . import layout, records, snapshot, sunken
 from .codec import Codec
 from .file import CacheFile
+from .fork import Order, over_fork
 from .layout import DamageError, Head
+from .overflow import ROW
 from .snapshot import Place
 
 
 if TYPE_CHECKING:
     import mmap
+
+    from numpy.typing import NDArray
+
+    from .overflow import Spot
+    from .records import Put
 
 
 _SHORT = 4 << 20
@@ -38,6 +48,10 @@ class CacheLog:
     file: CacheFile
     _map: mmap.mmap | None
     _codec: Codec | None = attrs.field(init=False, default=None)
+    # What unpacks serves one thread at a time, and answers are read without the shelf's.
+    _lock: threading.Lock = attrs.field(
+        init=False, factory=partial(over_fork, Order.LEAF, threading.Lock)
+    )
 
     @classmethod
     def open(cls, path: Path, *, readonly: bool) -> CacheLog:
@@ -93,9 +107,40 @@ class CacheLog:
         data = self.file.read(place.offset, place.packed)
         if place.packed == place.size:
             return data
+        with self._lock:
+            return self._small().unpack(data, place.size)
+
+    def _small(self) -> Codec:
         if self._codec is None:
             self._codec = snapshot.small_codec(self.head, self.section)
-        return self._codec.unpack(data, place.size)
+        return self._codec
+
+    def row(self, spot: Spot) -> Put:
+        """
+        Read an entry that is on disk alone.
+
+        Raises:
+            DamageError: What lies there is not what was written.
+        """
+        if spot.offset >= self.head.log:
+            before = layout.RECORD_SIZE
+            data = self.file.read(spot.offset - before, before + spot.length)
+            payload = layout.checked(data, spot.offset, self.head.seed)
+            said = records.read(memoryview(payload), spot.offset)
+            assert isinstance(said, records.Put)
+            return said
+        data = self.file.read(spot.offset, spot.length)
+        values = self.head.sections["values"].offset
+        with self._lock:
+            return sunken.read(data, spot.offset, values, self._small())
+
+    def lying(self, copied: sunken.Sunken | None) -> NDArray[Any]:
+        """Return where the entries lie that are on disk alone in this snapshot."""
+        if copied is None:
+            return np.empty(0, ROW)
+        rows = copied.table.copy()
+        rows["offset"] += self.head.sections["sunken"].offset
+        return rows
 
     def too_long(self) -> bool:
         """Whether reading the log would take long beside reading the snapshot."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_PUT, _GONE, _LEARNED, _GROUPED = b"P", b"G", b"L", b"A"
+_PUT, _GONE, _LEARNED, _GROUPED, _SUNK, _RISEN = b"P", b"G", b"L", b"A", b"S", b"R"
 # Id, date stored, date of expiry, bytes counted, redundancy; lengths of what follows.
 _FIELDS = struct.Struct("<qqqqf6I")
 # Of a cache that compares values: whose alias it is, and `Group.digest`; a put follows.
@@ -27,11 +27,24 @@ _NO_GROUP = bytes(DIGEST)
 
 
 class Put(NamedTuple):
-    """An answer was stored; it lies at *place* and is not in *row*."""
+    """
+    An answer was stored, or is on disk alone from now on.
+
+    Attributes:
+        row: What is kept of it.
+        place: Where its bytes lie.
+        vector: Of its question, 32-bit floats.
+        alone: Where all of it lies, offset and length, if it is on disk alone.
+    """
 
     row: Row
     place: Place
     vector: memoryview
+    alone: tuple[int, int] | None = None
+
+    def floats(self) -> NDArray[np.float32]:
+        """Return the vector of its question."""
+        return np.frombuffer(self.vector, "<f4")
 
 
 class Gone(NamedTuple):
@@ -46,10 +59,16 @@ class Learned(NamedTuple):
     raw: bytes
 
 
-Said: TypeAlias = Put | Gone | Learned
+class Risen(NamedTuple):
+    """An entry that had left memory is back."""
+
+    id: int
 
 
-def put(row: Row, vector: NDArray[np.float32]) -> bytes:
+Said: TypeAlias = Put | Gone | Learned | Risen
+
+
+def put(row: Row, vector: NDArray[np.float32], *, sunk: bool = False) -> bytes:
     """Return the record of an answer, whose bytes come last."""
     terms = row.terms
     texts = [
@@ -68,8 +87,9 @@ def put(row: Row, vector: NDArray[np.float32]) -> bytes:
         row.redundancy,
         *map(len, texts),
     )
-    group = [_PUT]
-    if row.origin or row.group:
+    group = [_SUNK if sunk else _PUT]
+    # What is on disk alone is in no group until it is back.
+    if not sunk and (row.origin or row.group):
         group = [_GROUPED, _GROUP.pack(row.origin, row.group)]
     return b"".join([*group, fields, *texts])
 
@@ -79,6 +99,11 @@ def gone(entry_id: int) -> bytes:
     return _GONE + struct.pack("<q", entry_id)
 
 
+def risen(entry_id: int) -> bytes:
+    """Return the record that an entry is back in memory."""
+    return _RISEN + struct.pack("<q", entry_id)
+
+
 def learned(raw: bytes) -> bytes:
     """Return the record of what was learned, or spent."""
     return _LEARNED + raw
@@ -86,8 +111,8 @@ def learned(raw: bytes) -> bytes:
 
 def read(payload: memoryview, offset: int) -> Said:
     """Return what a record says whose payload lies at *offset* of the file."""
-    kind = payload[:1]
-    if kind == _PUT:
+    kind = bytes(payload[:1])
+    if kind in {_PUT, _SUNK}:
         return _read_put(payload, offset)
     if kind == _GROUPED:
         origin, group = _GROUP.unpack_from(payload, 1)
@@ -97,7 +122,7 @@ def read(payload: memoryview, offset: int) -> Said:
     if kind == _LEARNED:
         return Learned(bytes(payload[1:]))
     (entry_id,) = struct.unpack_from("<q", payload, 1)
-    return Gone(entry_id)
+    return Risen(entry_id) if kind == _RISEN else Gone(entry_id)
 
 
 def _terms(terms: Terms) -> bytes:
@@ -134,4 +159,5 @@ def _read_put(payload: memoryview, offset: int, before: int = 0) -> Put:
         1,
     )
     place = Place(offset + len(payload) - lengths[5], lengths[5], lengths[5])
-    return Put(row, place, parts[4])
+    alone = (offset, len(payload)) if payload[:1] == _SUNK else None
+    return Put(row, place, parts[4], alone)

@@ -17,9 +17,13 @@ from .disk import Disk
 from .entry import Entry
 from .file import CacheFile
 from .hit import V
+from .layout import DamageError
+from .overflow import spot_of
+from .records import Put
 from .serializer import Serializer, plain_size
 from .sketch import BITS
 from .snapshot import FOREVER_MS, Place, Row
+from .sunken import Sunken
 
 
 if TYPE_CHECKING:
@@ -52,6 +56,7 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
         )
         last_id = shelf._last_id
         learned = disk.state()
+        sunken = disk.sunken()
     try:
         kept, rows, vectors = _copied(shelf, disk, entries)
         sketches = (
@@ -59,10 +64,12 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
             if len(vectors)
             else np.empty((0, BITS // 8), np.uint8)
         )
+        if sunken is not None:
+            sunken = _raised(disk, sunken)
         facts, sections, within = snapshot.sections(
-            rows, vectors, sketches, last_id=last_id, learned=learned
+            rows, vectors, sketches, last_id=last_id, learned=learned, sunken=sunken
         )
-        facts |= disk.facts() | _measured(rows, sections, disk.serializer)
+        facts |= disk.facts() | _measured(rows, sections, disk.serializer, sunken)
         file = CacheFile.beside(disk.path)
         try:
             file.append(layout.snapshot(facts, sections))
@@ -72,10 +79,13 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
             raise
         file.close()
         with shelf._lock:
-            disk.finish_saving(file, mark, shelf._entries.values())
+            disk.finish_saving(file, mark, shelf._entries.values(), sunken)
             offset = disk.log.head.sections["values"].offset
+            if sunken is not None:  # who rose meanwhile
+                kept += [shelf._entries.get(one.id) for one in sunken.entries]
             for entry, (start, packed, size) in zip(kept, within, strict=True):
-                entry.place = Place(offset + start, packed, size)
+                if entry is not None:
+                    entry.place = Place(offset + start, packed, size)
     finally:
         with shelf._lock:
             disk.end_saving()
@@ -83,8 +93,8 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
 
 def _copied(
     shelf: Shelf[V], disk: Disk[V], entries: Sequence[Entry[V]]
-) -> tuple[list[Entry[V]], list[Row], NDArray[np.float32]]:
-    kept: list[Entry[V]] = []
+) -> tuple[list[Entry[V] | None], list[Row], NDArray[np.float32]]:
+    kept: list[Entry[V] | None] = []
     rows: list[Row] = []
     vectors: list[NDArray[np.float32]] = []
     rest = iter(entries)
@@ -105,6 +115,30 @@ def _copied(
     return kept, rows, np.concatenate(vectors) if vectors else np.empty((0, 1), "<f4")
 
 
+def _raised(disk: Disk[V], sunken: Sunken) -> Sunken | None:
+    """Read what is on disk alone, for the next file; None where nothing is left of it."""
+    now_s, now_ms = disk.clock.machine(), disk.clock.wall() * 1_000
+    read: list[tuple[int, Put]] = []
+    for at, row in enumerate(sunken.table):
+        if row["expires_s"] <= now_s:
+            continue
+        try:
+            read.append((at, disk.log.row(spot_of(row))))
+        except DamageError as damage:
+            _logger.warning("%s: leaves out an entry: %r", disk.path, damage)
+    if not read:
+        return None
+    table = sunken.table[[at for at, _ in read]]
+    lasts_ms = np.minimum((table["expires_s"] - now_s) * 1_000 + now_ms, FOREVER_MS)
+    table["expires_s"] = lasts_ms
+    entries = [
+        put.row._replace(value=disk.log.raw(put.place), expires_ms=int(ends_ms))
+        for (_, put), ends_ms in zip(read, lasts_ms.tolist(), strict=True)
+    ]
+    vectors = [put.floats() for _, put in read]
+    return Sunken(table, sunken.scopes, sunken.tags, entries, vectors)
+
+
 def _raw(disk: Disk[V], entry: Entry[V]) -> bytes | None:
     """Return the bytes of an answer, or None of one that has none any more."""
     if entry.place is not None:
@@ -117,7 +151,10 @@ def _raw(disk: Disk[V], entry: Entry[V]) -> bytes | None:
 
 
 def _measured(
-    rows: Sequence[Row], sections: Mapping[str, Buffer], serializer: Serializer
+    rows: Sequence[Row],
+    sections: Mapping[str, Buffer],
+    serializer: Serializer,
+    sunken: Sunken | None,
 ) -> dict[str, JSON]:
     """Return what the entries take here, but for their vectors, and as plain JSON."""
     kept = sum(
@@ -125,6 +162,9 @@ def _measured(
         for name, data in sections.items()
         if name not in {"vectors", "sketches"}
     )
+    if sunken is not None:
+        kept -= sunken.vector_bytes
+        rows = [*rows, *sunken.entries]
     return {
         "kept_bytes": kept,
         "json_bytes": sum(

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, cast
+from typing import (
+    TYPE_CHECKING,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+)
 
 import attrs
 
@@ -32,6 +42,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from numpy.typing import NDArray
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Admission(Protocol):
@@ -95,6 +109,8 @@ class Scope(Generic[V]):
         begun_s = 0.0 if meter is None else shelf.clock.machine()
         key = partition.key(question)
         hit = shelf.exact(partition, key)
+        if hit is None and shelf.tiers is not None:
+            hit = self._below(question, key)
         if hit is None:
             if partition.exact:
                 hit = self._find(self._asked(question, key, self._embed([key])[0]))
@@ -117,6 +133,8 @@ class Scope(Generic[V]):
     async def _aget(self, question: str) -> Hit[V] | None:
         key = normalised(question)
         hit = self._shelf.exact(self._partition, key)
+        if hit is None:
+            hit = await self._abelow(question, key)
         if hit is not None:
             return hit
         if not len(self._partition):
@@ -139,6 +157,13 @@ class Scope(Generic[V]):
         keys = [normalised(question) for question in questions]
         hits = [self._shelf.exact(self._partition, key) for key in keys]
         rest = [i for i, hit in enumerate(hits) if hit is None]
+        tiers = self._shelf.tiers
+        if tiers is not None and rest:
+            asked = [(keys[i], questions[i]) for i in rest]
+            lower = tiers.find(self._partition, asked, self._admits)
+            for i, hit in zip(rest, lower, strict=True):
+                hits[i] = hit
+            rest = [i for i in rest if hits[i] is None]
         if not len(self._partition):
             for _ in rest:
                 self._shelf.count(self._partition, "misses")
@@ -227,6 +252,35 @@ class Scope(Generic[V]):
             (Item(key, q, answer, vectors[key], terms) for key, q, answer in admitted),
         )
 
+    def _below(self, question: str, key: str) -> Hit[V] | None:
+        """Return what a tier below memory has for the same question."""
+        tiers = self._shelf.tiers
+        if tiers is None:
+            return None
+        return tiers.find(self._partition, [(key, question)], self._admits)[0]
+
+    async def _abelow(self, question: str, key: str) -> Hit[V] | None:
+        """Do as `_below` does, for asyncio."""
+        if self._shelf.tiers is None:
+            return None
+        return await self._aside(self._below, question, key)
+
+    async def _aside(
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Return what *function* does; the loop goes on if it asks others."""
+        if self._shelf.tiers is None or self._shelf.tiers.sharing is None:
+            return function(*args, **kwargs)
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    async def _aput(self, question: str, answer: V) -> None:
+        """Do as `put` does, for asyncio."""
+        tiers = self._shelf.tiers
+        if tiers is None or tiers.sharing is None:
+            await self._embed.aside(self.put, question, answer)
+        else:
+            await asyncio.to_thread(self.put, question, answer)
+
     def _vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         distinct = list(dict.fromkeys(keys))
         return dict(zip(distinct, self._embed(distinct), strict=True))
@@ -267,13 +321,10 @@ class Scope(Generic[V]):
         def answer(flight: Flight[Answered[V]]) -> Answered[V]:
             nonlocal first, looked
             first = True
-            asked = self._asked(question, key, self._embed([key])[0])
-            near = self._near(asked)
-            if not looked:
-                looked = True
-                hit = self._follow(flight, near, asked)
-                if hit is not None:
-                    return self._found(hit, begun_s)
+            again, looked = looked, True
+            near = self._first(flight, question, key, again=again)
+            if isinstance(near, Hit):
+                return self._found(near, begun_s)
             self._flights.announce(flight, near)
             began_s = self._shelf.clock.machine()
             computed = plain(compute(question))
@@ -318,18 +369,18 @@ class Scope(Generic[V]):
         async def answer(flight: Flight[Answered[V]]) -> Answered[V]:
             nonlocal first, looked
             first = True
-            asked = await self._aasked(question, key)
-            near = self._near(asked)
-            if not looked:
-                looked = True
-                hit = await self._afollow(flight, near, asked)
-                if hit is not None:
-                    return self._found(hit, begun_s)
+            again, looked = looked, True
+            near = await self._afirst(flight, question, key, again=again)
+            if isinstance(near, Hit):
+                return self._found(near, begun_s)
             self._flights.announce(flight, near)
             began_s = self._shelf.clock.machine()
             computed = compute(question)
             refuse_plain(computed)
-            return self._keep(question, key, await computed, near.vector, began_s)
+            answered = await computed
+            return await self._aside(
+                self._keep, question, key, answered, near.vector, began_s
+            )
 
         while True:
             outcome: Outcome = "misses"
@@ -487,6 +538,27 @@ class Scope(Generic[V]):
         least = self._shelf.least(asked)
         return Near(self.name, asked.vector, least, served)
 
+    def _first(
+        self, flight: Flight[Answered[V]], question: str, key: str, *, again: bool
+    ) -> Hit[V] | Near:
+        """
+        Look up, for whoever asks alike, and return what was found or is near.
+
+        Args:
+            flight: Theirs.
+            question: As it was put.
+            key: As it is normalised.
+            again: Whether nothing near was found before.
+        """
+        hit = self._below(question, key)
+        if hit is not None:
+            return hit
+        asked = self._asked(question, key, self._embed([key])[0])
+        near = self._near(asked)
+        if not again:
+            hit = self._follow(flight, near, asked)
+        return near if hit is None else hit
+
     def _follow(
         self, flight: Flight[Answered[V]], near: Near, asked: Asked[V]
     ) -> Hit[V] | None:
@@ -496,6 +568,19 @@ class Scope(Generic[V]):
         if followed:
             self._shelf.count(self._partition, "coalesced")
         return self._find(asked)
+
+    async def _afirst(
+        self, flight: Flight[Answered[V]], question: str, key: str, *, again: bool
+    ) -> Hit[V] | Near:
+        """Do as `_first` does, for asyncio."""
+        hit = await self._abelow(question, key)
+        if hit is not None:
+            return hit
+        asked = await self._aasked(question, key)
+        near = self._near(asked)
+        if not again:
+            hit = await self._afollow(flight, near, asked)
+        return near if hit is None else hit
 
     async def _afollow(
         self, flight: Flight[Answered[V]], near: Near, asked: Asked[V]

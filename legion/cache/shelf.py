@@ -19,6 +19,7 @@ from .entry import Entry
 from .eviction import ORDERS, Eviction
 from .fork import Order, over_fork
 from .hit import Explanation, Hit, V
+from .key import normalised
 from .lifetime import NOTHING_SAID, Lifetime, Terms
 from .meter import Cost
 from .partition import Partition
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .disk import Disk
+    from .serializer import Serializer
     from .sketch import Sketcher
+    from .tiers import Tiers
 
 
 Outcome: TypeAlias = Literal["exact_hits", "semantic_hits", "misses"]
@@ -49,6 +52,9 @@ Counted: TypeAlias = Literal[
     "over_budget",
     "judged",
     "wrong",
+    "disk_hits",
+    "shared_hits",
+    "unusable",
 ]
 _NOTED: dict[Why, Counted] = {"veto": "vetoed", "budget": "over_budget"}
 
@@ -86,6 +92,8 @@ class Shelf(Generic[V]):
         capacity_bytes: Bytes over all scopes, or None where nobody counts them.
         size_of: How many bytes a value takes.
         disk: Where everything is kept beside memory, or None.
+        tiers: What is asked where memory has no answer, or None.
+        removals: How often something was removed because somebody said so.
     """
 
     rule: AcceptRule[V]
@@ -97,6 +105,8 @@ class Shelf(Generic[V]):
     capacity_bytes: int | None = None
     size_of: Callable[[V], int] = deep_size
     disk: Disk[V] | None = attrs.field(init=False, default=None)
+    tiers: Tiers[V] | None = attrs.field(init=False, default=None)
+    removals: int = attrs.field(init=False, default=0)
     _tally: Tally = attrs.field(init=False, factory=Tally)
     _entries: dict[int, Entry[V]] = attrs.field(init=False, factory=dict)
     _room: Room = attrs.field(init=False)
@@ -385,13 +395,27 @@ class Shelf(Generic[V]):
             for _ in items:
                 self.count(partition, "refused")
             return 0
+        serializer, since = self._serializer(), self.removals
         told = [
-            (item, self._size(item), None if disk is None else disk.dumps(item.value))
+            (
+                item,
+                self._size(item),
+                None if serializer is None else serializer.dumps(item.value),
+            )
             for item in items
         ]
-        stored = sum(self._store(partition, *one) for one in told)
+        stored = [one for one in told if self._store(partition, *one)]
         self._written(must=False)
-        return stored
+        if self.tiers is not None:
+            kept = [(item, raw) for item, _, raw in stored if raw is not None]
+            self.tiers.share(partition, kept, since)
+        return len(stored)
+
+    def _serializer(self) -> Serializer | None:
+        if self.disk is not None:
+            return self.disk.serializer
+        sharing = None if self.tiers is None else self.tiers.sharing
+        return None if sharing is None else sharing.serializer
 
     def _size(self, item: Item[V]) -> int:
         if self.capacity_bytes is None:
@@ -407,11 +431,11 @@ class Shelf(Generic[V]):
         sketch = item.vector.nbytes // 32 + 64
         return ENTRY_BYTES + texts + item.vector.nbytes + sketch
 
-    def _written(self, *, must: bool) -> None:
+    def _written(self, *, must: bool, put: bool = True) -> None:
         if self.disk is not None:
             with self._lock:
                 self.disk.commit()
-            self.disk.settle(must=must)
+            self.disk.settle(must=must, put=put)
 
     def _writable(self, what: str) -> None:
         if self.disk is not None and self.disk.readonly:
@@ -510,7 +534,13 @@ class Shelf(Generic[V]):
         return gone
 
     def _evict(self, entry: Entry[V]) -> Entry[V]:
-        self._remove(entry)
+        alone = (
+            self.disk is not None
+            and entry.origin is None
+            and self.clock.machine() < entry.expires_s
+            and self.disk.sink(entry)
+        )
+        self._remove(entry, alone=alone)
         entry.partition.tally.evictions += 1
         self._tally.evictions += 1
         return entry
@@ -543,9 +573,25 @@ class Shelf(Generic[V]):
     def expire(self) -> int:
         """Take out everything that has expired, and return how many."""
         with self._lock:
-            expired = self._sweep(self.clock.machine())
+            now = self.clock.machine()
+            expired = self._sweep(now) + self._lose(None, by_s=now)
         self._written(must=False)
         return expired
+
+    def _lose(
+        self,
+        within: Partition[V] | None,
+        *,
+        tag: str | None = None,
+        by_s: float | None = None,
+    ) -> int:
+        """Take out what is on disk alone, and return how many."""
+        if self.disk is None or self.disk.overflow is None:
+            return 0
+        scope = None if within is None else within.scope
+        lost = self.disk.overflow.drop(scope=scope, tag=tag, by_s=by_s)
+        self.disk.lose(lost)
+        return len(lost)
 
     def _sketches(self, vector: NDArray[np.float32]) -> Sketcher:
         if self._sketcher is None:
@@ -555,13 +601,13 @@ class Shelf(Generic[V]):
             self._sketcher = Sketcher.of(len(vector), rule.floor, rule.missed)
         return self._sketcher
 
-    def _remove(self, entry: Entry[V]) -> None:
-        """Take an entry out, and its aliases with it."""
+    def _remove(self, entry: Entry[V], *, alone: bool = False) -> None:
+        """Take an entry out, and its aliases with it; it may be on disk *alone* then."""
         if entry.origin is not None:
             self._aliases.get(entry.origin, set()).discard(entry.id)
         self._drop(entry)
         entry.partition.remove(entry)
-        if self.disk is not None:
+        if self.disk is not None and not alone:
             self.disk.gone(entry)
 
     def drop(self, entry_id: int) -> None:
@@ -613,41 +659,64 @@ class Shelf(Generic[V]):
         Returns:
             False if it is gone, or not *within*.
         """
+        if within is not None and hit.scope != within.scope:
+            return False
+        self._writable("forget it")
+        if self.tiers is not None:
+            self.tiers.forget(hit.scope, self._key_of(hit))
+        with self._lock:
+            self.removals += 1
+            gone = self._forget(hit)
+        self._written(must=gone)
+        return gone
+
+    def _key_of(self, hit: Hit[V]) -> str:
         with self._lock:
             entry = self._entries.get(hit.id)
-            if (
-                entry is None
-                or entry.value is not hit.value
-                or entry.partition.scope != hit.scope
-                or (within is not None and entry.partition is not within)
-            ):
-                return False
-            self._writable("forget it")
-            self.rule.forget(entry)
-            self._remove(self._entries[entry.family])
-        self._written(must=True)
+            if entry is None:
+                return normalised(hit.question)
+            return self._entries[entry.family].key
+
+    def _forget(self, hit: Hit[V]) -> bool:
+        entry = self._entries.get(hit.id)
+        if entry is None:
+            return self.disk is not None and self.disk.forget(
+                hit.scope, normalised(hit.question), hit.id
+            )
+        if entry.value is not hit.value or entry.partition.scope != hit.scope:
+            return False
+        self.rule.forget(entry)
+        self._remove(self._entries[entry.family])
         return True
 
     def invalidate(self, tag: str, *, within: Partition[V] | None) -> int:
         """Take out the entries with *tag* of one partition, or of all."""
+        self._writable("invalidate")
+        if self.tiers is not None:
+            self.tiers.invalidate(within, tag)
         with self._lock:
+            self.removals += 1
             partitions = self._partitions.values() if within is None else [within]
             tagged = [entry for one in list(partitions) for entry in one.tagged(tag)]
-            self._writable("invalidate")
             for entry in tagged:
                 if entry.id in self._entries:  # an alias goes with its origin
                     self._remove(entry)
+            alone = self._lose(within, tag=tag)
         self._written(must=True)
-        return len(tagged)
+        return len(tagged) + alone
 
     def clear(self, *, within: Partition[V] | None) -> None:
         """Take out the entries of one partition, or all."""
+        self._writable("clear it")
+        if self.tiers is not None:
+            self.tiers.invalidate(within)
         with self._lock:
-            self._writable("clear it")
+            self.removals += 1
             source = self._entries if within is None else within.exact
             for entry in list(source.values()):
                 if entry.id in self._entries:
                     self._remove(entry)
+            self._lose(within)
         self._written(must=True)
 
     def explain(
@@ -658,26 +727,44 @@ class Shelf(Generic[V]):
             self._sweep(self.clock.machine())
             entry = partition.exact.get(key)
         if entry is not None:
-            return Explanation(
-                outcome="exact_hit",
-                reason=f"the same question is stored: {entry.question!r}",
-                nearest=entry.question,
-                similarity=1.0,
-                threshold=self.threshold,
-                scope=partition.scope,
-            )
+            return self._same(partition, entry.question, "memory")
+        lying = None if self.tiers is None else self.tiers.lying(partition, key)
+        if lying is not None and lying.tier is not None:
+            return self._same(partition, lying.question, lying.tier)
         found = Decision[V](why="empty")
         if asked is not None:
             found = self._explained(partition, asked)
+        reason = found.reason(self.threshold)
+        if lying is not None and lying.trouble is not None:
+            reason += f"; nothing was taken from the shared tier: {lying.trouble}"
         return Explanation(
             outcome="semantic_hit" if found.why == "accepted" else "miss",
-            reason=found.reason(self.threshold),
+            reason=reason,
             nearest=found.entry.question if found.entry else None,
             similarity=min(found.similarity, 1.0) if found.entry else None,
             threshold=self.threshold,
             scope=partition.scope,
             veto=None if found.veto is None else str(found.veto),
             wrong=found.chance if found.signal else None,
+            tier="memory" if found.why == "accepted" else None,
+        )
+
+    def _same(
+        self, partition: Partition[V], question: str | None, tier: str
+    ) -> Explanation:
+        where = {
+            "memory": "stored",
+            "disk": "on disk alone",
+            "shared": "in the shared tier",
+        }
+        return Explanation(
+            outcome="exact_hit",
+            reason=f"the same question is {where[tier]}: {question!r}",
+            nearest=question,
+            similarity=1.0,
+            threshold=self.threshold,
+            scope=partition.scope,
+            tier=tier,
         )
 
     def _explained(self, partition: Partition[V], asked: Asked[V]) -> Decision[V]:
@@ -699,13 +786,28 @@ class Shelf(Generic[V]):
                 capacity_bytes=room.capacity_bytes or self.capacity_bytes,
                 wrong_limit=self.rule.wrong_limit() if within is None else None,
             )
-            if self.disk is None or within is not None:
-                return stats
-            return attrs.evolve(
-                stats,
-                disk_bytes=self.disk.size(),
-                storage_savings=self.disk.savings(),
+            sharing = None if self.tiers is None else self.tiers.sharing
+            if sharing is not None and within is None:
+                stats = attrs.evolve(stats, shared_failures=sharing.failures)
+            return (
+                stats if self.disk is None else self._on_disk(stats, self.disk, within)
             )
+
+    def _on_disk(
+        self, stats: CacheStats, disk: Disk[V], within: Partition[V] | None
+    ) -> CacheStats:
+        overflow = disk.overflow
+        if overflow is not None:
+            scope = None if within is None else within.scope
+            stats = attrs.evolve(stats, overflow_entries=overflow.count(scope))
+        if within is not None:
+            return stats
+        return attrs.evolve(
+            stats,
+            disk_bytes=disk.size(),
+            storage_savings=disk.savings(),
+            overflow_bytes=0 if overflow is None else overflow.bytes,
+        )
 
     def size(self) -> int:
         """Return how many entries there are in all scopes."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
+    from .sunken import Sunken
+
 
 FOREVER_MS = 2**62
 """When an entry expires that does not."""
@@ -94,6 +96,7 @@ class Loaded:
         sketches: Of the same, shape (m, BITS / 8).
         learned: What else was kept.
         last_id: The highest id that was ever given.
+        sunken: What is said of entries that are on disk alone, or None without any.
     """
 
     columns: dict[str, NDArray[Any]]
@@ -107,6 +110,7 @@ class Loaded:
     sketches: NDArray[np.uint8]
     learned: JSON
     last_id: int
+    sunken: Sunken | None
 
     def only(self, kept: NDArray[np.bool_]) -> Loaded:
         """Return the same of those entries only that are *kept*, but for vectors."""
@@ -129,6 +133,7 @@ def sections(
     *,
     last_id: int,
     learned: JSON,
+    sunken: Sunken | None = None,
 ) -> tuple[dict[str, JSON], dict[str, Buffer], list[tuple[int, int, int]]]:
     """
     Return the facts and sections of a snapshot.
@@ -139,15 +144,22 @@ def sections(
         sketches: Of the same.
         last_id: The highest id that was ever given.
         learned: What else is to be kept.
+        sunken: Entries that are to be on disk alone, or None without any.
 
     Returns:
-        Facts; sections by name; for each row, offset within the section ``values``,
-        packed size and size of its answer.
+        Facts; sections by name; for each row, those that are sunken last, offset within
+        the section ``values``, packed size and size of its answer.
     """
+    below = [] if sunken is None else sunken.entries
+    heads = [] if sunken is None else sunken.heads()
     distinct: dict[bytes, int] = {}
-    value_of = [distinct.setdefault(row.value, len(distinct)) for row in rows]
+    value_of = [
+        distinct.setdefault(row.value, len(distinct)) for row in (*rows, *below)
+    ]
     kind = codecs.best()
-    dictionary = kind.trained(codecs.spread(list(distinct)))
+    # Of zlib's dictionary the end counts, and answers are longer than what is beside.
+    samples = [*codecs.spread(heads), *codecs.spread(list(distinct))]
+    dictionary = kind.trained(samples)
     small = kind(dictionary)
     packed = [_packed(small, value) for value in distinct]
     terms: dict[Terms, int] = {}
@@ -159,7 +171,7 @@ def sections(
         "lasts_ms": [row.expires_ms - row.stored_ms for row in rows],
         "scope": [scopes.setdefault(row.scope, len(scopes)) for row in rows],
         "terms": [terms.setdefault(row.terms, len(terms)) for row in rows],
-        "value": value_of,
+        "value": value_of[: len(rows)],
         "key_chars": [len(row.key) for row in rows],
         "question_chars": [
             _SAME if row.question == row.key else len(row.question) for row in rows
@@ -186,12 +198,20 @@ def sections(
         "groups": b"".join(groups),
         "learned": json.dumps(learned).encode(),
     }
+    ends = np.cumsum([0, *values["packed"]]).tolist()
+    places = [(ends[i], values["packed"][i], values["size"][i]) for i in value_of]
+    dim = vectors.shape[1] if len(vectors) else None
+    alone: dict[str, Buffer] = {}
+    if sunken is not None:
+        alone["sunken"] = sunken.pack(heads, places[len(rows) :], small)
+        plain["sunken_rows"] = sunken.listed()
+        dim = dim or len(sunken.vectors[0])
     large = kind()
     facts: dict[str, JSON] = {
         "codec": large.name,
         "entries": len(rows),
         "values": len(distinct),
-        "dim": vectors.shape[1] if len(vectors) else None,
+        "dim": dim,
         "last_id": last_id,
         "plain": {name: len(data) for name, data in plain.items()},
     }
@@ -201,9 +221,8 @@ def sections(
         "values": b"".join(packed),
         "sketches": np.ascontiguousarray(sketches).data,
         "vectors": np.ascontiguousarray(vectors, "<f4").data,
+        **alone,
     }
-    ends = np.cumsum([0, *values["packed"]]).tolist()
-    places = [(ends[i], values["packed"][i], values["size"][i]) for i in value_of]
     return facts, parts, places
 
 
@@ -291,6 +310,12 @@ def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
     ]
     columns["expires_ms"] = columns["stored_ms"] + columns.pop("lasts_ms")
     keys, questions = _texts(texts, columns["key_chars"], columns["question_chars"])
+    sunken = None
+    if "sunken" in head.sections:
+        from .sunken import read_list
+
+        checked("sunken")
+        sunken = read_list(plain("sunken_rows"), head.sections["sunken"].offset)
     packed = values["packed"].astype(np.int64)
     starts = np.cumsum(packed) - packed + head.sections["values"].offset
     each = columns["value"]
@@ -312,6 +337,7 @@ def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
         sketches=np.frombuffer(checked("sketches"), np.uint8).reshape(-1, BITS // 8),
         learned=None if old else json.loads(plain("learned")),
         last_id=cast("int", facts["last_id"]),
+        sunken=sunken,
     )
 
 

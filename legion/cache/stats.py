@@ -14,7 +14,7 @@ class CacheStats:
 
     Attributes:
         lookups: Questions asked; each is an exact hit, a semantic hit or a miss.
-        exact_hits: Answered for the same question.
+        exact_hits: Answered for the same question, from whatever tier.
         semantic_hits: Answered for a question that is near enough.
         misses: Not answered from the cache.
         coalesced: Look-ups that waited for what another one was finding or computing;
@@ -41,6 +41,12 @@ class CacheStats:
             and where a repair lost what was known.
         confidence: With which probability that is so, at every moment; or None.
         disk_bytes: What the file takes, vectors included; 0 without one, and of a scope.
+        disk_hits: Exact hits that were on disk alone, and are in memory again.
+        shared_hits: Exact hits from the shared tier, and in memory from now on.
+        shared_failures: How often the shared tier raised; 0 of a scope.
+        unusable: Misses whose row, in a tier below memory, was damaged or another's.
+        overflow_entries: Entries that are on disk alone now.
+        overflow_bytes: What these take before they are packed; 0 of a scope.
         storage_savings: Share of bytes saved by the last snapshot against the same
             entries as lines of plain JSON, vectors counted in neither; None without
             entries on disk, and of a scope.
@@ -68,6 +74,12 @@ class CacheStats:
     wrong_limit: int | None = None
     confidence: float | None = None
     disk_bytes: int = 0
+    disk_hits: int = 0
+    shared_hits: int = 0
+    shared_failures: int = 0
+    unusable: int = 0
+    overflow_entries: int = 0
+    overflow_bytes: int = 0
     storage_savings: float | None = None
 
     @property
@@ -118,6 +130,9 @@ class Tally:
     over_budget: int = 0
     judged: int = 0
     wrong: int = 0
+    disk_hits: int = 0
+    shared_hits: int = 0
+    unusable: int = 0
 
     @property
     def lookups(self) -> int:

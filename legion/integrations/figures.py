@@ -64,6 +64,26 @@ COUNTERS = (
         field="evictions",
         help="Entries that made room for others.",
     ),
+    Figure(
+        name="disk_hits",
+        field="disk_hits",
+        help="Exact hits that were on disk alone.",
+    ),
+    Figure(
+        name="shared_hits",
+        field="shared_hits",
+        help="Exact hits from the shared tier.",
+    ),
+    Figure(
+        name="shared_failures",
+        field="shared_failures",
+        help="How often the shared tier raised.",
+    ),
+    Figure(
+        name="unusable",
+        field="unusable",
+        help="Misses whose row was damaged or another question's.",
+    ),
     Figure(name="saved_tokens", field="saved_tokens", help="Tokens that hits saved."),
     Figure(name="saved_money", field="saved_money", help="Money that hits saved."),
 )

@@ -1,0 +1,157 @@
+"""Entries that are on disk alone: found by the same question, and in memory again."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from typing import TYPE_CHECKING
+
+from .accept import Ticket
+from .entry import Entry, Unread
+from .hit import V
+from .layout import DamageError
+from .shelf import Item
+
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from numpy.typing import NDArray
+
+    from .disk import Disk
+    from .hit import Hit
+    from .log import CacheLog
+    from .overflow import Spot
+    from .partition import Partition
+    from .records import Put
+    from .shelf import Shelf
+
+
+_logger = logging.getLogger("legion")
+_LOOKS = 16
+"""So often a row is looked for again that has moved with its file meanwhile."""
+
+
+def from_disk(
+    shelf: Shelf[V], disk: Disk[V], partition: Partition[V], key: str
+) -> Hit[V] | None:
+    """
+    Return the hit for the same question that is on disk alone, counted, or None.
+
+    The entry is in memory again, where others make room for it. It is read without the
+    lock.
+    """
+    overflow = disk.overflow
+    if overflow is None or not overflow.entries:
+        return None
+    hit = None
+    for _ in range(_LOOKS):
+        with shelf._lock:
+            spot, log = overflow.spot(partition.scope, key), disk.log
+        if spot is None:  # another thread was quicker, or it is nowhere
+            return shelf.exact(partition, key)
+        put = _row(log, spot, partition.scope, key)
+        with shelf._lock:
+            if disk.log is log and overflow.spot(partition.scope, key) == spot:
+                hit = _hit(shelf, disk, partition, put, spot, key)
+                break
+    shelf._written(must=False, put=False)
+    return hit
+
+
+def on_disk(
+    shelf: Shelf[V], disk: Disk[V], partition: Partition[V], key: str
+) -> str | None:
+    """Return the same question, as it was put, that is on disk alone, or None."""
+    if disk.overflow is None:
+        return None
+    with shelf._lock:
+        spot = disk.overflow.spot(partition.scope, key)
+        if spot is None or shelf.clock.machine() >= spot.expires_s:
+            return None
+        put = _row(disk.log, spot, partition.scope, key)
+    return None if put is None else put.row.question
+
+
+def _row(log: CacheLog, spot: Spot, scope: str, key: str) -> Put | None:
+    """Read what lies at *spot*, or None if it is not what was asked for."""
+    try:
+        put = log.row(spot)
+    except (DamageError, OSError) as error:
+        _logger.warning("cache: nothing to be read at byte %d: %r", spot.offset, error)
+        return None
+    return put if (put.row.scope, put.row.key) == (scope, key) else None
+
+
+def _hit(
+    shelf: Shelf[V],
+    disk: Disk[V],
+    partition: Partition[V],
+    put: Put | None,
+    spot: Spot,
+    key: str,
+) -> Hit[V] | None:
+    now = shelf.clock.machine()
+    overflow = disk.overflow
+    assert overflow is not None
+    if put is None or now >= spot.expires_s:
+        disk.lose([spot.id])
+        overflow.discard(partition.scope, key)
+        shelf.count(partition, "unusable" if put is None else "expired")
+        return None
+    if key in partition.exact:  # an alias, which is nowhere else
+        return shelf.exact(partition, key)
+    entry = _entry(shelf, disk, partition, put, spot, now)
+    overflow.rise(partition.scope, key)  # or it might make room for itself
+    if not enter(shelf, entry, put.floats()):
+        overflow.again(partition.scope, key, spot.id, expires_s=spot.expires_s)
+        return None
+    disk.rise(entry)
+    shelf.count(partition, "exact_hits")
+    shelf.count(partition, "disk_hits")
+    return shelf._hit(Ticket(entry), 1.0, now)
+
+
+def _entry(
+    shelf: Shelf[V],
+    disk: Disk[V],
+    partition: Partition[V],
+    put: Put,
+    spot: Spot,
+    now: float,
+) -> Entry[V]:
+    row = put.row
+    age_s = max(shelf.clock.wall() - row.stored_ms / 1_000, 0.0)
+    entry: Entry[V] = Entry(
+        row.id,
+        row.key,
+        row.question,
+        Unread(disk),
+        now - age_s,
+        partition,
+        row.terms,
+        row.size,
+        row.redundancy,
+        spot.expires_s,
+        put.place,
+    )
+    if shelf.capacity_bytes is None:
+        entry.size = 0
+    elif not entry.size:
+        entry.size = shelf._size(Item(row.key, row.question, entry.value, put.floats()))
+    return entry
+
+
+def enter(shelf: Shelf[V], entry: Entry[V], vector: NDArray[np.float32]) -> bool:
+    """Store an *entry* that there is elsewhere, and say whether it fits."""
+    partition = entry.partition
+    if shelf._make_room(partition, entry.size) is None:
+        return False
+    partition.add(entry, vector, sketcher=shelf._sketches(vector))
+    shelf._entries[entry.id] = entry
+    shelf._room.add(entry)
+    if entry.expires_s < math.inf:
+        shelf._expiries.rise(entry.id, entry.expires_s)
+    shelf.rule.stored(entry)
+    return True
