@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, Never, Protocol, cast
 
 import attrs
 
@@ -361,7 +361,7 @@ class Scope(Generic[V]):
 
     def cached(
         self,
-        *,
+        *functions: Never,
         question: str | Callable[..., str] | None = None,
         scope: Callable[..., Scope[V]] | None = None,
     ) -> Callable[[F], F]:
@@ -378,16 +378,21 @@ class Scope(Generic[V]):
         mixed with them. They lie in ``scope.of(function)``.
 
         Args:
+            *functions: None: it is written with brackets, ``@cache.cached()``.
             question: Name of the parameter that holds the question, or a function of
                 the arguments; not needed where there is one parameter.
             scope: From the arguments to the scope whose answers they may share, such
                 as ``lambda question, tenant: cache.scope(tenant)``; needed where there
-                are several parameters.
+                are several parameters, and where the function is bound to an object
+                or uses variables of a function around it.
 
         Raises:
             TypeError: The function has no name, or no parameter for the question.
-            ValueError: It takes more than a question, and *scope* is not given.
+            ValueError: It depends on more than a question, and *scope* is not given.
         """
+        if functions:
+            msg = f"cached: got {functions[0]!r}; write @cache.cached(), with brackets"
+            raise TypeError(msg)
         return partial(cached, scope=self, question=question, scope_of=scope)
 
     def _view(self, key: str) -> Scope[V]:
