@@ -244,10 +244,11 @@ class Scope(Generic[V]):
         Return the answer that is stored, or compute and store it.
 
         Who asks the same question meanwhile, from whatever thread or loop, waits for
-        it. An exception goes to all of them, and nothing is stored. Who asks nearly
+        it. An exception goes to all of them, and nothing is stored. After two minutes
+        one of them computes it, too, and all have what is there first. Who asks nearly
         the same waits too, up to half a minute, and is served if the answer is stored
-        and does for that question. What the answer cost, for the eviction ``cost``, is
-        the time it took, in seconds.
+        and does for that question, else computes. What the answer cost, for the
+        eviction ``cost``, is the time it took, in seconds.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
@@ -490,9 +491,14 @@ class Scope(Generic[V]):
             self._shelf.told(cast("Ticket[V]", hit._ticket), right)
 
     def _near(self, asked: Asked[V]) -> Near:
-        served = partial(self._shelf.serves, self._partition, asked)
-        least = self._shelf.least(asked)
-        return Near(self.name, asked.vector, least, served)
+        return Near(
+            scope=self.name,
+            question=asked.key,
+            vector=asked.vector,
+            least=self._shelf.least(asked),
+            vetoed=partial(self._shelf.rule.vetoed, asked.key),
+            served=partial(self._shelf.serves, self._partition, asked),
+        )
 
     def _follow(
         self, flight: Flight[Answered[V]], near: Near, asked: Asked[V]
