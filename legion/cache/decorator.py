@@ -10,7 +10,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Generator,
-    Iterator,
     Sequence,
 )
 from contextlib import aclosing, closing
@@ -206,20 +205,8 @@ def _plain(function: Callable[..., Any], asked: Asked) -> Callable[..., Any]:
     @functools.wraps(function)
     def answer(*args: Any, **kwargs: Any) -> Any:
         view, question = asked(*args, **kwargs)
-        return view.get_or_compute(
-            question, lambda _: _answered(function(*args, **kwargs))
-        )
+        return view.get_or_compute(question, lambda _: function(*args, **kwargs))
 
-    return answer
-
-
-def _answered(answer: object) -> object:
-    if isinstance(answer, Iterator) or inspect.isasyncgen(answer):
-        msg = (
-            f"cached: the function returned {answer!r}, which can be read only once; "
-            "decorate the generator function itself, or return a list"
-        )
-        raise TypeError(msg)
     return answer
 
 
@@ -249,7 +236,8 @@ def _stream(
             for chunk in live:
                 chunks.append(chunk)
                 yield chunk
-        view.put(question, chunks)
+        with view._answering(question):
+            view.put(question, chunks)
 
     return stream
 
@@ -270,7 +258,8 @@ def _async_stream(
             async for chunk in live:
                 chunks.append(chunk)
                 yield chunk
-        await view._embed.aside(view.put, question, chunks)
+        with view._answering(question):
+            await view._embed.aside(view.put, question, chunks)
 
     return stream
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from reprlib import repr as brief
 
 from .hit import V
@@ -140,12 +140,37 @@ def plain(answer: V) -> V:
     Return *answer*, which a plain function returned.
 
     Raises:
-        TypeError: It is a coroutine; it is closed.
+        TypeError: It is a coroutine, which is closed, or can be read only once.
     """
     if inspect.iscoroutine(answer):
         answer.close()
         raise TypeError(_ASYNC)
+    return lasting(answer)
+
+
+def lasting(answer: V) -> V:
+    """
+    Return *answer*, which the next one can read, too.
+
+    Raises:
+        TypeError: It can be read only once; a coroutine is closed.
+    """
+    if inspect.iscoroutine(answer) or _is_its_own_iterator(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        msg = (
+            f"cache: got the answer {answer!r}, which can be read only once; write a"
+            " list of what it yields, await it first, or decorate the generator function"
+            " itself with cached()"
+        )
+        raise TypeError(msg)
     return answer
+
+
+def _is_its_own_iterator(answer: object) -> bool:
+    if isinstance(answer, Iterator):
+        return iter(answer) is answer
+    return isinstance(answer, AsyncIterator) and aiter(answer) is answer
 
 
 def refuse_plain(answer: object) -> None:

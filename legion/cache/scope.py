@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Generic, NamedTuple, Never, Protocol, cast
 
 import attrs
@@ -15,7 +18,7 @@ from .aloft import Near
 from .decorator import F, cached, name_of
 from .embedding import Identity, UnitVectors
 from .flight import SingleFlight
-from .given import pair, plain, refuse_async, refuse_plain
+from .given import lasting, pair, plain, refuse_async, refuse_plain
 from .hit import Explanation, Hit, V
 from .judge import Judge
 from .key import normalised
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from numpy.typing import NDArray
+
+
+logger = logging.getLogger("legion")
 
 
 class Admission(Protocol):
@@ -186,11 +192,12 @@ class Scope(Generic[V]):
             EmbeddingError: The embedder did not return one usable vector; nothing is
                 stored.
             ValueError: *ttl_s* or *cost* is out of range; nothing is stored.
-            TypeError: *tags* is one string; nothing is stored.
+            TypeError: *tags* is one string, or *answer* can be read only once, as an
+                iterator, or is not taken by the serializer; nothing is stored.
         """
         key = normalised(question)
         terms = Terms.of(ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost)
-        if not self._admits(question, answer):
+        if not self._admits(question, lasting(answer)):
             return False
         item = Item(key, question, answer, self._embed([key])[0], terms)
         return self._shelf.store(self._partition, [item]) == 1
@@ -215,10 +222,11 @@ class Scope(Generic[V]):
         Raises:
             EmbeddingError: The embedder did not return one usable vector a question;
                 none is stored.
-            TypeError: One is no pair, or its question no text; none is stored.
+            TypeError: One is no pair, its question no text, or its answer can be read
+                only once; none is stored.
         """
         given = [pair(one) for one in pairs]
-        keyed = [(normalised(question), question, answer) for question, answer in given]
+        keyed = [(normalised(q), q, lasting(answer)) for q, answer in given]
         terms = Terms.of(ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost)
         admitted = [each for each in keyed if self._admits(each[1], each[2])]
         if not admitted:
@@ -247,7 +255,8 @@ class Scope(Generic[V]):
         it. An exception goes to all of them, and nothing is stored. After two minutes
         one of them computes it, too, and all have what is there first. Who asks nearly
         the same waits too, up to half a minute, and is served if the answer is stored
-        and does for that question, else computes. What the answer cost, for the
+        and does for that question, else computes. An answer that cannot be stored is
+        returned all the same, and the log says why. What the answer cost, for the
         eviction ``cost``, is the time it took, in seconds.
 
         Raises:
@@ -255,7 +264,8 @@ class Scope(Generic[V]):
                 computed.
             RuntimeError: *compute* asks for the very answer it computes, or for one
                 whose computation waits for this one.
-            TypeError: *compute* is async; `aget_or_compute` takes it.
+            TypeError: *compute* is async; `aget_or_compute` takes it. Or its answer can
+                be read only once, as an iterator; nothing is stored.
         """
         key = normalised(question)
         begun_s = self._shelf.clock.machine()
@@ -332,7 +342,8 @@ class Scope(Generic[V]):
             began_s = self._shelf.clock.machine()
             computed = compute(question)
             refuse_plain(computed)
-            return self._keep(question, key, await computed, near.vector, began_s)
+            value = lasting(await computed)
+            return self._keep(question, key, value, near.vector, began_s)
 
         while True:
             outcome: Outcome = "misses"
@@ -415,11 +426,26 @@ class Scope(Generic[V]):
         vector: NDArray[np.float32],
         began_s: float,
     ) -> Answered[V]:
-        if self._admits(question, value):
-            terms = Terms(cost=self._shelf.clock.machine() - began_s)
-            item = Item(key, question, value, vector, terms)
-            self._shelf.store(self._partition, [item])
+        terms = Terms(cost=self._shelf.clock.machine() - began_s)
+        with self._answering(question):
+            if self._admits(question, value):
+                item = Item(key, question, value, vector, terms)
+                self._shelf.store(self._partition, [item])
         return Answered(value, "misses")
+
+    @contextmanager
+    def _answering(self, question: str) -> Iterator[None]:
+        """Log why an answer cannot be stored, as who asked for it has it all the same."""
+        try:
+            yield
+        except Exception:
+            logger.warning(
+                "cache: the answer to %s cannot be stored",
+                brief(question),
+                exc_info=True,
+            )
+            if normalised(question) not in self._partition.exact:
+                self._shelf.count(self._partition, "refused")
 
     def _found(self, hit: Hit[V], begun_s: float) -> Answered[V]:
         if self._meter is not None:
