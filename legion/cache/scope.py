@@ -18,7 +18,15 @@ from .aloft import Near
 from .decorator import F, cached, name_of
 from .embedding import Identity, UnitVectors
 from .flight import SingleFlight
-from .given import lasting, pair, plain, refuse_async, refuse_plain
+from .given import (
+    lasting,
+    pair,
+    plain,
+    refuse_async,
+    refuse_plain,
+    refuse_uncallable,
+    several,
+)
 from .hit import Explanation, Hit, V
 from .judge import Judge
 from .key import normalised
@@ -141,9 +149,10 @@ class Scope(Generic[V]):
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector a question.
+            TypeError: *questions* is one string.
         """
         self._refuse_async_judge("get_many")
-        questions = list(questions)
+        questions = several(questions)
         keys = [normalised(question) for question in questions]
         hits = [self._shelf.exact(self._partition, key) for key in keys]
         rest = [i for i, hit in enumerate(hits) if hit is None]
@@ -267,12 +276,12 @@ class Scope(Generic[V]):
             TypeError: *compute* is async; `aget_or_compute` takes it. Or its answer can
                 be read only once, as an iterator; nothing is stored.
         """
+        refuse_async(compute)
         key = normalised(question)
         begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
             return self._found(hit, begun_s).value
-        refuse_async(compute)
         self._refuse_async_judge("get_or_compute")
 
         first = looked = False
@@ -320,6 +329,7 @@ class Scope(Generic[V]):
             TypeError: What *compute* returns cannot be awaited; nothing is stored. A
                 plain function would hold the loop up, so none is taken.
         """
+        refuse_uncallable("aget_or_compute", compute)
         key = normalised(question)
         begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
@@ -592,3 +602,7 @@ class Scope(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._partition)
+
+    def __bool__(self) -> bool:
+        """Be true though empty: ``cache or SemanticCache(...)`` keeps the cache."""
+        return True
