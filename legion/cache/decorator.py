@@ -236,8 +236,7 @@ def _stream(
             for chunk in live:
                 chunks.append(chunk)
                 yield chunk
-        with view._answering(question):
-            view.put(question, chunks)
+        view._put_answered(question, chunks)
 
     return stream
 
@@ -258,8 +257,7 @@ def _async_stream(
             async for chunk in live:
                 chunks.append(chunk)
                 yield chunk
-        with view._answering(question):
-            await view._embed.aside(view.put, question, chunks)
+        await view._embed.aside(view._put_answered, question, chunks)
 
     return stream
 

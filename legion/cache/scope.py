@@ -443,15 +443,21 @@ class Scope(Generic[V]):
                 self._shelf.store(self._partition, [item])
         return Answered(value, "misses")
 
+    def _put_answered(self, question: str, answer: V) -> None:
+        """Put an answer that whoever asked for it has, whether it can be stored or not."""
+        with self._answering(question):
+            self.put(question, answer)
+
     @contextmanager
     def _answering(self, question: str) -> Iterator[None]:
         """Log why an answer cannot be stored, as who asked for it has it all the same."""
         try:
             yield
-        except Exception:
+        except Exception as error:
             logger.warning(
-                "cache: the answer to %s cannot be stored",
+                "cache: the answer to %s cannot be stored: %s",
                 brief(question),
+                error,
                 exc_info=True,
             )
             if normalised(question) not in self._partition.exact:
