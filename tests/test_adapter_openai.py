@@ -301,6 +301,22 @@ def test_a_stream_that_breaks_off_is_not_stored(server, client, cache):
     assert len(list(ask(client, "q and more", stream=True))) == 6
 
 
+def test_a_stream_that_cannot_be_stored_is_read_to_its_end(
+    server, client, cache, caplog
+):
+    """It was paid for; the log says why nobody else will have it."""
+
+    class Broken:
+        def admit(self, query, value):
+            msg = "the plugin is broken"
+            raise ValueError(msg)
+
+    cache._plugins = Broken()
+    assert contents(list(ask(client, "q and more", stream=True)))[1] == "re: "
+    assert "the plugin is broken" in caplog.text
+    assert len(cache) == 0
+
+
 def test_an_async_client_asks_the_cache_too(server, cache):
     """Ten at once make one request, and a paraphrase none."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ def test_a_plain_function_is_called_once_for_a_meaning(cache):
     """A paraphrase is answered from the cache; the function keeps its name."""
     asked = []
 
-    @cache.cached()
+    @cache.cached(scope=lambda question: cache)
     def answer(question):
         """Say it."""
         asked.append(question)
@@ -48,7 +49,7 @@ def test_an_async_function_is_called_once_for_a_meaning(cache):
     """Ten tasks at once make one call."""
     asked = []
 
-    @cache.cached()
+    @cache.cached(scope=lambda question: cache)
     async def answer(question):
         asked.append(question)
         await asyncio.sleep(0)
@@ -145,6 +146,150 @@ def test_a_function_whose_answers_could_be_mixed_up_is_refused(
         cache.cached(**keywords)(function)
 
 
+class Bot:
+    """It answers in a language."""
+
+    def __init__(self, language):
+        self.language = language
+
+    def answer(self, question):
+        return f"{question} in {self.language}"
+
+    @classmethod
+    def greet(cls, name):
+        return f"{cls.__name__} greets {name}"
+
+
+class Dog(Bot):
+    """It greets in its own way."""
+
+
+def speaking(language):
+    def answer(question):
+        return f"{question} in {language}"
+
+    return answer
+
+
+def once(function):
+    @functools.wraps(function)
+    def wrapper(question):
+        return function(question)
+
+    return wrapper
+
+
+@once
+def plainly(question):
+    return question.upper()
+
+
+def partly(language, question):
+    return f"{question} in {language}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (Bot("de").answer, Bot("fr").answer, "the Bot that it is bound to"),
+        (speaking("de"), speaking("fr"), "language, of a function around it"),
+        (
+            once(speaking("de")),
+            once(speaking("fr")),
+            "language, of a function around it",
+        ),
+        (once(Bot("de").answer), once(Bot("fr").answer), "the Bot that it is bound to"),
+        (Dog.greet, Bot.greet, "the class Dog that it is bound to"),
+        (
+            functools.update_wrapper(functools.partial(partly, "de"), plainly),
+            functools.update_wrapper(functools.partial(partly, "fr"), plainly),
+            "the arguments that a partial gives",
+        ),
+    ],
+    ids=[
+        "method",
+        "closure",
+        "wrapped-closure",
+        "wrapped-method",
+        "class-method",
+        "partial",
+    ],
+)
+def test_what_a_function_is_made_of_parts_its_answers_or_is_refused(
+    cache, one, other, said
+):
+    """Two of one name never share: scope= says what parts them, or there is none."""
+    with pytest.raises(ValueError, match=f"depends on {said}; write scope="):
+        cache.cached()(one)
+    mine = cache.cached(scope=lambda _: cache.scope("mine"))(one)
+    yours = cache.cached(scope=lambda _: cache.scope("yours"))(other)
+    assert (mine("hi"), yours("hi")) == (one("hi"), other("hi"))
+    assert mine("hi") != yours("hi")
+
+
+def test_a_function_that_its_name_says_all_of_needs_no_scope(cache):
+    """One that a decorator wraps, and a method of the class that is named."""
+    assert cache.cached()(plainly)("hi") == "HI"
+    assert cache.cached()(Bot.greet)("Ann") == "Bot greets Ann"
+
+
+def several(*questions):
+    return questions
+
+
+def named(**questions):
+    return questions
+
+
+def last(*earlier, question="none"):
+    return question
+
+
+@pytest.mark.parametrize(
+    ("function", "keywords", "error"),
+    [
+        (several, {}, TypeError),
+        (several, {"question": "questions"}, TypeError),
+        (named, {}, TypeError),
+        (several, {"question": lambda *questions: questions[0]}, ValueError),
+        (last, {"question": "question"}, ValueError),
+    ],
+)
+def test_several_questions_are_not_one(cache, function, keywords, error):
+    """What a star takes is no question, and what else it takes parts the answers."""
+    with pytest.raises(error, match="cached: "):
+        cache.cached(**keywords)(function)
+
+
+def test_a_question_that_has_a_name_only_is_not_found_by_place(cache):
+    """What stands where it would is another argument."""
+    answer = cache.cached(question="question", scope=lambda *_, **__: cache)(last)
+    assert answer("a", "b", "c") == "none"
+    assert answer("a", "b", question="this") == "this"
+
+
+@pytest.mark.parametrize(
+    ("decorated", "said"),
+    [
+        (
+            lambda cache: cache.cached(plainly),
+            r"write @cache\.cached\(\), with brackets",
+        ),
+        (
+            lambda cache: cache.cached()(classmethod(several)),
+            "write @classmethod above",
+        ),
+        (lambda cache: cache.cached()(staticmethod(several)), "write @staticmethod"),
+        (lambda cache: cache.cached()(str.upper), "has no name; write def"),
+    ],
+    ids=["no brackets", "class method", "static method", "method of a built-in type"],
+)
+def test_what_is_written_wrongly_is_told_how_to_be_written(cache, decorated, said):
+    """In one sentence, where it is decorated."""
+    with pytest.raises(TypeError, match=said):
+        decorated(cache)
+
+
 def test_what_could_be_read_only_once_is_refused(cache):
     """An iterator that a plain function returns; a scope that is none."""
 
@@ -167,7 +312,7 @@ def test_an_exception_is_not_kept(cache):
     """The next call tries again."""
     outcomes = iter([KeyError("down"), "up"])
 
-    @cache.cached()
+    @cache.cached(scope=lambda question: cache)
     def answer(question):
         outcome = next(outcomes)
         if isinstance(outcome, Exception):
@@ -183,7 +328,7 @@ def test_a_stream_is_recorded_while_it_streams_and_replayed_as_one(cache):
     """The first chunk is there before the second is made; replayed, chunk by chunk."""
     made = []
 
-    @cache.cached()
+    @cache.cached(scope=lambda question: cache)
     def stream(question):
         for word in question.split():
             made.append(word)
@@ -204,7 +349,7 @@ def test_an_async_stream_is_recorded_and_replayed(cache):
     """For a paraphrase too."""
     made = []
 
-    @cache.cached()
+    @cache.cached(scope=lambda question: cache)
     async def stream(question):
         for word in question.split():
             await asyncio.sleep(0)
@@ -225,7 +370,7 @@ def test_a_stream_that_is_not_read_to_its_end_is_not_stored(cache):
     """And its source is closed."""
     closed = []
 
-    @cache.cached()
+    @cache.cached(scope=lambda question: cache)
     def stream(question):
         try:
             yield 1
@@ -249,7 +394,7 @@ def test_an_async_stream_that_is_cancelled_is_not_stored(cache):
     async def story():
         begun = asyncio.Event()
 
-        @cache.cached()
+        @cache.cached(scope=lambda question: cache)
         async def stream(question):
             try:
                 yield 1
@@ -288,7 +433,7 @@ def test_readers_of_one_stream_do_not_hold_each_other_up(cache):
     """Who asks while another still reads has a stream of their own."""
     made = []
 
-    @cache.cached()
+    @cache.cached(scope=lambda question: cache)
     def stream(question):
         made.append(question)
         yield 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 
 import pytest
 
@@ -45,12 +46,45 @@ def test_a_coroutine_that_a_plain_function_returns_is_refused(cache):
     assert len(cache) == 0
 
 
-def test_what_cannot_be_called_is_refused(cache):
-    """Such as the answer itself."""
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_cannot_compute_is_refused_whether_it_has_to_or_not(cache, stored):
+    """Such as the answer itself: not only by the first miss, in production."""
+    if stored:
+        cache.put("q", 1)
     with pytest.raises(
         TypeError, match="got 'answer'; write a function of the question"
     ):
         cache.get_or_compute("q", "answer")
+    with pytest.raises(TypeError, match="aget_or_compute: got 5; write a function"):
+        asyncio.run(cache.aget_or_compute("q", 5))
+    with pytest.raises(TypeError, match="await aget_or_compute"):
+        cache.get_or_compute("q", aask)
+
+
+@pytest.mark.skipif(
+    not hasattr(inspect, "markcoroutinefunction"), reason="before Python 3.12"
+)
+def test_a_function_that_is_marked_as_async_is(cache):
+    """One that is not written so, but says so."""
+
+    def marked(question):
+        return aask(question)
+
+    with pytest.raises(TypeError, match="await aget_or_compute"):
+        cache.get_or_compute("q", inspect.markcoroutinefunction(marked))
+
+
+def test_one_text_is_not_several_questions(cache):
+    """Its letters are not what was asked."""
+    with pytest.raises(TypeError, match="which is one question; write a list"):
+        cache.get_many("abc")
+
+
+def test_an_empty_cache_is_a_cache(cache):
+    """``cache or another`` does not replace it, nor a view of it."""
+    assert not len(cache)
+    assert cache
+    assert cache.scope("a")
 
 
 def test_a_plain_function_that_returns_an_awaitable_is_async_enough(cache):

@@ -147,27 +147,60 @@ def test_an_answer_that_is_not_stored_serves_no_paraphrase(cache):
     assert (stats.lookups, stats.misses, stats.coalesced) == (2, 2, 1)
 
 
-def test_an_exception_goes_to_the_paraphrases_too_and_is_not_kept(cache):
-    """A model that is down is asked once; the next one asks anew."""
+def test_a_paraphrase_does_not_get_another_question_s_exception(cache):
+    """It computes, and who asks the same as it does waits for that."""
     gate = Gate(ConnectionError("down"))
     with ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(cache.get_or_compute, "where 0", gate)]
+        first = pool.submit(cache.get_or_compute, "where 0", gate)
         assert gate.begun.wait(WAIT_S)
-        asked += [
-            pool.submit(cache.get_or_compute, f"where {n}", pytest.fail) for n in (1, 2)
+        others = [
+            pool.submit(cache.get_or_compute, f"where {n}", lambda q: f"of {q}")
+            for n in (1, 2)
         ]
         until_followed(cache, "where 0", 3)
         gate.go.set()
-        for each in asked:
-            with pytest.raises(ConnectionError, match="down"):
-                each.result(WAIT_S)
+        with pytest.raises(ConnectionError, match="down"):
+            first.result(WAIT_S)
+        assert {each.result(WAIT_S) for each in others} <= {"of where 1", "of where 2"}
 
-    assert cache.get_or_compute("where 1", lambda _: "up") == "up"
     stats = cache.stats()
-    assert (stats.lookups, stats.misses, stats.coalesced) == (4, 4, 2)
+    assert (stats.lookups, stats.coalesced) == (3, 2)
     assert not cache._flights._flights
     assert not cache._flights._aloft._scope_of
-    assert not cache._flights._aloft._vectors
+    assert not cache._flights._aloft._known
+
+
+def test_nobody_waits_for_the_answer_to_the_opposite():
+    """What the veto keeps apart is computed apart; of two the one that does is awaited."""
+    cache = SemanticCache(lambda texts: [[1.0, 0.0]] * len(texts), veto=True)
+    on, off = Gate("on"), Gate("off")
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(cache.get_or_compute, "How do I turn on dark mode?", on)
+        assert on.begun.wait(WAIT_S)
+        other = pool.submit(cache.get_or_compute, "How do I turn off dark mode?", off)
+        assert off.begun.wait(WAIT_S)
+        again = pool.submit(
+            cache.get_or_compute, "How can I turn off dark mode?", pytest.fail
+        )
+        until(lambda: waiting(cache, "How do I turn off dark mode?") == 2)
+        off.go.set()
+        assert [other.result(WAIT_S), again.result(WAIT_S)] == ["off", "off"]
+        assert not first.done()
+        on.go.set()
+        assert first.result(WAIT_S) == "on"
+
+
+def test_a_promised_error_keeps_the_same_questions_apart():
+    """By default, until vetoes of the kind are seen to be wrong."""
+    rule = SemanticCache(embed, max_error=0.01)._shelf.rule
+    questions = "Is ticket 4 open?", "Is ticket 5 open?"
+    assert rule.vetoed(*questions)
+    for _ in range(20):
+        rule.vetoes.learn("numbers", right=True)
+    assert not rule.vetoed(*questions)
+    assert not SemanticCache(embed, max_error=0.01, veto=False)._shelf.rule.vetoed(
+        *questions
+    )
 
 
 def test_who_is_interrupted_leaves_the_work_to_a_paraphrase(cache):

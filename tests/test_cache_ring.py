@@ -112,7 +112,7 @@ async def main():
     async def task(_):
         inside.set()
         await asyncio.to_thread(begun.wait)
-        return await cache.aget_or_compute("thread", None)
+        return await cache.aget_or_compute("thread", task)
 
     def thread(_):
         begun.set()

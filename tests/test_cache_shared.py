@@ -144,7 +144,11 @@ def test_what_is_computed_is_shared(tier):
         calls.append(question)
         return 2 * question
 
-    assert [c.cached()(double)("s") for c in (one, other)] == ["ss", "ss"]
+    def named(cache):
+        return lambda question: cache.scope("doubles")
+
+    doubled = [c.cached(scope=named(c))(double)("s") for c in (one, other)]
+    assert doubled == ["ss", "ss"]
     assert calls == ["s"]
 
 

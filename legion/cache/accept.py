@@ -162,6 +162,14 @@ class AcceptRule(Protocol[V]):
         """Say what would be done in the request of that number; it changes nothing."""
         ...
 
+    def vetoed(self, asked: str, other: str) -> bool:
+        """
+        Whether the other question's answer is not accepted however near it is.
+
+        It needs no lock.
+        """
+        ...
+
     def take(self, decision: Decision[V], asked: Asked[V]) -> Ticket[V] | None:
         """Carry a decision out: a ticket for what may be served, or None."""
         ...
@@ -271,6 +279,10 @@ class Threshold(Generic[V]):
         return Decision(
             why=why, nearest=nearest, veto=said, entry=entry, similarity=similarity
         )
+
+    def vetoed(self, asked: str, other: str) -> bool:
+        """Look what differs, where that is looked at."""
+        return self.veto and veto(asked, other) is not None
 
     def take(self, decision: Decision[V], asked: Asked[V]) -> Ticket[V] | None:
         """Return a ticket for what is accepted; nothing is audited."""

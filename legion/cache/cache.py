@@ -155,6 +155,12 @@ class SemanticCache(Scope[V]):
         readonly: bool = False,
         repair: bool = False,
     ) -> None:
+        # All that a look-up needs is loaded here: a child that is forked while a thread
+        # loads it would wait for that thread's import for ever.
+        import numpy.random  # noqa: F401
+
+        from . import index  # noqa: F401
+
         refuse_embed(embed)
         whole_number("cache", "capacity", capacity)
         if capacity_bytes is not None:

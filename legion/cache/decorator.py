@@ -10,7 +10,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Generator,
-    Iterator,
     Sequence,
 )
 from contextlib import aclosing, closing
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_EMPTY = inspect.Parameter.empty
+_SEVERAL = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
 def cached(
@@ -42,9 +41,13 @@ def cached(
 
     Raises:
         TypeError: It has no name, or no parameter for its question.
-        ValueError: It takes more than its question, and nobody says how that parts its
-            answers.
+        ValueError: It depends on more than its question, and nobody says how that parts
+            its answers.
     """
+    if isinstance(function, classmethod | staticmethod):
+        kind = type(function).__name__
+        msg = f"cached: got a {kind}; write @{kind} above @cache.cached(...), not below"
+        raise TypeError(msg)
     asked = Asked.of(function, scope, question=question, scope_of=scope_of)
     if inspect.isasyncgenfunction(function):
         wrapper: object = _async_stream(function, asked)
@@ -65,10 +68,45 @@ def name_of(function: object) -> str:
         TypeError: It has no name of its own.
     """
     name = getattr(function, "__qualname__", None)
-    if name is None or name.endswith("<lambda>"):
+    nameless = name is None or name.endswith("<lambda>")
+    if nameless or not hasattr(function, "__module__"):
         msg = f"cached: got {function!r}, which has no name; write def"
         raise TypeError(msg)
     return f"{function.__module__}.{name}"
+
+
+def _beside_arguments(function: Callable[..., Any]) -> str | None:
+    """
+    Say on what answers depend that neither arguments nor `name_of` tell, or None.
+
+    A wrapper is taken for what it wraps: what a decorator remembers, as how often it
+    tries, is its own.
+    """
+    while True:
+        owner = getattr(function, "__self__", None)
+        if owner is not None and not _named_after(owner, function):
+            of_class = isinstance(owner, type)
+            what = f"class {owner.__name__}" if of_class else type(owner).__name__
+            return f"the {what} that it is bound to"
+        if isinstance(function, functools.partial):
+            return "the arguments that a partial gives"
+        wrapped = getattr(function, "__wrapped__", None)
+        if wrapped is None:
+            break
+        function = wrapped
+    code = getattr(function, "__code__", None)
+    variables = () if code is None else code.co_freevars
+    return f"{', '.join(variables)}, of a function around it" if variables else None
+
+
+def _named_after(owner: object, function: Callable[..., Any]) -> bool:
+    """Whether there is one *owner* of that name: a module, or the class that has it."""
+    if inspect.ismodule(owner):
+        return True
+    if not isinstance(owner, type) or "<locals>" in owner.__qualname__:
+        return False
+    named = f"{owner.__module__}.{owner.__qualname__}.{function.__name__}"
+    return named == name_of(function)
 
 
 @attrs.frozen(kw_only=True)
@@ -98,23 +136,30 @@ class Asked:
         scope_of: Callable[..., Scope[Any]] | None,
     ) -> Asked:
         """Read it off the signature of *function*."""
-        names = list(inspect.signature(function).parameters)
-        if question is None and len(names) == 1:
-            question = names[0]
-        shown = f"{name_of(function)}({', '.join(names)})"
-        if question is None or (isinstance(question, str) and question not in names):
+        name, parameters = name_of(function), inspect.signature(function).parameters
+        single = [
+            each.name for each in parameters.values() if each.kind not in _SEVERAL
+        ]
+        if question is None and len(parameters) == 1:
+            question = next(iter(parameters))
+        shown = f"{name}({', '.join(map(str, parameters.values()))})"
+        if question is None or (isinstance(question, str) and question not in single):
             msg = (
                 f"cached: got question={question!r} for {shown}; write the name of the "
                 "parameter that holds the question, or a function of the arguments"
             )
             raise TypeError(msg)
-        if scope_of is None and len(names) > 1:
-            msg = (
-                f"cached: {shown} takes more than its question; write scope=, a "
-                "function of the same arguments to the scope whose answers they may "
-                "share, such as cache.scope(tenant, model=model)"
-            )
-            raise ValueError(msg)
+        if scope_of is None:
+            more = _beside_arguments(function)
+            if more is None and not len(parameters) == len(single) == 1:
+                more = "more than its question"
+            if more is not None:
+                msg = (
+                    f"cached: {shown} depends on {more}; write scope=, a function of the"
+                    " same arguments to the scope whose answers they may share, such as"
+                    " lambda question: cache.scope(tenant, model=model)"
+                )
+                raise ValueError(msg)
         return cls(
             function=function,
             question=_parameter(function, question)
@@ -142,11 +187,12 @@ def _parameter(function: Callable[..., Any], name: str) -> Callable[..., str]:
     """Return what finds the argument *name* among those of a call."""
     signature = inspect.signature(function)
     place = list(signature.parameters).index(name)
+    placed = signature.parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
 
     def argument(*args: Any, **kwargs: Any) -> str:
         if name in kwargs:
             return cast("str", kwargs[name])
-        if place < len(args):
+        if placed and place < len(args):
             return cast("str", args[place])
         bound = signature.bind(*args, **kwargs)  # says what is missing
         bound.apply_defaults()
@@ -159,20 +205,8 @@ def _plain(function: Callable[..., Any], asked: Asked) -> Callable[..., Any]:
     @functools.wraps(function)
     def answer(*args: Any, **kwargs: Any) -> Any:
         view, question = asked(*args, **kwargs)
-        return view.get_or_compute(
-            question, lambda _: _answered(function(*args, **kwargs))
-        )
+        return view.get_or_compute(question, lambda _: function(*args, **kwargs))
 
-    return answer
-
-
-def _answered(answer: object) -> object:
-    if isinstance(answer, Iterator) or inspect.isasyncgen(answer):
-        msg = (
-            f"cached: the function returned {answer!r}, which can be read only once; "
-            "decorate the generator function itself, or return a list"
-        )
-        raise TypeError(msg)
     return answer
 
 
@@ -202,7 +236,7 @@ def _stream(
             for chunk in live:
                 chunks.append(chunk)
                 yield chunk
-        view.put(question, chunks)
+        view._put_answered(question, chunks)
 
     return stream
 
@@ -223,7 +257,7 @@ def _async_stream(
             async for chunk in live:
                 chunks.append(chunk)
                 yield chunk
-        await view._aput(question, chunks)
+        await view._aput_answered(question, chunks)
 
     return stream
 

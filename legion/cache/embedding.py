@@ -7,13 +7,15 @@ import math
 import threading
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 
 from ..exceptions import EmbeddingError
-from .fork import Order, over_fork
+from .fork import Order, anew_after_fork, over_fork
 
 
 if TYPE_CHECKING:
@@ -65,6 +67,9 @@ def name_of(embed: Embed) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
+_threads = partial(ThreadPoolExecutor, thread_name_prefix="legion-embed")
+
+
 @attrs.define(eq=False)
 class UnitVectors:
     """
@@ -79,9 +84,18 @@ class UnitVectors:
 
     embed: Embed
     dim: int | None = attrs.field(init=False, default=None)
+    # Not the loop's own, whose threads may all wait for what is to be embedded.
+    _threads: ThreadPoolExecutor = attrs.field(init=False, factory=_threads)
     _lock: threading.Lock = attrs.field(
         init=False, factory=partial(over_fork, Order.EMBEDDER, threading.Lock)
     )
+
+    def __attrs_post_init__(self) -> None:
+        anew_after_fork(self)
+
+    def begin_anew(self) -> None:
+        """Have threads that are in this process."""
+        self._threads = _threads()
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """
@@ -115,7 +129,18 @@ class UnitVectors:
         """
         if getattr(self.embed, "quick", False):
             return function(*args, **kwargs)
-        return await asyncio.to_thread(function, *args, **kwargs)
+        return await self.in_thread(function, *args, **kwargs)
+
+    async def in_thread(
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """
+        Return what *function* does in a thread of the cache's own.
+
+        The loop's may all be waiting for what it does.
+        """
+        call = partial(copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _array(
         self, answer: ArrayLike, n: int

@@ -19,7 +19,7 @@ from .calibration import Calibration
 from .groups import Group, ValueGroups
 from .hit import V
 from .signal import LEAST, NEIGHBOURS, Neighbours, Signal, alone, signal
-from .veto import Veto, VetoRecord
+from .veto import Veto, VetoRecord, veto
 
 
 if TYPE_CHECKING:
@@ -142,6 +142,11 @@ class Promise(Generic[V]):
             key=lambda cosine: self._calibration.wrong(alone(cosine)) <= limit,
         )
         return cosines[first] if first < len(cosines) else math.inf
+
+    def vetoed(self, asked: str, other: str) -> bool:
+        """Look what differs, and whether that kind is pardoned."""
+        said = veto(asked, other) if self.veto else None
+        return said is not None and said.kind not in self.vetoes.pardoned
 
     def _limit(self, request: int, *, judged_first: bool) -> float:
         """Return up to which chance of being wrong answers are taken now."""

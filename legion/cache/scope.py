@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from reprlib import repr as brief
 from typing import (
     TYPE_CHECKING,
     Generic,
     NamedTuple,
+    Never,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -25,7 +27,15 @@ from .aloft import Near
 from .decorator import F, cached, name_of
 from .embedding import Identity, UnitVectors
 from .flight import SingleFlight
-from .given import pair, plain, refuse_async, refuse_plain
+from .given import (
+    lasting,
+    pair,
+    plain,
+    refuse_async,
+    refuse_plain,
+    refuse_uncallable,
+    several,
+)
 from .hit import Explanation, Hit, V
 from .judge import Judge
 from .key import normalised
@@ -46,6 +56,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+logger = logging.getLogger("legion")
 
 
 class Admission(Protocol):
@@ -151,9 +162,10 @@ class Scope(Generic[V]):
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector a question.
+            TypeError: *questions* is one string.
         """
         self._refuse_async_judge("get_many")
-        questions = list(questions)
+        questions = several(questions)
         keys = [normalised(question) for question in questions]
         hits = [self._shelf.exact(self._partition, key) for key in keys]
         rest = [i for i, hit in enumerate(hits) if hit is None]
@@ -209,11 +221,12 @@ class Scope(Generic[V]):
             EmbeddingError: The embedder did not return one usable vector; nothing is
                 stored.
             ValueError: *ttl_s* or *cost* is out of range; nothing is stored.
-            TypeError: *tags* is one string; nothing is stored.
+            TypeError: *tags* is one string, or *answer* can be read only once, as an
+                iterator, or is not taken by the serializer; nothing is stored.
         """
         key = normalised(question)
         terms = Terms.of(ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost)
-        if not self._admits(question, answer):
+        if not self._admits(question, lasting(answer)):
             return False
         item = Item(key, question, answer, self._embed([key])[0], terms)
         return self._shelf.store(self._partition, [item]) == 1
@@ -238,10 +251,11 @@ class Scope(Generic[V]):
         Raises:
             EmbeddingError: The embedder did not return one usable vector a question;
                 none is stored.
-            TypeError: One is no pair, or its question no text; none is stored.
+            TypeError: One is no pair, its question no text, or its answer can be read
+                only once; none is stored.
         """
         given = [pair(one) for one in pairs]
-        keyed = [(normalised(question), question, answer) for question, answer in given]
+        keyed = [(normalised(q), q, lasting(answer)) for q, answer in given]
         terms = Terms.of(ttl_s=ttl_s, sliding=sliding, tags=tags, cost=cost)
         admitted = [each for each in keyed if self._admits(each[1], each[2])]
         if not admitted:
@@ -271,15 +285,14 @@ class Scope(Generic[V]):
         """Return what *function* does; the loop goes on if it asks others."""
         if self._shelf.tiers is None or self._shelf.tiers.sharing is None:
             return function(*args, **kwargs)
-        return await asyncio.to_thread(function, *args, **kwargs)
+        return await self._embed.in_thread(function, *args, **kwargs)
 
-    async def _aput(self, question: str, answer: V) -> None:
-        """Do as `put` does, for asyncio."""
-        tiers = self._shelf.tiers
-        if tiers is None or tiers.sharing is None:
-            await self._embed.aside(self.put, question, answer)
-        else:
-            await asyncio.to_thread(self.put, question, answer)
+    async def _aput_answered(self, question: str, answer: V) -> None:
+        """Do as `_put_answered` does, for asyncio."""
+        tiers, embed = self._shelf.tiers, self._embed
+        shared = tiers is not None and tiers.sharing is not None
+        aside = embed.in_thread if shared else embed.aside
+        await aside(self._put_answered, question, answer)
 
     def _vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         distinct = list(dict.fromkeys(keys))
@@ -296,24 +309,27 @@ class Scope(Generic[V]):
         Return the answer that is stored, or compute and store it.
 
         Who asks the same question meanwhile, from whatever thread or loop, waits for
-        it. An exception goes to all of them, and nothing is stored. Who asks nearly
+        it. An exception goes to all of them, and nothing is stored. After two minutes
+        one of them computes it, too, and all have what is there first. Who asks nearly
         the same waits too, up to half a minute, and is served if the answer is stored
-        and does for that question. What the answer cost, for the eviction ``cost``, is
-        the time it took, in seconds.
+        and does for that question, else computes. An answer that cannot be stored is
+        returned all the same, and the log says why. What the answer cost, for the
+        eviction ``cost``, is the time it took, in seconds.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
                 computed.
             RuntimeError: *compute* asks for the very answer it computes, or for one
                 whose computation waits for this one.
-            TypeError: *compute* is async; `aget_or_compute` takes it.
+            TypeError: *compute* is async; `aget_or_compute` takes it. Or its answer can
+                be read only once, as an iterator; nothing is stored.
         """
+        refuse_async(compute)
         key = normalised(question)
         begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
             return self._found(hit, begun_s).value
-        refuse_async(compute)
         self._refuse_async_judge("get_or_compute")
 
         first = looked = False
@@ -358,6 +374,7 @@ class Scope(Generic[V]):
             TypeError: What *compute* returns cannot be awaited; nothing is stored. A
                 plain function would hold the loop up, so none is taken.
         """
+        refuse_uncallable("aget_or_compute", compute)
         key = normalised(question)
         begun_s = self._shelf.clock.machine()
         hit = self._shelf.exact(self._partition, key)
@@ -377,9 +394,9 @@ class Scope(Generic[V]):
             began_s = self._shelf.clock.machine()
             computed = compute(question)
             refuse_plain(computed)
-            answered = await computed
+            value = lasting(await computed)
             return await self._aside(
-                self._keep, question, key, answered, near.vector, began_s
+                self._keep, question, key, value, near.vector, began_s
             )
 
         while True:
@@ -410,7 +427,7 @@ class Scope(Generic[V]):
 
     def cached(
         self,
-        *,
+        *functions: Never,
         question: str | Callable[..., str] | None = None,
         scope: Callable[..., Scope[V]] | None = None,
     ) -> Callable[[F], F]:
@@ -427,16 +444,21 @@ class Scope(Generic[V]):
         mixed with them. They lie in ``scope.of(function)``.
 
         Args:
+            *functions: None: it is written with brackets, ``@cache.cached()``.
             question: Name of the parameter that holds the question, or a function of
                 the arguments; not needed where there is one parameter.
             scope: From the arguments to the scope whose answers they may share, such
                 as ``lambda question, tenant: cache.scope(tenant)``; needed where there
-                are several parameters.
+                are several parameters, and where the function is bound to an object
+                or uses variables of a function around it.
 
         Raises:
             TypeError: The function has no name, or no parameter for the question.
-            ValueError: It takes more than a question, and *scope* is not given.
+            ValueError: It depends on more than a question, and *scope* is not given.
         """
+        if functions:
+            msg = f"cached: got {functions[0]!r}; write @cache.cached(), with brackets"
+            raise TypeError(msg)
         return partial(cached, scope=self, question=question, scope_of=scope)
 
     def _view(self, key: str) -> Scope[V]:
@@ -458,11 +480,32 @@ class Scope(Generic[V]):
         vector: NDArray[np.float32],
         began_s: float,
     ) -> Answered[V]:
-        if self._admits(question, value):
-            terms = Terms(cost=self._shelf.clock.machine() - began_s)
-            item = Item(key, question, value, vector, terms)
-            self._shelf.store(self._partition, [item])
+        terms = Terms(cost=self._shelf.clock.machine() - began_s)
+        with self._answering(question):
+            if self._admits(question, value):
+                item = Item(key, question, value, vector, terms)
+                self._shelf.store(self._partition, [item])
         return Answered(value, "misses")
+
+    def _put_answered(self, question: str, answer: V) -> None:
+        """Put an answer that whoever asked for it has, whether it can be stored or not."""
+        with self._answering(question):
+            self.put(question, answer)
+
+    @contextmanager
+    def _answering(self, question: str) -> Iterator[None]:
+        """Log why an answer cannot be stored, as who asked for it has it all the same."""
+        try:
+            yield
+        except Exception as error:
+            logger.warning(
+                "cache: the answer to %s cannot be stored: %s",
+                brief(question),
+                error,
+                exc_info=True,
+            )
+            if normalised(question) not in self._partition.exact:
+                self._shelf.count(self._partition, "refused")
 
     def _found(self, hit: Hit[V], begun_s: float) -> Answered[V]:
         if self._meter is not None:
@@ -534,9 +577,14 @@ class Scope(Generic[V]):
             self._shelf.told(cast("Ticket[V]", hit._ticket), right)
 
     def _near(self, asked: Asked[V]) -> Near:
-        served = partial(self._shelf.serves, self._partition, asked)
-        least = self._shelf.least(asked)
-        return Near(self.name, asked.vector, least, served)
+        return Near(
+            scope=self.name,
+            question=asked.key,
+            vector=asked.vector,
+            least=self._shelf.least(asked),
+            vetoed=partial(self._shelf.rule.vetoed, asked.key),
+            served=partial(self._shelf.serves, self._partition, asked),
+        )
 
     def _first(
         self, flight: Flight[Answered[V]], question: str, key: str, *, again: bool
@@ -638,3 +686,7 @@ class Scope(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._partition)
+
+    def __bool__(self) -> bool:
+        """Be true though empty: ``cache or SemanticCache(...)`` keeps the cache."""
+        return True

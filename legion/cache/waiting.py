@@ -29,20 +29,29 @@ class Flight(Generic[T]):
     Attributes:
         key: What is computed.
         loop: The loop of its task, or None.
+        overdue_s: Machine time from which one of those who wait computes it, too.
         landed: Its answer, once there is one.
         waiting: How many wait for it, the one who asked first included.
+        over: Whether it has landed, or somebody is about to land it.
         task: Its task, or None.
         awaits: What it waits for itself; more than one where its tasks do.
-        follows: The one of these whose answer may do for it too, or None.
+        follows: Those of them whose answer may do for it too.
     """
 
     key: Hashable
     loop: asyncio.AbstractEventLoop | None
+    overdue_s: float
     landed: Future[T] = attrs.field(init=False, factory=Future)
     waiting: int = attrs.field(init=False, default=1)
-    task: asyncio.Task[None] | None = attrs.field(init=False, default=None)
+    over: bool = attrs.field(init=False, default=False)
+    task: asyncio.Task[T] | None = attrs.field(init=False, default=None)
     awaits: list[Flight[object]] = attrs.field(init=False, factory=list)
-    follows: Flight[object] | None = attrs.field(init=False, default=None)
+    follows: list[Flight[object]] = attrs.field(init=False, factory=list)
+
+    @property
+    def lost(self) -> bool:
+        """Whether its loop was closed, so that its task never goes on."""
+        return self.loop is not None and self.loop.is_closed()
 
 
 computing: ContextVar[Flight[object] | None] = ContextVar(
@@ -62,11 +71,12 @@ class RingError(RuntimeError):
 
     def __init__(self, message: str, *, way: tuple[Flight[object], ...]) -> None:
         super().__init__(message)
-        self.optional = any(one.follows is other for one, other in pairwise(way))
+        self.optional = any(other in one.follows for one, other in pairwise(way))
 
 
-# One for all caches, as a ring may go through several. Nobody waits while holding it.
-_lock = over_fork(Order.WAITS, threading.Lock)
+# One for all caches, as a ring may go through several. Nobody waits while holding it; a
+# coroutine that is collected meanwhile may come back to say that its wait is over.
+_lock = over_fork(Order.WAITS, threading.RLock)
 _blocked: dict[asyncio.AbstractEventLoop, Flight[object]] = {}
 
 
@@ -101,7 +111,7 @@ class Wait:
             if self.asker is not None:
                 self.asker.awaits.append(self.flight)
                 if self.follows:
-                    self.asker.follows = self.flight
+                    self.asker.follows.append(self.flight)
             if self.loop is not None:
                 _blocked[self.loop] = self.flight
 
@@ -113,7 +123,7 @@ class Wait:
             if self.asker is not None:
                 self.asker.awaits.remove(self.flight)
                 if self.follows:
-                    self.asker.follows = None
+                    self.asker.follows.remove(self.flight)
             if self.loop is not None:
                 del _blocked[self.loop]
 
@@ -151,7 +161,7 @@ def follow(asker: Flight[T], leader: Flight[T]) -> Wait:
 
 
 def _awaited(flight: Flight[object]) -> Iterator[Flight[object]]:
-    if flight.landed.done():
+    if flight.landed.done() or flight.lost:
         return
     yield from flight.awaits
     if flight.loop is not None and flight.loop in _blocked:

@@ -77,10 +77,7 @@ class LangChainCache(BaseCache):
         if found is None or not is_whole([_choice(each) for each in return_val]):
             return
         scope, question = found
-        try:
-            scope.put(question, [_stored(each) for each in return_val])
-        except EmbeddingError as error:
-            _log.warning("LangChainCache: an answer was not stored: %s", error)
+        scope._put_answered(question, [_stored(each) for each in return_val])
 
     def clear(self, **kwargs: Any) -> None:
         """Take out every entry of the cache, of every tenant."""

@@ -90,10 +90,7 @@ class LiteLLMCache(Cache):
         if found is None or not is_whole(json.loads(answer).get("choices")):
             return
         scope, question = found
-        try:
-            scope.put(question, answer)
-        except EmbeddingError as error:
-            _log.warning("LiteLLMCache: an answer was not stored: %s", error)
+        scope._put_answered(question, answer)
 
     async def async_get_cache(
         self, dynamic_cache_object: object = None, **kwargs: Any

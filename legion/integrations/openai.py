@@ -103,10 +103,7 @@ class _Asked:
         if not _is_whole(chunks):
             return
         stored = [chunk.model_dump(mode="json", exclude_unset=True) for chunk in chunks]
-        try:
-            self.scope.put(self.question, stored)
-        except EmbeddingError as error:
-            _log.warning("cached: a stream was not stored: %s", error)
+        self.scope._put_answered(self.question, stored)
 
 
 def _find(
