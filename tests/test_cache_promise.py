@@ -422,22 +422,29 @@ def test_the_budget_is_exact_under_eight_threads():
     assert budget.charged == 0
 
 
-def test_what_the_budget_does_not_permit_is_judged_first_and_free_of_charge():
-    """Served if right, kept back if wrong; neither moves the budget either way."""
+@pytest.mark.parametrize(("max_error", "permitted"), [(0.001, False), (0.003, True)])
+def test_what_may_not_be_served_unjudged_is_judged_first_and_free_of_charge(
+    max_error, permitted
+):
+    """
+    Served if right, kept back if wrong; neither moves the budget either way.
+
+    Be it that the budget is too small for one, or that it is too small for one so
+    doubtful: a fifth of the answers is wrong here, whatever the embedder says.
+    """
 
     def strict(question, value):
         return truth(question, value) and int(question.split("-")[1]) % 5 != 0
 
-    cache = promised(strict, judged=0.5, max_error=0.002)
+    cache = promised(strict, judged=0.5, max_error=max_error)
     hits = ask(cache, questions(800))
     budget, stats = cache._shelf.rule.budget, cache.stats()
 
-    assert not budget.permits(800)
-    assert stats.wrong > 0
-    assert stats.over_budget > 0
-    assert sum(hit.audit for hit in hits.values()) > 50
+    assert budget.permits(800) == permitted
+    assert budget.found <= 2 < 30 < stats.wrong
+    assert sum(hit.audit for hit in hits.values()) > 150
     assert budget.charged == 0
-    assert budget.served == sum(not hit.audit for hit in hits.values()) <= 1
+    assert budget.served == sum(not hit.audit for hit in hits.values()) <= 2
 
 
 def test_explain_says_what_the_budget_affords_and_changes_nothing():

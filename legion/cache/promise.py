@@ -142,8 +142,9 @@ class Promise(Generic[V]):
         """
         Throw the coin for what is accepted, and charge it.
 
-        What the budget does not permit can still be judged before anybody gets it, by
-        the same coin. None of these is ever served unjudged, so none is charged.
+        What the budget does not permit, or not yet, can still be judged before anybody
+        gets it, by the same coin, as far as it is more likely right than wrong. None of
+        these is ever served unjudged, so none is charged.
         """
         entry, figures = decision.entry, decision.signal
         if entry is None:
@@ -151,7 +152,7 @@ class Promise(Generic[V]):
         if figures is not None:
             self._calibration.see(figures)
         permitted = decision.why == "accepted"
-        if permitted or (decision.why == "budget" and asked.judged_first):
+        if permitted or (asked.judged_first and decision.chance <= EVEN):
             audited = self.random.random() < self.budget.judged
             if permitted:
                 self.budget.serve(audited=audited)
