@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legion import Plugins, SemanticCache, hookimpl
+from legion.cache.calibration import Fit
 from legion.testing import ManualClock
 
 
@@ -445,6 +446,35 @@ def test_what_may_not_be_served_unjudged_is_judged_first_and_free_of_charge(
     assert sum(hit.audit for hit in hits.values()) > 150
     assert budget.charged == 0
     assert budget.served == sum(not hit.audit for hit in hits.values()) <= 2
+
+
+def test_nobody_waits_while_another_one_fits(monkeypatch):
+    """A fit takes milliseconds; meanwhile all others look up by the last one."""
+    cache = promised()
+    stream = questions(1_000)
+    ask(cache, stream[:200])
+    fits, fitting, go_on = Fit.of, threading.Event(), threading.Event()
+
+    def slow(*sample):
+        if not fitting.is_set():
+            fitting.set()
+            assert go_on.wait(30)
+        return fits(*sample)
+
+    monkeypatch.setattr(Fit, "of", slow)
+    one = threading.Thread(target=ask, args=(cache, stream[200:600]))
+    one.start()
+    assert fitting.wait(30)
+    before = cache._shelf.rule._calibration._fit
+
+    hits = ask(cache, stream[600:620])
+
+    assert one.is_alive()
+    assert hits
+    assert cache._shelf.rule._calibration._fit is before
+    go_on.set()
+    one.join()
+    assert cache._shelf.rule._calibration._fit is not before
 
 
 def test_explain_says_what_the_budget_affords_and_changes_nothing():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import attrs
 import numpy as np
 
@@ -26,6 +29,52 @@ _HEAVIEST = 10.0
 _STEPS = 8
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class Fit:
+    """
+    What a fit came to.
+
+    Attributes:
+        beta: Weights in units of each figure's spread, the constant first.
+        weights: The same in the figures' own units.
+        chances: How likely the answers to the remembered requests are wrong, ascending.
+        costs: How many wrong ones per request there are up to each of them.
+    """
+
+    beta: NDArray[np.float64]
+    weights: Sequence[float] = ()
+    chances: NDArray[np.float64] = attrs.field(factory=partial(np.zeros, 0))
+    costs: NDArray[np.float64] = attrs.field(factory=partial(np.zeros, 0))
+
+    @classmethod
+    def of(
+        cls,
+        seen: NDArray[np.float64],
+        labels: NDArray[np.float64],
+        beta: NDArray[np.float64],
+    ) -> Fit:
+        """
+        Fit to what was seen and labelled, beginning at *beta*.
+
+        Args:
+            seen: The figures of requests, shape (n, figures).
+            labels: The figures of labels, then whether it was right and what it counts,
+                shape (m, figures + 2).
+            beta: The weights so far.
+        """
+        middle, spread = seen.mean(axis=0), seen.std(axis=0) + 1e-6
+        rows = _with_one((labels[:, :_DIM] - middle) / spread)
+        beta = _fitted(rows, labels[:, _DIM], labels[:, _DIM + 1], beta)
+        slopes = beta[1:] / spread
+        chances = np.sort(1 - _sigmoid(_with_one((seen - middle) / spread) @ beta))
+        return cls(
+            beta=beta,
+            weights=[float(beta[0] - slopes @ middle), *slopes.tolist()],
+            chances=chances,
+            costs=np.cumsum(chances) / len(seen),
+        )
+
+
 @attrs.define(eq=False)
 class Calibration:
     """
@@ -45,24 +94,20 @@ class Calibration:
     _n_seen: int = attrs.field(init=False, default=0)
     _n_labels: int = attrs.field(init=False, default=0)
     _stale: int = attrs.field(init=False, default=0)
-    _beta: NDArray[np.float64] = attrs.field(init=False)
-    _weights: list[float] = attrs.field(init=False, factory=list)
-    _chances: NDArray[np.float64] = attrs.field(init=False)
-    _costs: NDArray[np.float64] = attrs.field(init=False)
+    _fit: Fit = attrs.field(init=False, factory=lambda: Fit(beta=_PRIOR))
 
     def __attrs_post_init__(self) -> None:
         self._seen = np.zeros((WINDOW, _DIM))
         self._labels = np.zeros((WINDOW, _DIM + 2))
         self._origins = np.zeros(WINDOW, np.int64)
-        self._beta = _PRIOR.copy()
-        self._chances = self._costs = np.zeros(0)
 
     def wrong(self, signal: Signal) -> float:
         """Return the chance that an answer with this signal is wrong; 1 unlearned."""
-        if not self._weights:
+        weights = self._fit.weights
+        if not weights:
             return 1.0
-        logit = self._weights[0]
-        for weight, figure in zip(self._weights[1:], signal, strict=True):
+        logit = weights[0]
+        for weight, figure in zip(weights[1:], signal, strict=True):
             logit += weight * figure
         return 1 / (1 + math.exp(min(max(logit, -40.0), 40.0)))
 
@@ -71,7 +116,6 @@ class Calibration:
         self._seen[self._n_seen % WINDOW] = signal
         self._n_seen += 1
         self._stale += 1
-        self._refresh()
 
     def learn(self, signal: Signal, *, right: bool, chance: float, origin: int) -> None:
         """
@@ -101,31 +145,34 @@ class Calibration:
         Args:
             wrong: How many wrong ones per request there may be.
         """
-        n = int(np.searchsorted(self._costs, wrong, side="right"))
-        return float(self._chances[n - 1]) if n else 0.0
+        fit = self._fit
+        n = int(np.searchsorted(fit.costs, wrong, side="right"))
+        return float(fit.chances[n - 1]) if n else 0.0
 
     def limit_of_share(self, share: float) -> float:
         """Return the chance that this share of the requests is below."""
-        if not len(self._chances):
-            return 0.0
-        return float(self._chances[int(share * len(self._chances))])
+        chances = self._fit.chances
+        return float(chances[int(share * len(chances))]) if len(chances) else 0.0
 
-    def _refresh(self) -> None:
-        """Fit again once there is a tenth more to know than there was."""
+    def refit(self) -> Callable[[], None] | None:
+        """
+        Return how to fit again once there is a tenth more to know than there was.
+
+        What it returns works on copies, for some milliseconds, so nobody need wait for
+        it: all others go by the last fit until it is done.
+        """
         known = min(self._n_seen, WINDOW)
-        if self._stale < 32 + known / 10:
-            return
+        if self._stale < 32 + known / 10 or not known:
+            return None
         self._stale = 0
-        seen = self._seen[:known]
-        middle, spread = seen.mean(axis=0), seen.std(axis=0) + 1e-6
-        labels = self._labels[: min(self._n_labels, WINDOW)]
-        rows = _with_one((labels[:, :_DIM] - middle) / spread)
-        self._beta = _fitted(rows, labels[:, _DIM], labels[:, _DIM + 1], self._beta)
-        slopes = self._beta[1:] / spread
-        self._weights = [float(self._beta[0] - slopes @ middle), *slopes.tolist()]
-        logits = _with_one((seen - middle) / spread) @ self._beta
-        self._chances = np.sort(1 - _sigmoid(logits))
-        self._costs = np.cumsum(self._chances) / known
+        seen = self._seen[:known].copy()
+        labels = self._labels[: min(self._n_labels, WINDOW)].copy()
+        return partial(self._fit_again, seen, labels)
+
+    def _fit_again(
+        self, seen: NDArray[np.float64], labels: NDArray[np.float64]
+    ) -> None:
+        self._fit = Fit.of(seen, labels, self._fit.beta)
 
 
 def _with_one(figures: NDArray[np.float64]) -> NDArray[np.float64]:

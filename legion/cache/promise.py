@@ -6,6 +6,7 @@ import math
 
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple
 
@@ -225,6 +226,10 @@ class Promise(Generic[V]):
         for where, missed in list(self._misses.items()):
             if missed.origin == entry.family:
                 del self._misses[where]
+
+    def refit(self) -> Callable[[], None] | None:
+        """Return how to fit the chances again, if it is time."""
+        return self._calibration.refit()
 
     def wrong_limit(self) -> int:
         """Return how many wrong answers were served at most."""
