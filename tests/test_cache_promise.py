@@ -442,7 +442,8 @@ def test_what_may_not_be_served_unjudged_is_judged_first_and_free_of_charge(
     budget, stats = cache._shelf.rule.budget, cache.stats()
 
     assert budget.permits(800) == permitted
-    assert budget.found <= 2 < 30 < stats.wrong
+    assert budget.found <= 2
+    assert stats.wrong > 30
     assert sum(hit.audit for hit in hits.values()) > 150
     assert budget.charged == 0
     assert budget.served == sum(not hit.audit for hit in hits.values()) <= 2
