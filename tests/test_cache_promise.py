@@ -449,6 +449,32 @@ def test_what_may_not_be_served_unjudged_is_judged_first_and_free_of_charge(
     assert budget.served == sum(not hit.audit for hit in hits.values()) <= 2
 
 
+def test_the_likeliest_are_judged_now_and_then_however_doubtful():
+    """
+    A fit that expects nothing of any answer is found out.
+
+    The judge first says no to all, so that every answer seems wrong; then it comes
+    round. Without a judgement nobody would know.
+    """
+    strict = True
+
+    def judge(question, value):
+        return not strict and topic_of(question) == value[0]
+
+    def text(question):
+        return topic_of(question), question
+
+    cache = promised(judge, judged=1.0)
+    ask(cache, questions(400), answer=text)
+    before = cache.stats()
+    assert before.semantic_hits == 0
+    ask(cache, questions(200, seed=1), answer=text)
+    assert 0 < cache.stats().judged - before.judged < 0.2 * 200
+
+    strict = False
+    assert len(ask(cache, questions(600, seed=2), answer=text)) > 40
+
+
 def test_nobody_waits_while_another_one_fits(monkeypatch):
     """A fit takes milliseconds; meanwhile all others look up by the last one."""
     cache = promised()

@@ -25,6 +25,8 @@ Of a usual question an answer is right in 1 of 4 cases; nearness counts most.
 In units of each figure's spread over the requests, so that it suits any embedder. It
 weighs as much as one label does and is soon outvoted.
 """
+_LEAST_SPREAD = 0.01
+"""A figure that was always the same says nothing of what it would be like to differ."""
 _HEAVIEST = 10.0
 _STEPS = 8
 
@@ -62,7 +64,7 @@ class Fit:
                 shape (m, figures + 2).
             beta: The weights so far.
         """
-        middle, spread = seen.mean(axis=0), seen.std(axis=0) + 1e-6
+        middle, spread = seen.mean(axis=0), np.maximum(seen.std(axis=0), _LEAST_SPREAD)
         rows = _with_one((labels[:, :_DIM] - middle) / spread)
         beta = _fitted(rows, labels[:, _DIM], labels[:, _DIM + 1], beta)
         slopes = beta[1:] / spread
