@@ -72,17 +72,15 @@ def plot(
     marks: Sequence[tuple[float, str]],
     *,
     title: str,
-    axis: str = "day {:g}",
 ) -> str:
     """
-    Draw series over days, or over what *axis* says.
+    Draw series over days.
 
     Args:
         days: The x of every point.
         lines: The series, each as long as *days*.
         marks: Vertical lines with a word, such as the start of a stage.
         title: What it shows, for those who do not see it.
-        axis: How a number below the plot is written.
     """
     measured = [y for line in lines for y in line.values if y is not None]
     if not any(y is not None for line in lines for y in _own(line)):
@@ -94,7 +92,7 @@ def plot(
     parts = [
         f"<svg viewBox='0 0 {_WIDTH} {scale.height:g}' role='img'"
         f" aria-label='{html.escape(title, quote=True)}'>",
-        *_axes(scale, axis),
+        *_axes(scale),
         *(_marked(mark, scale) for mark in placed),
     ]
     for number, line in enumerate(lines):
@@ -115,7 +113,7 @@ def _round_up(value: float) -> float:
     return float(next(m * step for m in (1, 2, 2.5, 4, 5, 10) if m * step >= value))
 
 
-def _axes(scale: _Scale, axis: str) -> Iterator[str]:
+def _axes(scale: _Scale) -> Iterator[str]:
     for part in range(5):
         value = scale.top * part / 4
         y = scale.y(value)
@@ -130,7 +128,7 @@ def _axes(scale: _Scale, axis: str) -> Iterator[str]:
         yield (
             f"<text x='{scale.x(day):.1f}' y='{scale.height - 10:g}'"
             f" text-anchor='middle'>"
-            f"{axis.format(day)}</text>"
+            f"day {day:g}</text>"
         )
 
 
