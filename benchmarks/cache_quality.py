@@ -20,11 +20,12 @@ import time
 from pathlib import Path
 
 from legion.cache.embedders import minilm, wordllama
-from legion.cache.quality import THRESHOLDS, Bench, Replay
+from legion.cache.quality import Bench, Replay
 from legion.cache.questions import Labelled, Pair, clusters, read, sampled
 
 
 EMBEDDERS = {"wordllama": wordllama, "minilm": minilm}
+THRESHOLDS = [i / 50 for i in range(30, 50)]
 IN_HINDSIGHT = 4
 """Orders on which fixed thresholds are tried, too."""
 
