@@ -168,7 +168,7 @@ def test_what_is_learned_after_a_restart_is_what_would_have_been(path, tmp_path)
     with opened(path) as cache:
         assert told(cache) == told(whole)
         one, other = (each._shelf.rule._calibration for each in (cache, whole))
-        assert one._weights == pytest.approx(other._weights, rel=1e-4)
+        assert one._fit.weights == pytest.approx(other._fit.weights, rel=1e-4)
         assert (one._n_seen, one._n_labels) == (other._n_seen, other._n_labels)
 
 

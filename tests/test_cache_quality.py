@@ -12,7 +12,7 @@ import pytest
 from cli_session import legion_says
 
 from legion.cache.quality import Bench, PairScores
-from legion.cache.questions import Labelled, Pair, clusters, read
+from legion.cache.questions import Labelled, Pair, clusters, read, sampled
 from legion.exceptions import LegionError
 
 
@@ -69,20 +69,55 @@ def test_pairs_are_read_and_become_clusters(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("q.csv", "", "got no row"),
-        ("q.csv", "x,y\n1,2\n", "got the columns x, y"),
-        ("q.csv", "question,answer\nhow?,\n", "row 1: got nothing for 'answer'"),
-        ("q.csv", "a,b,same\nx,y,maybe\n", "got 'maybe'"),
+        ("q.csv", "", "got no row; write at least two"),
+        ("q.csv", "question,answer\nhow?,a\n", "got 1 row; write at least two"),
+        ("q.csv", "x,y\n1,2\n3,4\n", "got the columns x, y"),
+        ("q.csv", "text\nhow?\nwhy?\n", "got the columns text"),
+        ("q.csv", "text;label\nhow?;a\nwhy?;b\n", "commas between columns"),
+        ("q.csv", "text,label\nhow, why?,a\nwho?,b\n", "row 1: got more fields"),
+        (
+            "q.csv",
+            "question,answer\nhow?,\nwhy?,b\n",
+            "row 1: got nothing for 'answer'",
+        ),
+        ("q.csv", "a,b,same\nx,y,1\nx,z,maybe\n", "row 2: got 'maybe'"),
+        ("q.csv", "text,label\no\u00f9?,a\nwhy?,b\n", "write UTF-8"),
         ("q.jsonl", "{", "write UTF-8"),
+        ("q.jsonl", "5\n6\n", "row 1: got 5; write an object"),
         ("q.txt", "how?", "neither .csv nor .jsonl"),
     ],
 )
 def test_what_cannot_be_read_says_where(tmp_path, name, text, said):
     """The file, the row, and what to write instead."""
     path = tmp_path / name
-    path.write_text(text)
+    path.write_text(text, "latin-1")
     with pytest.raises(LegionError, match=said):
         read(path)
+
+
+def test_pairs_are_drawn_together():
+    """Of 1,000 pairs, 20 questions are 10 pairs, not 20 strangers; a seed, an order."""
+    pairs = [Pair(f"{i}", f"{i} again", True) for i in range(1_000)]
+    some = sampled(pairs, seed=1, questions=20)
+    assert len(some) == 10
+    assert set(some) < set(pairs)
+    assert (
+        some
+        == sampled(pairs, seed=1, questions=20)
+        != sampled(pairs, seed=2, questions=20)
+    )
+    assert sorted(sampled(pairs, seed=1, questions=9_999)) == sorted(pairs)
+
+
+def test_a_question_with_several_answers_may_have_any():
+    """A cache sees the question alone, so labels that contradict are no errors."""
+    asked = [Labelled("how?", "a"), Labelled("how?", "b"), Labelled("why?", "c")] * 30
+    bench = Bench.shuffled(
+        asked, lambda texts: [[t == "how?", 1] for t in texts], seed=1, requests=90
+    )
+    for replay in (bench.threshold(0.95), bench.promise(0.1, judged=0.5, seed=1)):
+        assert replay.hits == 88
+        assert replay.wrong == 0
 
 
 def test_figures_are_counted_by_hand():
@@ -108,6 +143,10 @@ def test_a_threshold_and_a_promise_are_replayed_and_the_same_seed_gives_the_same
     assert first == bench.promise(0.05, judged=0.5, seed=3)
     assert first.excess <= 0
     assert first.wrong <= first.limit
+    after = bench.promise(0.05, judged=1.0, seed=3, later=True)
+    assert after.excess <= 0
+    assert after.judged > 0
+    assert after.wrong == after.limit, "all is known"
 
 
 def test_the_command_prints_curves_promises_and_what_is_in_hindsight(tmp_path):

@@ -200,6 +200,10 @@ class AcceptRule(Protocol[V]):
         """Forget what was learned of an entry."""
         ...
 
+    def refit(self) -> Callable[[], None] | None:
+        """Return what it has to calculate, without the lock, if it is time."""
+        ...
+
     def wrong_limit(self) -> int | None:
         """Return how many wrong answers were served at most, if that is known."""
         ...
@@ -308,6 +312,10 @@ class Threshold(Generic[V]):
 
     def forget(self, entry: Entry[V]) -> None:
         """Do nothing: nothing was learned."""
+
+    def refit(self) -> None:
+        """Return None: nothing is learned."""
+        return
 
     def wrong_limit(self) -> int | None:
         """Return None: a threshold does not know."""

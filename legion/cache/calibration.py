@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import math
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -30,8 +31,56 @@ Of a usual question an answer is right in 1 of 4 cases; nearness counts most.
 In units of each figure's spread over the requests, so that it suits any embedder. It
 weighs as much as one label does and is soon outvoted.
 """
+_LEAST_SPREAD = 0.01
+"""A figure that was always the same says nothing of what it would be like to differ."""
 _HEAVIEST = 10.0
 _STEPS = 8
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Fit:
+    """
+    What a fit came to.
+
+    Attributes:
+        beta: Weights in units of each figure's spread, the constant first.
+        weights: The same in the figures' own units.
+        chances: How likely the answers to the remembered requests are wrong, ascending.
+        costs: How many wrong ones per request there are up to each of them.
+    """
+
+    beta: NDArray[np.float64]
+    weights: Sequence[float] = ()
+    chances: NDArray[np.float64] = attrs.field(factory=partial(np.zeros, 0))
+    costs: NDArray[np.float64] = attrs.field(factory=partial(np.zeros, 0))
+
+    @classmethod
+    def of(
+        cls,
+        seen: NDArray[np.float64],
+        labels: NDArray[np.float64],
+        beta: NDArray[np.float64],
+    ) -> Fit:
+        """
+        Fit to what was seen and labelled, beginning at *beta*.
+
+        Args:
+            seen: The figures of requests, shape (n, figures).
+            labels: The figures of labels, then whether it was right and what it counts,
+                shape (m, figures + 2).
+            beta: The weights so far.
+        """
+        middle, spread = seen.mean(axis=0), np.maximum(seen.std(axis=0), _LEAST_SPREAD)
+        rows = _with_one((labels[:, :_DIM] - middle) / spread)
+        beta = _fitted(rows, labels[:, _DIM], labels[:, _DIM + 1], beta)
+        slopes = beta[1:] / spread
+        chances = np.sort(1 - _sigmoid(_with_one((seen - middle) / spread) @ beta))
+        return cls(
+            beta=beta,
+            weights=[float(beta[0] - slopes @ middle), *slopes.tolist()],
+            chances=chances,
+            costs=np.cumsum(chances) / len(seen),
+        )
 
 
 @attrs.define(eq=False)
@@ -53,24 +102,21 @@ class Calibration:
     _n_seen: int = attrs.field(init=False, default=0)
     _n_labels: int = attrs.field(init=False, default=0)
     _stale: int = attrs.field(init=False, default=0)
-    _beta: NDArray[np.float64] = attrs.field(init=False)
-    _weights: list[float] = attrs.field(init=False, factory=list)
-    _chances: NDArray[np.float64] = attrs.field(init=False)
-    _costs: NDArray[np.float64] = attrs.field(init=False)
+    _due: bool = attrs.field(init=False, default=False)
+    _fit: Fit = attrs.field(init=False, factory=lambda: Fit(beta=_PRIOR))
 
     def __attrs_post_init__(self) -> None:
         self._seen = np.zeros((WINDOW, _DIM))
         self._labels = np.zeros((WINDOW, _DIM + 2))
         self._origins = np.zeros(WINDOW, np.int64)
-        self._beta = _PRIOR.copy()
-        self._chances = self._costs = np.zeros(0)
 
     def wrong(self, signal: Signal) -> float:
         """Return the chance that an answer with this signal is wrong; 1 unlearned."""
-        if not self._weights:
+        weights = self._fit.weights
+        if not weights:
             return 1.0
-        logit = self._weights[0]
-        for weight, figure in zip(self._weights[1:], signal, strict=True):
+        logit = weights[0]
+        for weight, figure in zip(weights[1:], signal, strict=True):
             logit += weight * figure
         return 1 / (1 + math.exp(min(max(logit, -40.0), 40.0)))
 
@@ -79,7 +125,7 @@ class Calibration:
         self._seen[self._n_seen % WINDOW] = signal
         self._n_seen += 1
         self._stale += 1
-        self._refresh()
+        self._due = self._stale >= 32 + min(self._n_seen, WINDOW) / 10
 
     def learn(self, signal: Signal, *, right: bool, chance: float, origin: int) -> None:
         """
@@ -109,35 +155,36 @@ class Calibration:
         Args:
             wrong: How many wrong ones per request there may be.
         """
-        n = int(np.searchsorted(self._costs, wrong, side="right"))
-        return float(self._chances[n - 1]) if n else 0.0
+        fit = self._fit
+        n = int(np.searchsorted(fit.costs, wrong, side="right"))
+        return float(fit.chances[n - 1]) if n else 0.0
 
     def limit_of_share(self, share: float) -> float:
         """Return the chance that this share of the requests is below."""
-        if not len(self._chances):
-            return 0.0
-        return float(self._chances[int(share * len(self._chances))])
+        chances = self._fit.chances
+        return float(chances[int(share * len(chances))]) if len(chances) else 0.0
 
     def dump(self) -> dict[str, JSON]:
         """Return all that was learned, so that it goes on as if nothing had been."""
         seen, labels = min(self._n_seen, WINDOW), min(self._n_labels, WINDOW)
+        fit = self._fit
         return {
             "version": _VERSION,
             **{name: getattr(self, name) for name in _COUNTS},
             "seen": _packed(self._seen[:seen]),
             "labels": _packed(self._labels[:labels]),
             "origins": self._origins[:labels].tolist(),
-            "beta": _packed(self._beta),
-            "weights": list(self._weights),
-            "chances": _packed(self._chances),
-            "costs": _packed(self._costs),
+            "beta": _packed(fit.beta),
+            "weights": list(fit.weights),
+            "chances": _packed(fit.chances),
+            "costs": _packed(fit.costs),
         }
 
     def load(self, learned: Mapping[str, Any]) -> bool:
         """Know what `dump` returned; False, and nothing, if that was another one's."""
         self.__attrs_post_init__()
         self._n_seen = self._n_labels = self._stale = 0
-        self._weights = []
+        self._fit = Fit(beta=_PRIOR)
         if learned.get("version") != _VERSION:
             return False
         seen, labels = _unpacked(learned["seen"]), _unpacked(learned["labels"])
@@ -146,28 +193,33 @@ class Calibration:
         self._origins[: len(learned["origins"])] = learned["origins"]
         for name in _COUNTS:
             setattr(self, name, learned[name])
-        self._beta = _unpacked(learned["beta"])
-        self._weights = list(learned["weights"])
-        self._chances = _unpacked(learned["chances"])
-        self._costs = _unpacked(learned["costs"])
+        self._fit = Fit(
+            beta=_unpacked(learned["beta"]),
+            weights=list(learned["weights"]),
+            chances=_unpacked(learned["chances"]),
+            costs=_unpacked(learned["costs"]),
+        )
         return True
 
-    def _refresh(self) -> None:
-        """Fit again once there is a tenth more to know than there was."""
+    def refit(self) -> Callable[[], None] | None:
+        """
+        Return how to fit again once there is a tenth more to know than there was.
+
+        What it returns works on copies, for some milliseconds, so nobody need wait for
+        it: all others go by the last fit until it is done.
+        """
+        if not self._due:
+            return None
+        self._stale, self._due = 0, False
         known = min(self._n_seen, WINDOW)
-        if self._stale < 32 + known / 10:
-            return
-        self._stale = 0
-        seen = self._seen[:known]
-        middle, spread = seen.mean(axis=0), seen.std(axis=0) + 1e-6
-        labels = self._labels[: min(self._n_labels, WINDOW)]
-        rows = _with_one((labels[:, :_DIM] - middle) / spread)
-        self._beta = _fitted(rows, labels[:, _DIM], labels[:, _DIM + 1], self._beta)
-        slopes = self._beta[1:] / spread
-        self._weights = [float(self._beta[0] - slopes @ middle), *slopes.tolist()]
-        logits = _with_one((seen - middle) / spread) @ self._beta
-        self._chances = np.sort(1 - _sigmoid(logits))
-        self._costs = np.cumsum(self._chances) / known
+        seen = self._seen[:known].copy()
+        labels = self._labels[: min(self._n_labels, WINDOW)].copy()
+        return partial(self._fit_again, seen, labels)
+
+    def _fit_again(
+        self, seen: NDArray[np.float64], labels: NDArray[np.float64]
+    ) -> None:
+        self._fit = Fit.of(seen, labels, self._fit.beta)
 
 
 def _packed(figures: NDArray[np.float64]) -> str:

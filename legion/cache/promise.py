@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 
 EVEN = 0.5
-"""An answer that is more likely wrong than right is never taken."""
+"""An answer that is more likely wrong than right is never taken unjudged."""
 RECURRING = 2
 """From so many questions on, a value is one that others may have, too."""
+_EXPLORED = 0.05
+_BAR_STEP = 0.5
+_EVEN_ODDS, _WORST_ODDS = 0.0, math.log(99)
 _MISSES = 4_096
 _RESERVE = 0.1
 _STEPS = 32
@@ -79,6 +82,7 @@ class Promise(Generic[V]):
     missed: ClassVar[float] = 1e-4
     vetoes: VetoRecord = attrs.field(init=False, factory=VetoRecord)
     tell: Callable[[Lesson], None] | None = attrs.field(init=False, default=None)
+    _bar: float = attrs.field(init=False, default=_EVEN_ODDS)
     _calibration: Calibration = attrs.field(init=False, factory=Calibration)
     _groups: ValueGroups = attrs.field(init=False, factory=ValueGroups)
     _misses: OrderedDict[tuple[str, str], _Miss] = attrs.field(
@@ -160,20 +164,37 @@ class Promise(Generic[V]):
         afforded = budget.max_error / price * budget.slack(request) / reserve
         return min(EVEN, self._calibration.limit(afforded))
 
+    def _is_worth_it(self, chance: float) -> bool:
+        """
+        Say whether an answer is more likely right than wrong, or among the likeliest.
+
+        Where nothing seems likely, nothing would be judged, and nobody would find out.
+        So the bar, a logarithm of odds, rises until one in 20 is below it, whatever the fit and
+        the traffic (stochastic approximation, Robbins and Monro, 1951; as Gibbs and
+        Candes, 2021, have it, with a step that stays).
+        """
+        worth = chance <= 1 / (1 + math.exp(-self._bar))
+        bar = self._bar + _BAR_STEP * (_EXPLORED - worth)
+        self._bar = min(max(bar, _EVEN_ODDS), _WORST_ODDS)
+        return worth
+
     def take(self, decision: Decision[V], asked: Asked[V]) -> Ticket[V] | None:
         """
         Throw the coin for what is accepted, and charge it.
 
-        What the budget does not permit can still be judged before anybody gets it, by
-        the same coin. None of these is ever served unjudged, so none is charged.
+        What the budget does not permit, or not yet, can still be judged before anybody
+        gets it, by the same coin, if that is worth a judgement. None of these is ever
+        served unjudged, so none is charged.
         """
         entry, figures = decision.entry, decision.signal
         if entry is None:
             return None
+        worth = False
         if figures is not None:
             self._learn(["seen", list(figures)])
+            worth = self._is_worth_it(decision.chance)
         permitted = decision.why == "accepted"
-        if permitted or (decision.why == "budget" and asked.judged_first):
+        if permitted or (asked.judged_first and worth):
             audited = self.random.random() < self.budget.judged
             if permitted:
                 self.budget.serve(audited=audited)
@@ -250,6 +271,10 @@ class Promise(Generic[V]):
         """Return how many wrong answers were served at most, if that is known."""
         return None if self.budget.closed else int(self.budget.wrong_limit())
 
+    def refit(self) -> Callable[[], None] | None:
+        """Return how to fit the chances again, if it is time."""
+        return self._calibration.refit()
+
     def _learn(self, lesson: Lesson) -> None:
         if self.tell is not None:
             self.tell(lesson)
@@ -287,6 +312,8 @@ class Promise(Generic[V]):
         for lesson in lessons:
             if known or lesson[0] == "veto":
                 self._know(lesson)
+                if (refit := self.refit()) is not None:
+                    refit()
 
 
 def _recurring(entry: Entry[V] | None) -> Group | None:

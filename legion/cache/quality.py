@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -87,11 +87,20 @@ class Bench:
         vectors: Their embeddings by normalised question.
         free_text: Whether answers with the same label are different texts, so that the
             cache cannot tell that they are the same.
+        answers: The right ones by normalised question; where the questions have one
+            several times with different answers, each of them is right.
     """
 
     stream: Sequence[Labelled]
     vectors: dict[str, NDArray[np.float32]]
     free_text: bool
+    answers: Mapping[str, set[str]] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        answers: dict[str, set[str]] = {}
+        for question, answer in self.stream:
+            answers.setdefault(normalised(question), set()).add(answer)
+        self.answers = answers
 
     @classmethod
     def shuffled(
@@ -118,37 +127,54 @@ class Bench:
         )
         return self._ask(cache, share=1.0)
 
-    def promise(self, max_error: float, *, judged: float, seed: int) -> Replay:
-        """Ask a cache that keeps an error, with a judge that knows the answers."""
-        labels = {normalised(one.question): one.answer for one in self.stream}
+    def promise(
+        self, max_error: float, *, judged: float, seed: int, later: bool = False
+    ) -> Replay:
+        """
+        Ask a cache that keeps an error, with a judge that knows the answers.
+
+        Args:
+            max_error: Wrong answers per request.
+            judged: Share of the possible hits that is judged.
+            seed: Of the coins.
+            later: Whether answers are judged once they were served, and not before.
+        """
         cache = SemanticCache[Answer](
             self._embed,
             max_error=max_error,
-            judge=lambda question, found: labels[normalised(question)] == found.label,
+            judge=None if later else self._right,
             judged=judged,
             random=Random(seed),  # noqa: S311 - figures that can be had again
             capacity=2 * len(self.stream),
         )
-        return self._ask(cache, share=max_error)
+        return self._ask(cache, share=max_error, tells=later)
+
+    def _right(self, question: str, found: Answer) -> bool:
+        return found.label in self.answers[normalised(question)]
 
     def _embed(self, texts: list[str]) -> NDArray[np.float32]:
         import numpy as np
 
         return np.stack([self.vectors[text] for text in texts])
 
-    def _ask(self, cache: SemanticCache[Answer], *, share: float) -> Replay:
+    def _ask(
+        self, cache: SemanticCache[Answer], *, share: float, tells: bool = False
+    ) -> Replay:
         seen: set[str] = set()
         hits = wrong = answerable = 0
         excess = -1.0
         for number, (question, label) in enumerate(self.stream, 1):
-            answerable += label in seen
+            answerable += not seen.isdisjoint(self.answers[normalised(question)])
             seen.add(label)
             hit = cache.get(question)
             if hit is None:
                 cache.put(question, Answer(label, number if self.free_text else 0))
             else:
+                right = self._right(question, hit.value)
                 hits += 1
-                wrong += hit.value.label != label
+                wrong += not right
+                if tells and hit.audit:
+                    hit.right() if right else hit.wrong()
             excess = max(excess, wrong - share * number)
         stats = cache.stats()
         return Replay(

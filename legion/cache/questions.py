@@ -7,10 +7,14 @@ import json
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from random import Random
+from reprlib import repr as brief
+from typing import NamedTuple, TypeVar
 
 from ..exceptions import LegionError
 
+
+T = TypeVar("T")
 
 _QUESTION = ("question", "text", "query", "prompt", "utterance")
 _ANSWER = ("answer", "label", "category", "intent", "class", "value", "response")
@@ -46,8 +50,8 @@ def read(path: Path) -> list[Labelled] | list[Pair]:
         LegionError: The file is something else, or a row lacks something.
     """
     rows = _rows(path)
-    if not rows:
-        msg = f"{path}: got no row; write a header and at least one question"
+    if len(rows) < 2:
+        msg = f"{path}: got {len(rows) or 'no'} row; write at least two{_header(path)}"
         raise LegionError(msg)
     names = {name.strip().lower(): name for name in rows[0]}
     pair = _found(names, _LEFT), _found(names, _RIGHT), _found(names, _SAME)
@@ -61,13 +65,31 @@ def read(path: Path) -> list[Labelled] | list[Pair]:
     if question is None or answer is None:
         msg = (
             f"{path}: got the columns {', '.join(names) or 'none'}; write question and"
-            " answer, or a, b and same"
+            f" answer, or a, b and same{_header(path)}"
         )
         raise LegionError(msg)
     return [
         Labelled(_text(row, question, at), _text(row, answer, at))
         for at, row in _numbered(path, rows)
     ]
+
+
+def sampled(pairs: Iterable[Pair], *, seed: int, questions: int) -> list[Pair]:
+    """
+    Draw pairs at random, as many as have at most so many different *questions*.
+
+    Of questions that are sampled one by one, hardly two would belong together.
+    """
+    pairs = list(pairs)
+    Random(seed).shuffle(pairs)  # noqa: S311 - an order, not a secret
+    found: list[Pair] = []
+    known: set[str] = set()
+    for pair in pairs:
+        if len(known | {pair.a, pair.b}) > questions:
+            break
+        known |= {pair.a, pair.b}
+        found.append(pair)
+    return found
 
 
 def clusters(pairs: Iterable[Pair]) -> list[Labelled]:
@@ -100,16 +122,30 @@ def _rows(path: Path) -> list[Mapping[str, object]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix == ".csv":
-                return list(csv.DictReader(file))
-            return [json.loads(line) for line in file if line.strip()]
+                rows: list[object] = list(csv.DictReader(file))
+            else:
+                rows = [json.loads(line) for line in file if line.strip()]
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
         msg = f"{path}: {error}; write UTF-8, as CSV with a header or as JSON lines"
         raise LegionError(msg) from error
+    return [_fields(row, at) for at, row in _numbered(path, rows)]
 
 
-def _numbered(
-    path: Path, rows: Iterable[Mapping[str, object]]
-) -> Iterable[tuple[str, Mapping[str, object]]]:
+def _fields(row: object, at: str) -> Mapping[str, object]:
+    if not isinstance(row, dict):
+        msg = f"{at}: got {brief(row)}; write an object of names and texts"
+        raise LegionError(msg)
+    if None in row:  # where the csv module puts what has no name
+        msg = f"{at}: got more fields than columns; quote texts that have a comma"
+        raise LegionError(msg)
+    return row
+
+
+def _header(path: Path) -> str:
+    return ", below a header, with commas between columns" * (path.suffix == ".csv")
+
+
+def _numbered(path: Path, rows: Iterable[T]) -> Iterable[tuple[str, T]]:
     return ((f"{path}, row {i}", row) for i, row in enumerate(rows, 1))
 
 
@@ -118,7 +154,7 @@ def _found(names: Mapping[str, str], wanted: Iterable[str]) -> str | None:
 
 
 def _text(row: Mapping[str, object], name: str, at: str) -> str:
-    value = row.get(name) if isinstance(row, Mapping) else None
+    value = row.get(name)
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     if value is None or not text.strip():
         msg = f"{at}: got nothing for {name!r}; write a text in every row"

@@ -198,6 +198,16 @@ class Shelf(Generic[V]):
         """
         if found is None:
             (found,) = self.search(partition, [asked.vector])
+        hit = self._similar(partition, asked, found)
+        with self._lock:
+            refit = self.rule.refit()
+        if refit is not None:  # others go on looking up meanwhile
+            refit()
+        return hit
+
+    def _similar(
+        self, partition: Partition[V], asked: Asked[V], found: Neighbours[V]
+    ) -> Hit[V] | None:
         for _ in range(_LOOKS):
             with self._lock:
                 hit = self.exact(partition, asked.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import sys
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
+from ...cache.budget import CONFIDENCE
 from ...canonical import JSON
 from ...exceptions import LegionError
+from ...stats import overlooked_limit
 from .. import quantities
 from ..main import Commands, command
 from ..output import Output
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
 
 
 _JUDGED = (0.1, 0.3, 1.0)
+_READY_MADE = ("wordllama", "minilm")
 _TEACHES = """\
 FILE is .csv or .jsonl: questions with answers, as a stream (columns question and answer,
 or text and category), or pairs of questions (a, b, same). A miss is stored, as an
-application would; of pairs, the questions are asked in a row as well, and two that nobody
-compared count as different.
+application would. Of pairs, as many are drawn as have so many questions; these are asked
+in a row as well, and two that nobody compared count as different. Of a question that is
+there with several answers, each is right.
 
   legion cache bench questions.csv
   legion cache bench questions.csv --max-error 1% --judged 30% --plot curves.svg
@@ -56,6 +61,12 @@ class Promised:
     replay: Replay
 
     @property
+    def begins(self) -> int:
+        """So many requests there must be before most of what is likely is served."""
+        escaped = overlooked_limit(0, share=self.judged, alpha=1 - CONFIDENCE)
+        return math.ceil((escaped + 1) / self.max_error)
+
+    @property
     def kept(self) -> bool:
         """Whether it was kept after every request."""
         return self.replay.excess <= 0
@@ -76,7 +87,7 @@ def add(commands: Commands) -> None:
         "--embedder",
         default="wordllama",
         metavar="NAME",
-        help="wordllama, or MODULE:FUNCTION of yours (default: %(default)s)",
+        help="wordllama, minilm, or MODULE:FUNCTION of yours (default: %(default)s)",
     )
     one.add_argument(
         "--max-error",
@@ -121,10 +132,14 @@ def bench(arguments: argparse.Namespace, output: Output) -> int:
         msg = f"--plot: got {plot}; write a file that ends in .svg, where it can be put"
         raise LegionError(msg)
     from ...cache.quality import THRESHOLDS, Bench, PairScores
-    from ...cache.questions import Labelled, Pair, clusters, read
+    from ...cache.questions import Labelled, Pair, clusters, read, sampled
 
     rows = read(arguments.file)
-    pairs = [row for row in rows if isinstance(row, Pair)]
+    pairs = sampled(
+        (row for row in rows if isinstance(row, Pair)),
+        seed=arguments.seed,
+        questions=arguments.requests,
+    )
     questions = [row for row in rows if isinstance(row, Labelled)] or clusters(pairs)
     embed = _embedder(arguments.embedder)
     asked = Bench.shuffled(
@@ -144,6 +159,9 @@ def bench(arguments: argparse.Namespace, output: Output) -> int:
         f"{output.paint(arguments.file.name, 'bold')}: {what}{len(questions):,} questions,"
         f" {len(asked.stream):,} asked, seed {arguments.seed}, {arguments.embedder}"
     )
+    several = sum(len(answers) > 1 for answers in asked.answers.values())
+    if several:
+        output.line(f"  {several:,} have several answers, of which each is right")
     _say(fixed, promised, output)
     output.document(_document(arguments, asked, fixed, promised))
     if plot is not None:
@@ -168,10 +186,10 @@ def _promised(asked: Bench, arguments: argparse.Namespace) -> Iterator[Promised]
 
 
 def _embedder(name: str) -> Embed:
-    if name == "wordllama":
-        from ...cache.embedders import wordllama
+    from ...cache import embedders
 
-        return wordllama()
+    if name in _READY_MADE:
+        return cast("Embed", getattr(embedders, name)())
     module, _, attribute = name.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
@@ -179,8 +197,8 @@ def _embedder(name: str) -> Embed:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         msg = (
-            f"--embedder: got {name!r} ({error}); write wordllama, or MODULE:FUNCTION of"
-            " a function from texts to vectors"
+            f"--embedder: got {name!r} ({error}); write wordllama, minilm, or"
+            " MODULE:FUNCTION of a function from texts to vectors"
         )
         raise LegionError(msg) from error
     return cast("Embed", found)
@@ -216,9 +234,16 @@ def _say(
             f" {(replay.limit or 0) / replay.requests:.2%}), {replay.judged:,} judged",
             ok=one.kept,
         )
+        if replay.requests < one.begins:
+            output.line(
+                f"       it learns for some {one.begins:,} requests; "
+                f"{replay.requests:,} say little"
+            )
     output.line()
     for max_error in sorted({one.max_error for one in promised}):
-        kept = [(r.hit_rate, t) for t, r in fixed.items() if r.error <= max_error]
+        kept = [
+            (r.hit_rate, t) for t, r in fixed.items() if r.hits and r.error <= max_error
+        ]
         best = max(kept, default=None)
         said = "none" if best is None else f"{best[1]:.2f}, with {best[0]:.1%} hits"
         output.line(f"  best threshold in hindsight within {max_error:.1%}: {said}")
