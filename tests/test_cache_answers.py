@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import zlib
@@ -294,15 +295,18 @@ def test_a_threshold_of_one_finds_only_the_same_question(embed):
 
 
 def test_an_embedder_that_fails_stores_nothing(cache, embed):
-    """Its own exception comes through; the cache is as it was."""
+    """Whatever it raises is an EmbeddingError's cause; the cache is as it was."""
     cache.put("a", 1)
 
     def broken(texts):
         raise ConnectionError("no route")
 
     cache._embed.embed = broken
-    with pytest.raises(ConnectionError):
+    with pytest.raises(EmbeddingError, match="ConnectionError: no route") as raised:
         cache.put_many([("b", 2), ("c", 3)])
+    assert isinstance(raised.value.__cause__, ConnectionError)
+    with pytest.raises(EmbeddingError):
+        asyncio.run(cache.aget("b"))
     cache._embed.embed = lambda texts: np.zeros((len(texts), DIM))
     with pytest.raises(EmbeddingError):
         cache.put_many([("b", 2), ("c", 3)])

@@ -91,10 +91,10 @@ class UnitVectors:
             Unit vectors, shape (n, dim), float32, C order; a copy.
 
         Raises:
-            EmbeddingError: It did not return one finite vector other than zero for
-                each text, all of the same dimension as ever.
+            EmbeddingError: It raised, or did not return one finite vector other than
+                zero for each text, all of the same dimension as ever.
         """
-        raw = self._array(self.embed(list(texts)), len(texts))
+        raw = self._array(self._answer(texts), len(texts))
         self._check_dim(raw.shape[1])
         unit = _unit(raw, texts)
         self._settle_dim(raw.shape[1])
@@ -116,6 +116,18 @@ class UnitVectors:
         if getattr(self.embed, "quick", False):
             return function(*args, **kwargs)
         return await asyncio.to_thread(function, *args, **kwargs)
+
+    def _answer(self, texts: Sequence[str]) -> ArrayLike:
+        try:
+            return self.embed(list(texts))
+        except EmbeddingError:
+            raise
+        except Exception as error:
+            msg = (
+                f"embedder: it raised {type(error).__name__}: {error}; return one "
+                f"vector a text, or do not ask the cache while it cannot"
+            )
+            raise EmbeddingError(msg) from error
 
     def _array(
         self, answer: ArrayLike, n: int

@@ -38,7 +38,7 @@ class LangChainCache(BaseCache):
     Everything but what the user said last parts the answers: the model and how it is
     called, tools, system prompt, what was said before. Tool calls and answers that were
     cut off are never stored. A question that cannot be embedded is asked past the
-    cache, with a warning in the log.
+    cache, and an answer that is no JSON is not stored, with a warning in the log.
 
     Args:
         cache: Answers lie in its scopes as JSON.
@@ -78,8 +78,9 @@ class LangChainCache(BaseCache):
             return
         scope, question = found
         try:
-            scope.put(question, [_stored(each) for each in return_val])
-        except EmbeddingError as error:
+            stored = json.dumps(list(map(_stored, return_val)), allow_nan=False)
+            scope.put(question, json.loads(stored))
+        except (EmbeddingError, TypeError, ValueError, RecursionError) as error:
             _log.warning("LangChainCache: an answer was not stored: %s", error)
 
     def clear(self, **kwargs: Any) -> None:
