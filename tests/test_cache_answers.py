@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import subprocess
 import sys
 import zlib
 
+import attrs
 import numpy as np
 import pytest
 
@@ -259,6 +262,48 @@ def test_forget_does_not_touch_what_another_cache_holds(embed):
 
     assert other.forget(one.get("a")) is False
     assert len(other) == 1
+
+
+def test_forget_does_not_touch_the_same_answer_of_another_cache(embed):
+    """Two entries may have the same number, scope and value, as True is one object."""
+    one, other = SemanticCache(embed), SemanticCache(embed)
+    one.put("a", True)
+    other.put("b", True)
+
+    assert other.forget(one.get("a")) is False
+    assert other.get("b").value is True
+
+
+@pytest.mark.parametrize("given", [None, "a", 1])
+def test_forget_refuses_what_is_no_hit(cache, given):
+    """Such as the question."""
+    with pytest.raises(TypeError, match=r"forget: got .*; write a hit, as get returns"):
+        cache.forget(given)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda hit: pickle.loads(pickle.dumps(hit))]
+)
+def test_a_copy_of_a_hit_is_its_facts(cache, copied):
+    """In whatever process; what it cannot do there it says, and the cache is as it was."""
+    cache.put("a", ["x"])
+    hit = cache.get("a")
+    other = copied(hit)
+
+    assert other == hit
+    for tell in (other.right, other.wrong, lambda: cache.forget(other)):
+        with pytest.raises(ValueError, match="got a copy of the hit for 'a'"):
+            tell()
+    assert len(cache) == 1
+    assert attrs.asdict(hit)["value"] == ["x"]
+
+
+def test_a_cache_cannot_be_copied(cache):
+    """It says so in one sentence, and what to do for another process; so do its views."""
+    for one in (cache, cache.scope("a")):
+        for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="make one in each process"):
+                copied(one)
 
 
 def test_clear_empties_and_the_cache_goes_on(cache):

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Sequence
 from reprlib import repr as brief
 
-from .hit import V
+from .hit import Hit, V
 
 
 def refuse_embed(embed: object) -> None:
@@ -119,6 +119,18 @@ def judged_share(judge: object, judged: float | None) -> float:
         msg = f"cache: got judged={judged}; write a share {least} to 1"
         raise ValueError(msg)
     return judged
+
+
+def refuse_hit(given: object) -> None:
+    """
+    Raise if *given* is nothing that a cache could forget.
+
+    Raises:
+        TypeError: It is no hit.
+    """
+    if not isinstance(given, Hit):
+        msg = f"forget: got {brief(given)}; write a hit, as get returns one"
+        raise TypeError(msg)
 
 
 def refuse_async(compute: object) -> None:

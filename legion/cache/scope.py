@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, NoReturn, Protocol, cast
 
 import attrs
 
@@ -555,3 +555,11 @@ class Scope(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._partition)
+
+    def __reduce__(self) -> NoReturn:
+        msg = (
+            "cache: got pickle or copy of a cache, which would be another one with the "
+            "same answers; make one in each process, with the same path and, in all "
+            "but one, readonly=True"
+        )
+        raise TypeError(msg)

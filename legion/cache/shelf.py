@@ -7,7 +7,7 @@ import threading
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, cast
 from weakref import WeakValueDictionary
 
 import attrs
@@ -18,6 +18,7 @@ from .accept import AcceptRule, Asked, Decision, Ticket, Why
 from .entry import Entry
 from .eviction import ORDERS, Eviction
 from .fork import Order, over_fork
+from .given import refuse_hit
 from .hit import Explanation, Hit, V
 from .lifetime import NOTHING_SAID, Lifetime, Terms
 from .meter import Cost
@@ -573,14 +574,17 @@ class Shelf(Generic[V]):
 
         Returns:
             False if it is gone, or not *within*.
+
+        Raises:
+            TypeError: *hit* is none.
+            ValueError: It is a copy.
         """
+        refuse_hit(hit)
+        entry = cast("Ticket[V]", hit._original()).entry
         with self._lock:
-            entry = self._entries.get(hit.id)
-            if (
-                entry is None
-                or entry.value is not hit.value
-                or entry.partition.scope != hit.scope
-                or (within is not None and entry.partition is not within)
+            # Another cache's entry may have its number, and its value.
+            if self._entries.get(entry.id) is not entry or (
+                within is not None and entry.partition is not within
             ):
                 return False
             self._writable("forget it")
