@@ -316,6 +316,27 @@ def test_clear_empties_and_the_cache_goes_on(cache):
     assert cache.get("a ~1").value == 3
 
 
+@pytest.mark.parametrize("dim", [384, 4096])
+def test_a_threshold_of_1_takes_the_same_vector(dim):
+    """Whatever rounding makes of its cosine; and none that can be told from it."""
+    drawn = np.random.default_rng(0)
+    rows = {}
+
+    def embed(texts):
+        return [
+            rows.setdefault(text[:4], drawn.exponential(size=dim)) for text in texts
+        ]
+
+    cache = SemanticCache(embed, threshold=1)
+    for i in range(50):
+        cache.put(f"q{i:03}", i)
+    rows["near"] = rows["q007"] * (1 + 0.004 * drawn.normal(size=dim))
+
+    assert [cache.get(f"q{i:03} again").value for i in range(50)] == list(range(50))
+    assert cache.get("near") is None
+    assert cache.explain("near").similarity > 0.9999
+
+
 @pytest.mark.parametrize("threshold", [0, -0.1, 1.01, float("nan")])
 def test_a_threshold_that_is_no_cosine_is_refused(embed, threshold):
     """The message says what to write."""

@@ -58,7 +58,8 @@ class SemanticCache(Scope[V]):
         embed: From a list of n texts to an array of shape (n, dim), dim at most 4096;
             it need not return unit vectors.
         threshold: Cosine from which an answer is reused, above 0 and at most 1; .85 by
-            default. Instead of *max_error*.
+            default. 1 is for the same vector, and takes what 4e-6 below may be rounding.
+            Instead of *max_error*.
         max_error: Wrong answers per request, above 0 and below 1, that are not exceeded
             at any moment with probability .99, over all scopes together: of requests,
             not of hits. It holds if the judge is right. Instead of *threshold*.

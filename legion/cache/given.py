@@ -10,6 +10,10 @@ from reprlib import repr as brief
 from .hit import Hit, V
 
 
+SAME = 1 - 32 * 2**-23
+"""Cosine from which two vectors of float32 may be the same one: rounding's 16, twice."""
+
+
 def refuse_embed(embed: object) -> None:
     """
     Raise if *embed* cannot turn texts into vectors.
@@ -42,14 +46,18 @@ def cosine(threshold: float | None) -> float:
     """
     Return the threshold, .85 where none is given.
 
+    It is `SAME` at most: the same vector twice has a cosine that rounding leaves up to
+    16 units in the last place of a float32 below 1, in 4096 dimensions.
+
     Raises:
+        TypeError: It is no number.
         ValueError: It is none that a cosine could reach, or that any would.
     """
     threshold = 0.85 if threshold is None else threshold
     if not 0 < threshold <= 1:
         msg = f"cache: got threshold={threshold}; write a cosine above 0, at most 1"
         raise ValueError(msg)
-    return threshold
+    return min(threshold, SAME)
 
 
 def refuse_threshold(threshold: float | None) -> None:

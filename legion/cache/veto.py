@@ -125,9 +125,9 @@ def _other_things(a: Wording, b: Wording) -> Veto | None:
         return None
     if _shared(a.others - LOOSE.keys(), b.others - LOOSE.keys()) >= SHARED:
         for stem in sorted(a.counts.keys() & b.counts.keys()):
-            (n, mine), (m, other) = a.counts[stem], b.counts[stem]
-            if n != m:
-                return _others("numbers", mine, other)
+            (number, spelled), (counter, written) = a.counts[stem], b.counts[stem]
+            if number != counter:
+                return _others("numbers", spelled, written)
     return None
 
 
