@@ -101,6 +101,7 @@ def test_asyncio_asks_the_cache_too(server, cache):
     [
         {"model": "openai/other"},
         {"temperature": 0.5},
+        {"extra_body": {"guided_choice": ["yes", "no"]}},
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
         {
             "messages": [
