@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from collections.abc import Callable
-from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,14 @@ from .flight import SingleFlight
 from .given import (
     cosine,
     error_share,
+    file_path,
     judged_share,
     refuse_embed,
     refuse_judging,
     refuse_threshold,
+    refuse_unable,
+    refuse_unknown,
+    refuse_view,
     whole_number,
 )
 from .hit import Hit, V
@@ -106,8 +109,8 @@ class SemanticCache(Scope[V]):
     Raises:
         ValueError: A number is out of range, *eviction* or *sync* is not known, or what
             is given excludes each other.
-        TypeError: *embed* or *judge* cannot be called, *embed* is async, or
-            *serializer* is none.
+        TypeError: *embed* or *judge* cannot be called, *embed* is async, or another
+            object lacks what the cache would call.
         StateError: *path* is written by another process, or was filled by another
             embedder or serializer; `StateCorruptError` if it is damaged.
 
@@ -145,9 +148,12 @@ class SemanticCache(Scope[V]):
         whole_number("cache", "capacity", capacity)
         if capacity_bytes is not None:
             whole_number("cache", "capacity_bytes", capacity_bytes)
-        if eviction not in ORDERS:
-            msg = f"cache: got eviction={eviction!r}; write one of {sorted(ORDERS)}"
-            raise ValueError(msg)
+        refuse_unknown("eviction", eviction, ORDERS)
+        refuse_unknown("sync", sync, ("always", "batch"))
+        refuse_unable("clock", clock, "machine", "wall")
+        refuse_unable("plugins", plugins, "admit")
+        refuse_unable("meter", meter, "looked_up")
+        refuse_unable("random", random, "random")
         lifetime = Lifetime(
             ttl_s=ttl_s,
             sliding=sliding,
@@ -189,9 +195,6 @@ class SemanticCache(Scope[V]):
             partition=shelf.partition(DEFAULT_SCOPE),
             meter=meter,
         )
-        if sync not in {"batch", "always"}:
-            msg = f"cache: got sync={sync!r}; write 'batch' or 'always'"
-            raise ValueError(msg)
         if path is None:
             if readonly or repair:
                 msg = "cache: got readonly or repair without a file; write its path"
@@ -201,7 +204,7 @@ class SemanticCache(Scope[V]):
         from .keeping import keep
 
         disk: Disk[V] = Disk(
-            Path(path),
+            file_path(path),
             serializer_of(serializer),
             given_name(embed),
             clock,
@@ -253,6 +256,7 @@ class SemanticCache(Scope[V]):
         Raises:
             ValueError: A number is out of range, *scope* is of another cache, or bytes
                 are not counted, as the cache has no *capacity_bytes*.
+            TypeError: *scope* is no view.
         """
         if capacity is not None:
             whole_number("limit", "capacity", capacity)
@@ -264,6 +268,7 @@ class SemanticCache(Scope[V]):
                     f"not count bytes; give SemanticCache capacity_bytes, too"
                 )
                 raise ValueError(msg)
+        refuse_view(scope)
         if scope._shelf is not self._shelf:
             msg = "limit: got a view of another cache; write one that scope() made"
             raise ValueError(msg)

@@ -29,6 +29,8 @@ Embed: TypeAlias = "Callable[[list[str]], ArrayLike]"
 """Any callable from n texts to an array of shape (n, dim)."""
 
 LEAST_DIM, MOST_DIM = 2, 4096
+# What numpy would make numbers of: objects, texts, complex numbers and times.
+_NO_NUMBERS = frozenset("OSUcmM")
 # By bytes of a number: sums of squares between this and its inverse are precise.
 _LEAST_SQUARE = {4: 1e-30, 8: 1e-290}
 
@@ -134,16 +136,20 @@ class UnitVectors:
     ) -> NDArray[np.float32] | NDArray[np.float64]:
         import numpy as np
 
+        cause = None
         try:
             raw = np.asarray(answer)
-            if raw.dtype != np.float32:
+            numbers = raw.dtype.kind not in _NO_NUMBERS
+            if numbers and raw.dtype != np.float32:
                 raw = raw.astype(np.float64)
         except (TypeError, ValueError) as error:
+            numbers, cause = False, error
+        if not numbers or isinstance(answer, np.ma.MaskedArray):
             msg = (
                 f"embedder: got {type(answer).__name__}, which is not an array of "
                 f"numbers; return an array of shape ({n}, dim)"
             )
-            raise EmbeddingError(msg) from error
+            raise EmbeddingError(msg) from cause
         if raw.ndim != 2 or len(raw) != n:
             msg = (
                 f"embedder: got an array of shape {raw.shape} for {n} "
