@@ -383,6 +383,21 @@ def test_an_embedder_that_fails_stores_nothing(cache, embed):
     assert cache.get("a").value == 1
 
 
+@pytest.mark.parametrize("question", ["", "   ", "\n\n"])
+def test_a_question_of_white_space_is_computed(cache, question):
+    """Each time: there is nothing to embed, and some embedders say so."""
+    cache._embed.embed = lambda texts: np.zeros((len(texts), DIM))
+    answers = iter("abcd")
+
+    async def later(_):
+        return next(answers)
+
+    assert cache.get_or_compute(question, lambda _: next(answers)) == "a"
+    assert cache.get_or_compute(question, lambda _: next(answers)) == "b"
+    assert asyncio.run(cache.aget_or_compute(question, later)) == "c"
+    assert (len(cache), cache.stats().misses) == (0, 3)
+
+
 def test_making_a_cache_loads_neither_numpy_nor_faiss():
     """They are loaded by the first embedding."""
     code = (

@@ -247,7 +247,8 @@ class Scope(Generic[V]):
         it. An exception goes to all of them, and nothing is stored. Who asks nearly
         the same waits too, up to half a minute, and is served if the answer is stored
         and does for that question. What the answer cost, for the eviction ``cost``, is
-        the time it took, in seconds.
+        the time it took, in seconds. A question of nothing but white space has no
+        meaning to be found by, and is computed each time.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
@@ -263,7 +264,14 @@ class Scope(Generic[V]):
             return self._found(hit, begun_s).value
         refuse_async(compute)
         self._refuse_async_judge("get_or_compute")
+        if not key:
+            self._shelf.count(self._partition, "misses")
+            return plain(compute(question))
+        return self._computed(question, key, compute, begun_s)
 
+    def _computed(
+        self, question: str, key: str, compute: Callable[[str], V], begun_s: float
+    ) -> V:
         first = looked = False
 
         def answer(flight: Flight[Answered[V]]) -> Answered[V]:
@@ -314,7 +322,20 @@ class Scope(Generic[V]):
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
             return self._found(hit, begun_s).value
+        if not key:
+            self._shelf.count(self._partition, "misses")
+            computed = compute(question)
+            refuse_plain(computed)
+            return await computed
+        return await self._acomputed(question, key, compute, begun_s)
 
+    async def _acomputed(
+        self,
+        question: str,
+        key: str,
+        compute: Callable[[str], Awaitable[V]],
+        begun_s: float,
+    ) -> V:
         first = looked = False
 
         async def answer(flight: Flight[Answered[V]]) -> Answered[V]:
