@@ -78,6 +78,7 @@ BAD = [
     ({"sync": []}, "write one of ['always', 'batch']"),
     ({"path": ""}, "write the path of a file"),
     ({"path": "/"}, "write the path of a file"),
+    ({"path": "a\0b"}, "write the path of a file"),
     ({"path": b"x"}, "write the path of a file as text"),
     ({"clock": 5}, "write an object with machine()"),
     ({"plugins": "x"}, "write an object with admit()"),

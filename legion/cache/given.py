@@ -82,14 +82,15 @@ def file_path(path: str | os.PathLike[str]) -> Path:
         TypeError: *path* is neither text nor a path.
         ValueError: It names no file.
     """
-    given: object = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(given, str):
+    try:
+        given = Path(path)
+    except TypeError as error:
         msg = f"cache: got path={brief(path)}; write the path of a file as text"
-        raise TypeError(msg)
-    if not Path(given).name or "\0" in given:
+        raise TypeError(msg) from error
+    if not given.name or "\0" in str(given):
         msg = f"cache: got path={brief(path)}; write the path of a file"
         raise ValueError(msg)
-    return Path(given)
+    return given
 
 
 def cosine(threshold: float | None) -> float:
