@@ -93,7 +93,6 @@ def veto(asked: str, stored: str) -> Veto | None:
     It looks only at pairs that say nearly the same: with at least `SHARED` of their
     other words in common, one that differs is most of the difference. Between questions
     that are worded differently the same words mean little ("it is not working", "it
-    that are worded differently the same words mean little ("it is not working", "it
     failed"), so nothing is vetoed there. Of texts of more than `LONGEST` letters it
     looks at the places where they differ, if these are no more than that.
 
