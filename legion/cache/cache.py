@@ -150,7 +150,7 @@ class SemanticCache(Scope[V]):
             whole_number("cache", "capacity_bytes", capacity_bytes)
         refuse_unknown("eviction", eviction, ORDERS)
         refuse_unknown("sync", sync, ("always", "batch"))
-        refuse_unable("clock", clock, "machine", "wall")
+        refuse_unable("clock", clock, "machine")
         refuse_unable("plugins", plugins, "admit")
         refuse_unable("meter", meter, "looked_up")
         refuse_unable("random", random, "random")
@@ -200,6 +200,7 @@ class SemanticCache(Scope[V]):
                 msg = "cache: got readonly or repair without a file; write its path"
                 raise ValueError(msg)
             return
+        refuse_unable("clock", clock, "wall")
         from .disk import Disk
         from .keeping import keep
 

@@ -58,20 +58,19 @@ def refuse_unknown(name: str, given: object, known: Iterable[str]) -> None:
         raise ValueError(msg)
 
 
-def refuse_unable(name: str, given: object, *able: str) -> None:
+def refuse_unable(name: str, given: object, method: str) -> None:
     """
-    Raise if *given* lacks a method that the cache calls.
+    Raise if *given* is not None and lacks a method that the cache calls.
 
     Raises:
         TypeError: It does; the message names *name* and the method.
     """
-    for method in able:
-        if given is not None and not callable(getattr(given, method, None)):
-            msg = (
-                f"cache: got {name}={brief(given)}; write an object with {method}(), or "
-                f"leave it out"
-            )
-            raise TypeError(msg)
+    if given is not None and not callable(getattr(given, method, None)):
+        msg = (
+            f"cache: got {name}={brief(given)}; write an object with {method}(), or "
+            f"leave it out"
+        )
+        raise TypeError(msg)
 
 
 def file_path(path: str | os.PathLike[str]) -> Path:
