@@ -210,7 +210,7 @@ class NoStandIn(BaseException):
 
 
 class EmbeddingError(LegionError):
-    """The embedder returned something that is not one finite vector a text."""
+    """The embedder raised, or returned other than one finite vector a text."""
 
 
 class MissingExtraError(LegionError, ImportError):

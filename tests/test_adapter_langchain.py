@@ -8,7 +8,6 @@ import logging
 import pytest
 
 from legion import SemanticCache
-from legion.exceptions import EmbeddingError
 
 
 pytest.importorskip(
@@ -18,7 +17,7 @@ pytest.importorskip(
 
 from langchain_core.language_models import BaseChatModel, FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.outputs import ChatGeneration, ChatResult, Generation
 
 from legion.integrations.langchain import LangChainCache
 
@@ -171,9 +170,41 @@ def test_an_embedder_that_fails_does_not_stand_in_the_way(caplog):
     """The model is asked, and the log says that the cache was not."""
 
     def broken(texts):
-        raise EmbeddingError("embedder: down")
+        raise ConnectionError("embedder: down")
 
     chat = model(SemanticCache(broken))
     with caplog.at_level(logging.WARNING, "legion"):
         assert chat.invoke("q").content == "re: q"
     assert "embedder: down" in caplog.text
+
+
+def test_an_embedder_that_fails_later_does_not_stand_in_the_way(caplog):
+    """Neither where an answer is looked up nor where it is stored, in asyncio too."""
+    down = []
+
+    def failing(texts):
+        if down:
+            raise ConnectionError("embedder: down")
+        return embed(texts)
+
+    chat = model(SemanticCache(failing))
+    chat.invoke("q")
+    down.append(True)
+    with caplog.at_level(logging.WARNING, "legion"):
+        assert chat.invoke("another").content == "re: another"
+        assert asyncio.run(chat.ainvoke("a third")).content == "re: a third"
+    assert len(caplog.records) == 4
+
+
+def test_what_comes_with_an_answer_is_stored_as_json(tmp_path, caplog):
+    """A tuple is a list then; what is no JSON leaves the answer out, with a warning."""
+    with SemanticCache(embed, path=tmp_path / "c") as kept:
+        cache = LangChainCache(kept, tenant="a")
+        cache.update("q", "m", [Generation(text="a", generation_info={"x": (1, 2)})])
+        assert cache.lookup("q", "m")[0].generation_info == {"x": [1, 2]}
+        with caplog.at_level(logging.WARNING, "legion"):
+            for odd in (object(), float("nan"), {1, 2}):
+                info = {"x": odd}
+                cache.update("b", "m", [Generation(text="a", generation_info=info)])
+        assert len(kept) == 1
+    assert len(caplog.records) == 3

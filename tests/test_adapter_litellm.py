@@ -11,7 +11,6 @@ import pytest
 from chat_server import chat_server
 
 from legion import SemanticCache
-from legion.exceptions import EmbeddingError
 
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of LiteLLM and pydantic
@@ -102,6 +101,7 @@ def test_asyncio_asks_the_cache_too(server, cache):
     [
         {"model": "openai/other"},
         {"temperature": 0.5},
+        {"extra_body": {"guided_choice": ["yes", "no"]}},
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
         {
             "messages": [
@@ -185,7 +185,7 @@ def test_an_embedder_that_fails_does_not_stand_in_the_way(server, caplog):
     """The server is asked, and the log says that the cache was not."""
 
     def broken(texts):
-        raise EmbeddingError("embedder: down")
+        raise ConnectionError("embedder: down")
 
     use(SemanticCache(broken))
     try:

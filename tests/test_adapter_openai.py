@@ -14,7 +14,7 @@ from chat_server import chat_server
 
 from legion import SemanticCache
 from legion.cache import Meter
-from legion.exceptions import EmbeddingError
+from legion.integrations.chat import Prompt
 
 
 openai = pytest.importorskip(
@@ -373,7 +373,7 @@ def test_an_embedder_that_fails_does_not_stand_in_the_way(server, caplog):
     """The server is asked, and the log says that the cache was not."""
 
     def broken(texts):
-        raise EmbeddingError("embedder: down")
+        raise ConnectionError("embedder: down")
 
     from legion.integrations.openai import cached
 
@@ -406,6 +406,44 @@ def test_the_tokens_that_hits_save_are_those_the_server_counted(server):
             list(ask(client, "q", stream=True))
 
     assert cache.stats().saved_tokens == 30
+
+
+def test_a_message_without_a_role_is_the_servers_to_refuse(server, client):
+    """It is asked as it would be without a cache, and so it is for what is no JSON."""
+    for messages in ([{"content": "q"}], [{"role": None, "content": "q"}]):
+        for _ in range(2):
+            client.chat.completions.create(model="m", messages=messages)
+    assert len(server.requests) == 4
+
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    prompt = Prompt.of({"messages": [{"role": "user", "content": deep}]})
+    assert prompt.reason.startswith("it is no JSON")
+
+
+def test_a_client_with_other_options_asks_the_cache_too(server, client):
+    """As often as options are changed, by whichever of the two names."""
+    ask(client, "q")
+    for other in (
+        client.with_options(timeout=5),
+        client.copy(max_retries=0).with_options(timeout=7),
+    ):
+        assert ask(other, "q").choices[0].message.content == "re: q"
+    assert len(server.requests) == 1
+    assert other.timeout == 7
+    assert other.max_retries == 0
+
+
+def test_a_replayed_stream_says_that_it_has_no_response(server, client):
+    """As the server was not asked; one that is live has its own."""
+    live = ask(client, "q", stream=True)
+    assert live.response.status_code == 200
+    list(live)
+    replayed = ask(client, "q", stream=True)
+    with pytest.raises(AttributeError, match="for which no server was asked"):
+        _ = replayed.response
+    assert not hasattr(replayed, "other")
 
 
 def test_raw_responses_go_past_the_cache(server, client):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
+import pickle
 import subprocess
 import sys
 import zlib
 
+import attrs
 import numpy as np
 import pytest
 
@@ -260,6 +264,48 @@ def test_forget_does_not_touch_what_another_cache_holds(embed):
     assert len(other) == 1
 
 
+def test_forget_does_not_touch_the_same_answer_of_another_cache(embed):
+    """Two entries may have the same number, scope and value, as True is one object."""
+    one, other = SemanticCache(embed), SemanticCache(embed)
+    one.put("a", True)
+    other.put("b", True)
+
+    assert other.forget(one.get("a")) is False
+    assert other.get("b").value is True
+
+
+@pytest.mark.parametrize("given", [None, "a", 1])
+def test_forget_refuses_what_is_no_hit(cache, given):
+    """Such as the question."""
+    with pytest.raises(TypeError, match=r"forget: got .*; write a hit, as get returns"):
+        cache.forget(given)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda hit: pickle.loads(pickle.dumps(hit))]
+)
+def test_a_copy_of_a_hit_is_its_facts(cache, copied):
+    """In whatever process; what it cannot do there it says, and the cache is as it was."""
+    cache.put("a", ["x"])
+    hit = cache.get("a")
+    other = copied(hit)
+
+    assert other == hit
+    for tell in (other.right, other.wrong, lambda: cache.forget(other)):
+        with pytest.raises(ValueError, match="got a copy of the hit for 'a'"):
+            tell()
+    assert len(cache) == 1
+    assert attrs.asdict(hit)["value"] == ["x"]
+
+
+def test_a_cache_cannot_be_copied(cache):
+    """It says so in one sentence, and what to do for another process; so do its views."""
+    for one in (cache, cache.scope("a")):
+        for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="make one in each process"):
+                copied(one)
+
+
 def test_clear_empties_and_the_cache_goes_on(cache):
     """Nothing is found any more; what is put later is."""
     cache.put_many([("a", 1), ("b", 2)])
@@ -268,6 +314,27 @@ def test_clear_empties_and_the_cache_goes_on(cache):
     assert (len(cache), cache.get("a"), cache.stats().evictions) == (0, None, 0)
     cache.put("a", 3)
     assert cache.get("a ~1").value == 3
+
+
+@pytest.mark.parametrize("dim", [384, 4096])
+def test_a_threshold_of_1_takes_the_same_vector(dim):
+    """Whatever rounding makes of its cosine; and none that can be told from it."""
+    drawn = np.random.default_rng(0)
+    rows = {}
+
+    def embed(texts):
+        return [
+            rows.setdefault(text[:4], drawn.exponential(size=dim)) for text in texts
+        ]
+
+    cache = SemanticCache(embed, threshold=1)
+    for i in range(50):
+        cache.put(f"q{i:03}", i)
+    rows["near"] = rows["q007"] * (1 + 0.004 * drawn.normal(size=dim))
+
+    assert [cache.get(f"q{i:03} again").value for i in range(50)] == list(range(50))
+    assert cache.get("near") is None
+    assert cache.explain("near").similarity > 0.9999
 
 
 @pytest.mark.parametrize("threshold", [0, -0.1, 1.01, float("nan")])
@@ -294,15 +361,18 @@ def test_a_threshold_of_one_finds_only_the_same_question(embed):
 
 
 def test_an_embedder_that_fails_stores_nothing(cache, embed):
-    """Its own exception comes through; the cache is as it was."""
+    """Whatever it raises is an EmbeddingError's cause; the cache is as it was."""
     cache.put("a", 1)
 
     def broken(texts):
         raise ConnectionError("no route")
 
     cache._embed.embed = broken
-    with pytest.raises(ConnectionError):
+    with pytest.raises(EmbeddingError, match="ConnectionError: no route") as raised:
         cache.put_many([("b", 2), ("c", 3)])
+    assert isinstance(raised.value.__cause__, ConnectionError)
+    with pytest.raises(EmbeddingError):
+        asyncio.run(cache.aget("b"))
     cache._embed.embed = lambda texts: np.zeros((len(texts), DIM))
     with pytest.raises(EmbeddingError):
         cache.put_many([("b", 2), ("c", 3)])
@@ -311,6 +381,21 @@ def test_an_embedder_that_fails_stores_nothing(cache, embed):
 
     assert (len(cache), cache.stats().puts) == (1, 1)
     assert cache.get("a").value == 1
+
+
+@pytest.mark.parametrize("question", ["", "   ", "\n\n"])
+def test_a_question_of_white_space_is_computed(cache, question):
+    """Each time: there is nothing to embed, and some embedders say so."""
+    cache._embed.embed = lambda texts: np.zeros((len(texts), DIM))
+    answers = iter("abcd")
+
+    async def later(_):
+        return next(answers)
+
+    assert cache.get_or_compute(question, lambda _: next(answers)) == "a"
+    assert cache.get_or_compute(question, lambda _: next(answers)) == "b"
+    assert asyncio.run(cache.aget_or_compute(question, later)) == "c"
+    assert (len(cache), cache.stats().misses) == (0, 3)
 
 
 USED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import os
 import stat
@@ -10,6 +11,7 @@ import sys
 import threading
 import zlib
 
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -257,9 +259,35 @@ def test_another_embedder_or_serializer_is_refused(path):
         SemanticCache(named, path=path, serializer="pickle")
 
 
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Size(enum.IntEnum):
+    LARGE = 1
+
+
+class Text(str):
+    __slots__ = ()
+
+
 @pytest.mark.parametrize(
     "bad",
-    [(1, 2), {1: 2}, {1, 2}, math.nan, object()],
+    [
+        (1, 2),
+        {1: 2},
+        {1, 2},
+        math.nan,
+        object(),
+        Colour.RED,
+        [Size.LARGE],
+        {Colour.RED: 1},
+        OrderedDict(a=1),
+        {"a": defaultdict(int, b=1)},
+        Counter("a"),
+        np.float64(0.5),
+        Text("a"),
+    ],
     ids=lambda bad: type(bad).__name__,
 )
 def test_json_refuses_what_would_come_back_different(path, bad):

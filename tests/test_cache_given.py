@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import re
 
 import pytest
 
@@ -101,6 +102,59 @@ def test_a_plain_function_is_refused_where_the_loop_would_wait(cache):
         asyncio.run(cache.aget_or_compute("q", str.upper))
     assert len(cache) == 0
     assert asyncio.run(cache.aget_or_compute("q", aask)) == "Q"
+
+
+BAD = [
+    ({"threshold": "0.9"}, "write a cosine above 0"),
+    ({"max_error": "1"}, "write a share of the requests"),
+    ({"max_error": 0.1, "judged": "x"}, "write a share from 0 to 1"),
+    ({"eviction": []}, "write one of ['cost', 'lfu', 'lru']"),
+    ({"sync": []}, "write one of ['always', 'batch']"),
+    ({"path": ""}, "write the path of a file"),
+    ({"path": "/"}, "write the path of a file"),
+    ({"path": "a\0b"}, "write the path of a file"),
+    ({"path": b"x"}, "write the path of a file as text"),
+    ({"clock": 5}, "write an object with machine()"),
+    ({"plugins": "x"}, "write an object with admit()"),
+    ({"meter": 5}, "write an object with looked_up()"),
+    ({"max_error": 0.1, "random": 5}, "write an object with random()"),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), BAD, ids=str)
+def test_what_the_constructor_cannot_use_is_refused_in_one_sentence(given, said):
+    """At once, and not at the first question: who, what was given, what to write."""
+    name = list(given)[-1]
+    start = re.escape(f"cache: got {name}={given[name]!r}; ")
+    with pytest.raises((TypeError, ValueError), match=start + re.escape(said)):
+        SemanticCache(vectors, **given)
+
+
+@pytest.mark.parametrize("tags", [None, 5, "cards", [1]])
+def test_tags_that_are_not_several_texts_are_refused(cache, tags):
+    """And nothing is stored."""
+    with pytest.raises(TypeError, match=r"put: got tags=.*; write several strings"):
+        cache.put("q", "a", tags=tags)
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize("scope", [None, "x", 5])
+def test_a_quota_is_of_a_view(cache, scope):
+    """Not of its name."""
+    with pytest.raises(TypeError, match=r"limit: got .*; write a view, as scope\(\)"):
+        cache.limit(scope, capacity=1)
+
+
+def test_a_scope_that_json_cannot_name_is_refused(cache):
+    """Half a character, or lists without end."""
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    cyclic: list[object] = []
+    cyclic.append(cyclic)
+    for tenant, value in (("\ud800", 1), ("a", "\ud800"), ("a", deep), ("a", cyclic)):
+        with pytest.raises(ValueError, match=r"scope: got the tenant .*; write texts"):
+            cache.scope(tenant, setting=value)
 
 
 @pytest.mark.parametrize("embed", [None, "model", 3, aask])

@@ -30,6 +30,20 @@ OTHERS = [
     ("I can log in", "I can't log in", "only one is negated"),
     ("convert USD to EUR", "convert EUR to USD", "the other way round: USD, EUR"),
     ("from savings to checking", "from checking to savings", "the other way round"),
+    ("Is it -5 outside?", "Is it 5 outside?", "other numbers: -5, 5"),
+    ("an amount of \u22125", "an amount of 5", "other numbers: -5, 5"),
+    ("a discount of 10%", "a discount of 10", "other units: %, none"),
+    ("Can I pay $5?", "Can I pay \u20ac5?", "other units: $, \u20ac"),
+    ("Can I pay $5?", "Can I pay 5 euros?", "other units: $, euros"),
+    ("pay one euro", "pay two euro", "other numbers: one, two"),
+    ("Who won first prize?", "Who won second prize?", "numbers: first, second"),
+    ("my first payment", "my last payment", "opposites: first, last"),
+    (
+        "Does Alice owe Bob money?",
+        "Does Bob owe Alice money?",
+        "the other way round: Alice, Bob",
+    ),
+    ("Alice owes Bob money", "Bob owes Alice money", "other way round: Alice, Bob"),
 ]
 SAME = [
     ("my card is not working", "why does the payment fail with this card"),
@@ -40,6 +54,16 @@ SAME = [
     ("WHERE IS MY PARCEL", "where is my parcel"),
     ("top up by card", "topping up with a card"),
     ("a table for two", "a table for 2"),
+    ("a loan of 1,000", "a loan of 1000"),
+    ("a loan of $1,000.50", "a loan of 1000.50 dollars"),
+    ("Which one costs 5?", "Which costs 5?"),
+    ("wait a second for 3 cards", "wait for 3 cards"),
+    ("I was charged many times for one order", "I was charged two times for an order"),
+    ("the fee of £1", "the fee of 1"),
+    ("At what ATM can Eve change her PIN?", "Can Eve change her PIN at any ATM?"),
+    ("COVID-19 rules", "COVID 19 rules"),
+    ("Do Alice and Bob know me?", "Do Bob and Alice know me?"),
+    ("Can I fly from London to Paris?", "Can I fly to Paris from London?"),
     ("", ""),
     ("!?", "7"),
 ]
@@ -57,6 +81,26 @@ def test_other_words_for_the_same_are_left_alone(asked, stored):
     """Where the wording differs as a whole, or nothing does, one word says little."""
     assert veto(asked, stored) is None
     assert veto(stored, asked) is None
+
+
+LONG = " ".join(f"The {word} paragraph says so." for word in "abcdefghij" * 20)
+
+
+@pytest.mark.parametrize(("asked", "stored", "said"), OTHERS)
+def test_a_long_text_is_looked_at_where_it_differs(asked, stored, said):
+    """However much around it is the same: an embedder may not even read so far."""
+    asked, stored = (f"{LONG} So: {each} Thanks. {LONG}" for each in (asked, stored))
+
+    assert said in str(veto(asked, stored))
+    assert veto(stored, asked) is not None
+
+
+def test_long_texts_that_are_worded_differently_are_left_alone():
+    """As short ones are, or where the same is said with other spaces and stops."""
+    words = [f"{word}{i}" for i in range(500) for word in ("up", "down")]
+    assert veto(" ".join(words), " ".join(reversed(words))) is None
+    assert veto(f"{LONG} my card is not working", f"{LONG} the payment failed") is None
+    assert veto(f"{LONG} 5, then", f"{LONG} 5 then") is None
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

@@ -102,10 +102,11 @@ class Decision(Generic[V]):
         return f"{likely}, {below} the {self.limit:.2%} that the budget affords"
 
 
-@attrs.define(eq=False)
 class Ticket(Generic[V]):
     """
     What was served, or is about to be, and what became of it.
+
+    It is no class of attrs: `attrs.asdict` of a hit would go on into the whole cache.
 
     Attributes:
         entry: Whose answer.
@@ -116,12 +117,22 @@ class Ticket(Generic[V]):
         told: Who takes note of what is told of it.
     """
 
-    entry: Entry[V]
-    asked: Asked[V] | None = None
-    decision: Decision[V] | None = None
-    audited: bool = False
-    right: bool | None = None
-    told: Callable[[Ticket[V], bool], None] | None = None
+    __slots__ = ("asked", "audited", "decision", "entry", "right", "told")
+
+    def __init__(
+        self,
+        entry: Entry[V],
+        asked: Asked[V] | None = None,
+        decision: Decision[V] | None = None,
+        *,
+        audited: bool = False,
+    ) -> None:
+        self.entry = entry
+        self.asked = asked
+        self.decision = decision
+        self.audited = audited
+        self.right: bool | None = None
+        self.told: Callable[[Ticket[V], bool], None] | None = None
 
     def tell(self, *, right: bool) -> None:
         """Say whether the answer was right."""

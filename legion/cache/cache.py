@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from collections.abc import Callable
-from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,14 @@ from .flight import SingleFlight
 from .given import (
     cosine,
     error_share,
+    file_path,
     judged_share,
     refuse_embed,
     refuse_judging,
     refuse_threshold,
+    refuse_unable,
+    refuse_unknown,
+    refuse_view,
     refuse_without_file,
     shared_by,
     whole_number,
@@ -62,7 +65,8 @@ class SemanticCache(Scope[V]):
         embed: From a list of n texts to an array of shape (n, dim), dim at most 4096;
             it need not return unit vectors.
         threshold: Cosine from which an answer is reused, above 0 and at most 1; .85 by
-            default. Instead of *max_error*.
+            default. 1 is for the same vector, and takes what 4e-6 below may be rounding.
+            Instead of *max_error*.
         max_error: Wrong answers per request, above 0 and below 1, that are not exceeded
             at any moment with probability .99, over all scopes together, and over the
             whole life of the file at *path*: of requests, not of hits. It holds if the
@@ -118,8 +122,8 @@ class SemanticCache(Scope[V]):
     Raises:
         ValueError: A number is out of range, *eviction* or *sync* is not known, or what
             is given excludes each other.
-        TypeError: *embed* or *judge* cannot be called, *embed* is async, or
-            *serializer* is none.
+        TypeError: *embed* or *judge* cannot be called, *embed* is async, or another
+            object lacks what the cache would call.
         StateError: *path* is written by another process, or was filled by another
             embedder or serializer; `StateCorruptError` if it is damaged.
 
@@ -165,9 +169,12 @@ class SemanticCache(Scope[V]):
         whole_number("cache", "capacity", capacity)
         if capacity_bytes is not None:
             whole_number("cache", "capacity_bytes", capacity_bytes)
-        if eviction not in ORDERS:
-            msg = f"cache: got eviction={eviction!r}; write one of {sorted(ORDERS)}"
-            raise ValueError(msg)
+        refuse_unknown("eviction", eviction, ORDERS)
+        refuse_unknown("sync", sync, ("always", "batch"))
+        refuse_unable("clock", clock, "machine")
+        refuse_unable("plugins", plugins, "admit")
+        refuse_unable("meter", meter, "looked_up")
+        refuse_unable("random", random, "random")
         lifetime = Lifetime(
             ttl_s=ttl_s,
             sliding=sliding,
@@ -209,12 +216,11 @@ class SemanticCache(Scope[V]):
             partition=shelf.partition(DEFAULT_SCOPE),
             meter=meter,
         )
-        if sync not in {"batch", "always"}:
-            msg = f"cache: got sync={sync!r}; write 'batch' or 'always'"
-            raise ValueError(msg)
         refuse_without_file(
             path, readonly=readonly, repair=repair, overflow_bytes=overflow_bytes
         )
+        if path is not None:
+            refuse_unable("clock", clock, "wall")
         by = serializer_of(serializer)
         sharing = None if shared is None else self._sharing(shared, by)
         if path is not None:
@@ -222,7 +228,7 @@ class SemanticCache(Scope[V]):
             from .keeping import keep
 
             disk: Disk[V] = Disk(
-                Path(path), by, given_name(embed), clock, sync, readonly
+                file_path(path), by, given_name(embed), clock, sync, readonly
             )
             if overflow_bytes is not None:
                 from .overflow import Overflow
@@ -283,6 +289,7 @@ class SemanticCache(Scope[V]):
         Raises:
             ValueError: A number is out of range, *scope* is of another cache, or bytes
                 are not counted, as the cache has no *capacity_bytes*.
+            TypeError: *scope* is no view.
         """
         if capacity is not None:
             whole_number("limit", "capacity", capacity)
@@ -294,6 +301,7 @@ class SemanticCache(Scope[V]):
                     f"not count bytes; give SemanticCache capacity_bytes, too"
                 )
                 raise ValueError(msg)
+        refuse_view(scope)
         if scope._shelf is not self._shelf:
             msg = "limit: got a view of another cache; write one that scope() made"
             raise ValueError(msg)

@@ -31,6 +31,8 @@ Embed: TypeAlias = "Callable[[list[str]], ArrayLike]"
 """Any callable from n texts to an array of shape (n, dim)."""
 
 LEAST_DIM, MOST_DIM = 2, 4096
+# What numpy would make numbers of: objects, texts, complex numbers and times.
+_NO_NUMBERS = frozenset("OSUcmM")
 # By bytes of a number: sums of squares between this and its inverse are precise.
 _LEAST_SQUARE = {4: 1e-30, 8: 1e-290}
 
@@ -105,10 +107,10 @@ class UnitVectors:
             Unit vectors, shape (n, dim), float32, C order; a copy.
 
         Raises:
-            EmbeddingError: It did not return one finite vector other than zero for
-                each text, all of the same dimension as ever.
+            EmbeddingError: It raised, or did not return one finite vector other than
+                zero for each text, all of the same dimension as ever.
         """
-        raw = self._array(self.embed(list(texts)), len(texts))
+        raw = self._array(self._answer(texts), len(texts))
         self._check_dim(raw.shape[1])
         unit = _unit(raw, texts)
         self.settle(raw.shape[1])
@@ -142,21 +144,38 @@ class UnitVectors:
         call = partial(copy_context().run, function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
+    def _answer(self, texts: Sequence[str]) -> ArrayLike:
+        try:
+            return self.embed(list(texts))
+        except EmbeddingError:
+            raise
+        except Exception as error:
+            msg = (
+                f"embedder: it raised {type(error).__name__}: {error}; return one "
+                f"vector a text, or do not ask the cache while it cannot"
+            )
+            raise EmbeddingError(msg) from error
+
     def _array(
         self, answer: ArrayLike, n: int
     ) -> NDArray[np.float32] | NDArray[np.float64]:
         import numpy as np
 
+        cause = None
         try:
             raw = np.asarray(answer)
-            if raw.dtype != np.float32:
+            numbers = raw.dtype.kind not in _NO_NUMBERS
+            if numbers and raw.dtype != np.float32:
                 raw = raw.astype(np.float64)
         except (TypeError, ValueError) as error:
+            numbers, cause = False, error
+        # Only masked arrays have one of these; asking numpy.ma would load it.
+        if not numbers or hasattr(answer, "fill_value"):
             msg = (
                 f"embedder: got {type(answer).__name__}, which is not an array of "
                 f"numbers; return an array of shape ({n}, dim)"
             )
-            raise EmbeddingError(msg) from error
+            raise EmbeddingError(msg) from cause
         if raw.ndim != 2 or len(raw) != n:
             msg = (
                 f"embedder: got an array of shape {raw.shape} for {n} "

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import os
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from numbers import Real
+from pathlib import Path
 from reprlib import repr as brief
 from types import FunctionType
 
 from .embedding import Embed, given_name
-from .hit import V
+from .hit import Hit, V
+
+
+SAME = 1 - 32 * 2**-23
+"""Cosine from which two vectors of float32 may be the same one: rounding's 16, twice."""
 
 
 def refuse_embed(embed: object) -> None:
@@ -40,18 +47,72 @@ def whole_number(who: str, name: str, given: object) -> None:
         raise ValueError(msg)
 
 
+def refuse_unknown(name: str, given: object, known: Iterable[str]) -> None:
+    """
+    Raise if *given* is none of the *known* words.
+
+    Raises:
+        ValueError: It is not; the message names *name*.
+    """
+    words = sorted(known)
+    if given not in words:
+        msg = f"cache: got {name}={brief(given)}; write one of {words}"
+        raise ValueError(msg)
+
+
+def refuse_unable(name: str, given: object, method: str) -> None:
+    """
+    Raise if *given* is not None and lacks a method that the cache calls.
+
+    Raises:
+        TypeError: It does; the message names *name* and the method.
+    """
+    if given is not None and not callable(getattr(given, method, None)):
+        msg = (
+            f"cache: got {name}={brief(given)}; write an object with {method}(), or "
+            f"leave it out"
+        )
+        raise TypeError(msg)
+
+
+def file_path(path: str | os.PathLike[str]) -> Path:
+    """
+    Return the path of a file.
+
+    Raises:
+        TypeError: *path* is neither text nor a path.
+        ValueError: It names no file.
+    """
+    try:
+        given = Path(path)
+    except TypeError as error:
+        msg = f"cache: got path={brief(path)}; write the path of a file as text"
+        raise TypeError(msg) from error
+    if not given.name or "\0" in str(given):
+        msg = f"cache: got path={brief(path)}; write the path of a file"
+        raise ValueError(msg)
+    return given
+
+
 def cosine(threshold: float | None) -> float:
     """
     Return the threshold, .85 where none is given.
+
+    It is `SAME` at most: the same vector twice has a cosine that rounding leaves up to
+    16 units in the last place of a float32 below 1, in 4096 dimensions.
 
     Raises:
         ValueError: It is none that a cosine could reach, or that any would.
     """
     threshold = 0.85 if threshold is None else threshold
-    if not 0 < threshold <= 1:
-        msg = f"cache: got threshold={threshold}; write a cosine above 0, at most 1"
+    if not _is_number(threshold) or not 0 < threshold <= 1:
+        msg = f"cache: got threshold={brief(threshold)}; write a cosine above 0, at most 1"
         raise ValueError(msg)
-    return threshold
+    return min(threshold, SAME)
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, Real)
 
 
 def refuse_threshold(threshold: float | None) -> None:
@@ -141,9 +202,9 @@ def error_share(max_error: float) -> float:
     Raises:
         ValueError: It is none above 0 and below 1.
     """
-    if not 0 < max_error < 1:
+    if not _is_number(max_error) or not 0 < max_error < 1:
         msg = (
-            f"cache: got max_error={max_error}; write a share of the requests above 0"
+            f"cache: got max_error={brief(max_error)}; write a share of the requests above 0"
             " and below 1, such as 0.01"
         )
         raise ValueError(msg)
@@ -166,11 +227,36 @@ def judged_share(judge: object, judged: float | None) -> float:
         raise TypeError(msg)
     if judged is None:
         return 0.0 if judge is None else 0.3
-    if not 0 <= judged <= 1 or (judge is not None and not judged):
+    share = _is_number(judged) and 0 <= judged <= 1
+    if not share or (judge is not None and not judged):
         least = "above 0" if judge is not None else "from 0"
-        msg = f"cache: got judged={judged}; write a share {least} to 1"
+        msg = f"cache: got judged={brief(judged)}; write a share {least} to 1"
         raise ValueError(msg)
     return judged
+
+
+def refuse_hit(given: object) -> None:
+    """
+    Raise if *given* is nothing that a cache could forget.
+
+    Raises:
+        TypeError: It is no hit.
+    """
+    if not isinstance(given, Hit):
+        msg = f"forget: got {brief(given)}; write a hit, as get returns one"
+        raise TypeError(msg)
+
+
+def refuse_view(given: object) -> None:
+    """
+    Raise if *given* is no view of a cache.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not hasattr(given, "_shelf"):
+        msg = f"limit: got {brief(given)}; write a view, as scope() returns one"
+        raise TypeError(msg)
 
 
 def refuse_async(compute: object) -> None:

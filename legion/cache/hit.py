@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Generic, Protocol
 
 import attrs
@@ -32,6 +33,9 @@ class Hit(Generic[V]):
     """
     An answer found.
 
+    A copy, as by `copy` or `pickle`, has all that is said here, and no cache that could
+    be told `right` or `wrong`, or could forget it.
+
     Attributes:
         value: The answer.
         question: The question it was stored for.
@@ -60,14 +64,34 @@ class Hit(Generic[V]):
 
         Others' praise is welcome and changes nothing: only what the coin chose says
         how many wrong answers nobody noticed.
+
+        Raises:
+            ValueError: It is a copy.
         """
-        if self._ticket is not None:
-            self._ticket.tell(right=True)
+        self._original().tell(right=True)
 
     def wrong(self) -> None:
-        """Say that the answer was wrong; it always counts, and cannot be taken back."""
-        if self._ticket is not None:
-            self._ticket.tell(right=False)
+        """
+        Say that the answer was wrong; it always counts, and cannot be taken back.
+
+        Raises:
+            ValueError: It is a copy.
+        """
+        self._original().tell(right=False)
+
+    def _original(self) -> Feedback:
+        if self._ticket is None:
+            msg = (
+                f"hit: got a copy of the hit for {brief(self.question)}, which no cache "
+                f"knows; tell the hit that the cache returned, where it was returned"
+            )
+            raise ValueError(msg)
+        return self._ticket
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Leave the cache behind: a copy, in this process or another, is facts alone."""
+        facts = (self.value, self.question, self.similarity, self.exact, self.age_s)
+        return Hit, (*facts, self.scope, self.id, self.audit)
 
     @property
     def negative(self) -> bool:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from collections.abc import Mapping
+from reprlib import repr as brief
 
 from .. import canonical
 from ..canonical import JSON
@@ -23,7 +24,8 @@ def scope_key(tenant: object, settings: Mapping[str, JSON]) -> str:
     like settings from a tenant that has them.
 
     Raises:
-        ValueError: *tenant* is empty.
+        ValueError: *tenant* is empty, or something is no JSON value: half a character,
+            or nested too deep.
         TypeError: *tenant* is not a string, or a setting is not a JSON value.
     """
     if not isinstance(tenant, str):
@@ -35,7 +37,16 @@ def scope_key(tenant: object, settings: Mapping[str, JSON]) -> str:
             "which is the default scope"
         )
         raise ValueError(msg)
-    return canonical.dumps([tenant, dict(settings)]).decode()
+    try:
+        return canonical.dumps([tenant, dict(settings)]).decode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        what = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        msg = (
+            f"scope: got the tenant {brief(tenant)} and the settings {brief(settings)}, "
+            f"of which JSON cannot be made ({what}); write texts, numbers and short "
+            f"lists of such"
+        )
+        raise ValueError(msg) from error
 
 
 def normalised(question: object) -> str:

@@ -116,7 +116,8 @@ def _number(given: object) -> bool:
 
 
 def _tags(tags: Iterable[str]) -> frozenset[str]:
-    given = None if isinstance(tags, str) else frozenset(tags)
+    several = isinstance(tags, Iterable) and not isinstance(tags, str)
+    given = frozenset(tags) if several else None
     if given is None or not all(isinstance(tag, str) for tag in given):
         msg = f"put: got tags={brief(tags)}; write several strings, as in {{'cards'}}"
         raise TypeError(msg)

@@ -199,7 +199,7 @@ class Promise(Generic[V]):
             if permitted:
                 self.budget.serve(audited=audited)
             if permitted or audited:
-                return Ticket(entry, asked, decision, audited)
+                return Ticket(entry, asked, decision, audited=audited)
         self._misses[entry.partition.scope, asked.key] = _Miss(
             figures,
             entry.family,

@@ -13,6 +13,7 @@ from typing import (
     Generic,
     NamedTuple,
     Never,
+    NoReturn,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -314,7 +315,8 @@ class Scope(Generic[V]):
         the same waits too, up to half a minute, and is served if the answer is stored
         and does for that question, else computes. An answer that cannot be stored is
         returned all the same, and the log says why. What the answer cost, for the
-        eviction ``cost``, is the time it took, in seconds.
+        eviction ``cost``, is the time it took, in seconds. A question of nothing but
+        white space has no meaning to be found by, and is computed each time.
 
         Raises:
             EmbeddingError: The embedder did not return one usable vector; nothing was
@@ -331,7 +333,14 @@ class Scope(Generic[V]):
         if hit is not None:
             return self._found(hit, begun_s).value
         self._refuse_async_judge("get_or_compute")
+        if not key:
+            self._shelf.count(self._partition, "misses")
+            return plain(compute(question))
+        return self._computed(question, key, compute, begun_s)
 
+    def _computed(
+        self, question: str, key: str, compute: Callable[[str], V], begun_s: float
+    ) -> V:
         first = looked = False
 
         def answer(flight: Flight[Answered[V]]) -> Answered[V]:
@@ -380,7 +389,20 @@ class Scope(Generic[V]):
         hit = self._shelf.exact(self._partition, key)
         if hit is not None:
             return self._found(hit, begun_s).value
+        if not key:
+            self._shelf.count(self._partition, "misses")
+            computed = compute(question)
+            refuse_plain(computed)
+            return await computed
+        return await self._acomputed(question, key, compute, begun_s)
 
+    async def _acomputed(
+        self,
+        question: str,
+        key: str,
+        compute: Callable[[str], Awaitable[V]],
+        begun_s: float,
+    ) -> V:
         first = looked = False
 
         async def answer(flight: Flight[Answered[V]]) -> Answered[V]:
@@ -690,3 +712,11 @@ class Scope(Generic[V]):
     def __bool__(self) -> bool:
         """Be true though empty: ``cache or SemanticCache(...)`` keeps the cache."""
         return True
+
+    def __reduce__(self) -> NoReturn:
+        msg = (
+            "cache: got pickle or copy of a cache, which would be another one with the "
+            "same answers; make one in each process, with the same path and, in all "
+            "but one, readonly=True"
+        )
+        raise TypeError(msg)

@@ -27,6 +27,8 @@ class Serializer(Protocol):
         ...
 
 
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+
 Serialization: TypeAlias = Serializer | Literal["json", "pickle"]
 
 
@@ -42,7 +44,8 @@ class JSONValues:
 
         Raises:
             TypeError: It would not come back as it is: JSON has no word for it, or
-                would make a list of a tuple, or a text of a number that is a key.
+                would make a list of a tuple, a text of a number that is a key, or a
+                plain number, text or dictionary of one of another class.
         """
         if type(value) is str:
             return b"s" + value.encode("utf-8", "surrogatepass")
@@ -52,10 +55,10 @@ class JSONValues:
             text = json.dumps(
                 value, allow_nan=False, ensure_ascii=False, separators=(",", ":")
             )
-            same = json.loads(text) == value
+            plain = _is_plain(value)
         except (TypeError, ValueError, RecursionError):
-            same = False
-        if not same:
+            plain = False
+        if not plain:
             msg = (
                 f"cache: got the answer {brief(value)}, which JSON cannot give back as "
                 f"it is; store text, bytes, or lists and dictionaries of such with keys "
@@ -72,6 +75,15 @@ class JSONValues:
         return (
             rest if kind == b"b" else json.loads(rest.decode("utf-8", "surrogatepass"))
         )
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether *value* is of the very types that JSON is read into."""
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(value[key]) for key in value)
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    return type(value) in _ATOMS
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ from .accept import AcceptRule, Asked, Decision, Ticket, Why
 from .entry import Entry
 from .eviction import ORDERS, Eviction
 from .fork import Order, over_fork
+from .given import refuse_hit
 from .hit import Explanation, Hit, V
 from .key import normalised
 from .lifetime import NOTHING_SAID, Lifetime, Terms
@@ -668,8 +669,17 @@ class Shelf(Generic[V]):
 
         Returns:
             False if it is gone, or not *within*.
+
+        Raises:
+            TypeError: *hit* is none.
+            ValueError: It is a copy.
         """
-        if within is not None and hit.scope != within.scope:
+        refuse_hit(hit)
+        entry = cast("Ticket[V]", hit._original()).entry
+        # Another cache's entry may have its number, and its value.
+        if entry.partition is not self.partition(hit.scope) or (
+            within is not None and entry.partition is not within
+        ):
             return False
         self._writable("forget it")
         if self.tiers is not None:
@@ -693,8 +703,6 @@ class Shelf(Generic[V]):
             return self.disk is not None and self.disk.forget(
                 hit.scope, normalised(hit.question), hit.id
             )
-        if entry.value is not hit.value or entry.partition.scope != hit.scope:
-            return False
         self.rule.forget(entry)
         self._remove(self._entries[entry.family])
         return True

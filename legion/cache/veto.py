@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import attrs
 
 from ..canonical import JSON
+from .wording import LOOSE, Wording, stem_of, wording
 
 
 SHARED = 0.5
@@ -19,19 +18,8 @@ SHARED_NEGATED = 0.75
 """The same for a negation, which complaints have and have not for the same thing."""
 
 LONGEST = 1_000
-"""Letters of a question that is looked at; in longer ones a word decides less."""
+"""Letters that are looked at; of longer questions only what is not in both."""
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_WORD = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
-_NEGATIONS = _words(
-    "no not never none neither nor nobody nothing nowhere without cannot cant dont"
-    " wont isnt arent doesnt didnt wasnt werent hasnt havent couldnt shouldnt wouldnt"
-    " aint unable"
-)
 _OPPOSITES = (
     "on off;enable disable;start stop;start end;begin end;open close;add remove;"
     "add delete;create delete;increase decrease;raise lower;raise reduce;up down;"
@@ -52,33 +40,7 @@ _OPPOSITES = (
     "possible impossible;legal illegal;pros cons;advantage disadvantage"
 )
 _PREFIXES = ("un", "in", "im", "il", "ir", "dis", "de", "non")
-_DIRECTIONS = frozenset({"to", "from", "into", "than"})
-_CALENDAR = _words(
-    "january february march april june july august september october november december"
-    " monday tuesday wednesday thursday friday saturday sunday"
-)
-# Without "one", which is a pronoun more often.
-_COUNTS = {
-    "two": "2",
-    "three": "3",
-    "four": "4",
-    "five": "5",
-    "six": "6",
-    "seven": "7",
-    "eight": "8",
-    "nine": "9",
-    "ten": "10",
-    "eleven": "11",
-    "twelve": "12",
-}
-_COMMON = _words(
-    "a an the and or of for at by is are was were be been am do does did have has had"
-    " i you he she it we they me my your his her its our their this that these those"
-    " what which who whom whose when where why how can could will would shall should"
-    " may might must please there here so if then than as"
-)
-
-
+_PERCENT = frozenset({"percent"})
 _TRIED, _RIGHT = 20, 0.9
 
 
@@ -127,7 +89,8 @@ class Veto(NamedTuple):
     Why the answer to a near question cannot be reused.
 
     Attributes:
-        kind: What differs: numbers, dates, names, a negation, opposites or the order.
+        kind: What differs: numbers, units, dates, names, a negation, opposites or the
+            order.
         words: What is said about it.
     """
 
@@ -138,38 +101,6 @@ class Veto(NamedTuple):
         return self.words
 
 
-@attrs.frozen
-class Wording:
-    """
-    A question's words, sorted by what they can change.
-
-    Attributes:
-        numbers: Digits as they are written, and small number words as digits.
-        calendar: Months and days of the week.
-        names: Words with a capital, other than where every sentence has one.
-        negations: How many.
-        others: The rest, as stems, without the most common ones.
-        words: All, as stems.
-        ways: From which stem to which it goes, or which is compared with which.
-        spelled: Stems as they were written.
-    """
-
-    numbers: frozenset[str]
-    calendar: frozenset[str]
-    names: frozenset[str]
-    negations: int
-    others: frozenset[str]
-    words: frozenset[str]
-    ways: frozenset[tuple[str, str]]
-    spelled: dict[str, str] = attrs.field(eq=False)
-
-    def spell(self, stems: Iterable[str]) -> str:
-        """List *stems* as words."""
-        return (
-            " ".join(sorted(self.spelled.get(stem, stem) for stem in stems)) or "none"
-        )
-
-
 def veto(asked: str, stored: str) -> Veto | None:
     """
     Return why the stored question's answer cannot be reused however near it is.
@@ -177,96 +108,87 @@ def veto(asked: str, stored: str) -> Veto | None:
     It looks only at pairs that say nearly the same: with at least `SHARED` of their
     other words in common, one that differs is most of the difference. Between questions
     that are worded differently the same words mean little ("it is not working", "it
-    failed"), so nothing is vetoed there, nor in texts of more than `LONGEST` letters.
+    failed"), so nothing is vetoed there. Of texts of more than `LONGEST` letters it
+    looks at the places where they differ, if these are no more than that.
 
     Returns:
         What it is, such as "opposites: on, off", or None.
     """
     if max(len(asked), len(stored)) > LONGEST:
-        return None
+        asked, stored = _apart(asked, stored), _apart(stored, asked)
+        if max(len(asked), len(stored)) > LONGEST:
+            return None
     a, b = wording(asked), wording(stored)
+    return _other_things(a, b) or _other_sense(a, b) or _other_order(a, b)
+
+
+def _other_things(a: Wording, b: Wording) -> Veto | None:
+    """Compare numbers, units, dates and names."""
     near = _shared(a.others, b.others)
     for kind, mine, other in (
         ("numbers", a.numbers, b.numbers),
+        ("units", a.units, b.units),
         ("dates", a.calendar, b.calendar),
         ("names", a.names - b.words, b.names - a.words),
     ):
         if near >= SHARED and mine and other and mine != other:
-            found = a.spell(mine - other), b.spell(other - mine)
-            return Veto(kind, f"other {kind}: {found[0]}, {found[1]}")
+            return _others(kind, a.spell(mine - other), b.spell(other - mine))
+    if near >= SHARED and a.numbers and b.numbers and _PERCENT & (a.units ^ b.units):
+        return _others("units", a.spell(a.units - b.units), b.spell(b.units - a.units))
+    if a.numbers and b.numbers:
+        return None
+    if _shared(a.others - LOOSE.keys(), b.others - LOOSE.keys()) >= SHARED:
+        for stem in sorted(a.counts.keys() & b.counts.keys()):
+            (number, spelled), (counter, written) = a.counts[stem], b.counts[stem]
+            if number != counter:
+                return _others("numbers", spelled, written)
+    return None
+
+
+def _others(kind: str, mine: str, other: str) -> Veto:
+    return Veto(kind, f"other {kind}: {mine}, {other}")
+
+
+def _other_sense(a: Wording, b: Wording) -> Veto | None:
+    """Compare negations and opposites."""
     # "Not happy" is "unhappy": what differs in both has not changed.
     negated = a.negations % 2 != b.negations % 2
     pair = _opposed(a.others - b.others, b.others - a.others)
     if pair and _shared(a.others - {pair[0]}, b.others - {pair[1]}) >= SHARED:
         words = f"opposites: {a.spell({pair[0]})}, {b.spell({pair[1]})}"
         return None if negated else Veto("opposites", words)
-    if negated and near >= SHARED_NEGATED:
+    if negated and _shared(a.others, b.others) >= SHARED_NEGATED:
         return Veto("negation", "only one is negated")
-    for left, right in sorted(a.ways):
-        if near >= SHARED and (right, left) in b.ways:
-            words = f"{a.spell({left})}, {a.spell({right})}"
-            return Veto("order", f"the other way round: {words}")
     return None
 
 
-@lru_cache(maxsize=4096)
-def wording(question: str) -> Wording:
-    """Return the words of *question*, sorted."""
-    kinds: dict[str, set[str]] = {}
-    stems, spelled, negations = [], {}, 0
-    shouted = question.isupper() or question.istitle()
-    for match in _WORD.finditer(question):
-        plain = match[0].lower().replace("\u2019", "'").removesuffix("'s")
-        inside = not shouted and not _opens(question, match.start())
-        kind = _kind(plain, capital=inside and match[0][0].isupper())
-        stem = plain if kind == "calendar" else _COUNTS.get(plain, _stem(plain))
-        kinds.setdefault(kind, set()).add(stem)
-        stems.append("" if kind == "common" and plain not in _DIRECTIONS else stem)
-        spelled[stem] = match[0]
-        negations += kind == "negations"
-    return Wording(
-        frozenset(kinds.get("numbers", ())),
-        frozenset(kinds.get("calendar", ())),
-        frozenset(kinds.get("names", ())),
-        negations,
-        frozenset(kinds.get("others", ())),
-        frozenset(spelled),
-        frozenset(_ways(stems)),
-        spelled,
-    )
+def _other_order(a: Wording, b: Wording) -> Veto | None:
+    """Compare what goes where, and who does it to whom."""
+    turned = [
+        (a.spell({left}), a.spell({right}))
+        for left, right in sorted(a.ways)
+        if (right, left) in b.ways and _shared(a.others, b.others) >= SHARED
+    ]
+    if a.frame == b.frame and sorted(map(sorted, a.named)) == sorted(
+        map(sorted, b.named)
+    ):
+        both = zip(a.named, b.named, strict=True)
+        turned += [(a.spell(x), a.spell(y)) for x, y in both if x != y]
+    if not turned:
+        return None
+    return Veto("order", f"the other way round: {', '.join(turned[0])}")
 
 
-def _ways(stems: list[str]) -> Iterator[tuple[str, str]]:
-    for i in range(1, len(stems) - 1):
-        before, word, behind = stems[i - 1 : i + 2]
-        if word in _DIRECTIONS and before and behind:
-            yield (behind, before) if word == "from" else (before, behind)
-
-
-def _kind(plain: str, *, capital: bool) -> str:
-    if plain[0].isdigit() or plain in _COUNTS:
-        return "numbers"
-    if plain.replace("'", "") in _NEGATIONS:
-        return "negations"
-    if plain in _CALENDAR:
-        return "calendar"
-    if plain in _COMMON or plain in _DIRECTIONS or plain.partition("'")[0] in _COMMON:
-        return "common"
-    return "names" if capital else "others"
-
-
-def _opens(question: str, at: int) -> bool:
-    """Say whether a sentence begins here, so that its first word has a capital."""
-    before = question[:at].rstrip(" \"'([\u201c\u2018\n\t")
-    return not before or before[-1] in ".?!:;"
-
-
-def _stem(word: str) -> str:
-    for ending in ("ing", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word.removesuffix(ending)
-            break
-    return word.removesuffix("e") if len(word) > 3 else word
+def _apart(text: str, other: str) -> str:
+    """Return what of *text* is not in *other*, with two words on each side of it."""
+    words, known = text.split(), set(pairwise(other.split()))
+    kept: set[int] = set()
+    for i, pair in enumerate(pairwise(words)):
+        if pair not in known:
+            kept.update(range(max(i - 1, 0), i + 3))
+            if len(kept) > LONGEST:
+                break
+    return " ".join(words[i] for i in sorted(kept) if i < len(words))
 
 
 def _shared(mine: frozenset[str], other: frozenset[str]) -> float:
@@ -277,21 +199,26 @@ def _shared(mine: frozenset[str], other: frozenset[str]) -> float:
 def _opposed(mine: frozenset[str], other: frozenset[str]) -> tuple[str, str] | None:
     """Return two words, one of each question, that mean the opposite."""
     for word in sorted(mine):
-        for counter in sorted(other):
-            if counter in _OPPOSITE.get(word, ()) or _prefixed(word, counter):
-                return word, counter
+        counters = (_OPPOSITE.get(word, set()) | _prefixed(word)) & other
+        if counters:
+            return word, min(counters)
     return None
 
 
-def _prefixed(word: str, counter: str) -> bool:
-    long, short = (word, counter) if len(word) > len(counter) else (counter, word)
-    return len(short) > 2 and any(long == prefix + short for prefix in _PREFIXES)
+def _prefixed(word: str) -> set[str]:
+    """Return *word* with each prefix that turns it round, and without the one it has."""
+    if len(word) <= 2:
+        return set()
+    shorter = {word.removeprefix(each) for each in _PREFIXES if word.startswith(each)}
+    return {each for each in shorter if len(each) > 2} | {
+        prefix + word for prefix in _PREFIXES
+    }
 
 
 def _pairs() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for each in _OPPOSITES.split(";"):
-        one, other = (_stem(word) for word in each.split())
+        one, other = (stem_of(word) for word in each.split())
         found.setdefault(one, set()).add(other)
         found.setdefault(other, set()).add(one)
     return found

@@ -68,14 +68,16 @@ class Prompt:
                 if key not in _NO_PART and key != "messages" and value is not None
             }
             return cls._of(said, rest, longest)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             return Unfit(f"it is no JSON: {error}")
 
     @classmethod
     def _of(
         cls, said: list[JSON], rest: dict[str, JSON], longest: int
     ) -> Prompt | Unfit:
-        turns = [m for m in said if not (isinstance(m, dict) and m["role"] in _SYSTEM)]
+        turns = [
+            m for m in said if not (isinstance(m, dict) and m.get("role") in _SYSTEM)
+        ]
         if len(turns) > longest:
             return Unfit(
                 f"the conversation has {len(turns)} messages, more than {longest}"

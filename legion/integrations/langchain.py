@@ -38,7 +38,7 @@ class LangChainCache(BaseCache):
     Everything but what the user said last parts the answers: the model and how it is
     called, tools, system prompt, what was said before. Tool calls and answers that were
     cut off are never stored. A question that cannot be embedded is asked past the
-    cache, with a warning in the log.
+    cache, and an answer that is no JSON is not stored, with a warning in the log.
 
     Args:
         cache: Answers lie in its scopes as JSON.
@@ -77,7 +77,12 @@ class LangChainCache(BaseCache):
         if found is None or not is_whole([_choice(each) for each in return_val]):
             return
         scope, question = found
-        scope._put_answered(question, [_stored(each) for each in return_val])
+        try:
+            stored = json.dumps(list(map(_stored, return_val)), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            _log.warning("LangChainCache: an answer was not stored: %s", error)
+            return
+        scope._put_answered(question, json.loads(stored))
 
     def clear(self, **kwargs: Any) -> None:
         """Take out every entry of the cache, of every tenant."""

@@ -36,8 +36,8 @@ class LiteLLMCache(Cache):
         litellm.cache = LiteLLMCache(cache, tenant="acme")
 
     Completions only, streamed or not. Whatever LiteLLM's own key is made of parts the
-    answers, and what was said before the last question; parameters of one provider are
-    part of it where ``litellm.enable_caching_on_provider_specific_optional_params`` is
+    answers, ``extra_body``, and what was said before the last question; other parameters
+    of one provider are part of it where ``litellm.enable_caching_on_provider_specific_optional_params`` is
     true. Tool calls and answers that were cut off are never stored. A question that
     cannot be embedded is asked past the cache, with a warning in the log.
 
@@ -113,6 +113,7 @@ class LiteLLMCache(Cache):
             "messages": kwargs.get("messages"),
             "model": kwargs.get("model"),
             "key": self.get_cache_key(**rest),
+            "extra_body": kwargs.get("extra_body"),
         }
         prompt = Prompt.of(request, longest=self._longest)
         if isinstance(prompt, Unfit):

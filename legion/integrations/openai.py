@@ -7,7 +7,7 @@ import functools
 import logging
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import attrs
 
@@ -47,7 +47,8 @@ def cached(
     is not stored. Tool calls, refusals and answers that were cut off are passed on and
     never stored, nor given to another who waits. Whatever else the client does goes
     past the cache, and so does a request that `legion.integrations.chat.Prompt.of` says
-    is unfit, or whose question cannot be embedded.
+    is unfit, or whose question cannot be embedded. What ``with_options`` of the copy
+    returns asks the cache, too.
 
     Args:
         client: It stays as it is; both use the same connections.
@@ -60,6 +61,11 @@ def cached(
     """
     copy: Any = client.copy()
     completions = copy.chat.completions
+
+    def with_options(**options: Any) -> C:
+        return cached(client.copy(**options), cache, tenant=tenant, longest=longest)
+
+    copy.copy = copy.with_options = with_options
     find = functools.partial(_find, cache, tenant, longest)
     make = _acreate if isinstance(client, AsyncOpenAI) else _create
     completions.create = make(completions.create, find)
@@ -229,6 +235,9 @@ class _Chunks(Stream[ChatCompletionChunk]):
     def __iter__(self) -> Iterator[ChatCompletionChunk]:
         return self._iterator
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _lacking(name)
+
     def close(self) -> None:
         self._iterator = iter(())
         if self._live is not None:
@@ -254,10 +263,24 @@ class _AsyncChunks(AsyncStream[ChatCompletionChunk]):
     def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
         return self._iterator
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _lacking(name)
+
     async def close(self) -> None:
         self._iterator = _aread([])
         if self._live is not None:
             await self._live.close()
+
+
+def _lacking(name: str) -> AttributeError:
+    if name == "response":
+        msg = (
+            "cached: got .response of a stream that is replayed, for which no server "
+            "was asked; ask past the cache, with the client that was given to cached"
+        )
+    else:
+        msg = f"cached: a stream has no {name}"
+    return AttributeError(msg, name=name)
 
 
 def _live(stream: Any, asked: _Asked) -> Any:
