@@ -596,11 +596,11 @@ def test_two_engines_without_a_host_know_each_others_bad_users(tmp_path):
         each.engine.learn(seen, report)
         each.commit(each.engine.decide(report))
 
-    known = other.engine._learner.known.units["error_rate"]
+    known = other.engine._lessons.learner.known.units["error_rate"]
     assert set(known) == seen.candidate.bad_units["error_rate"]
     written = Known()
-    other.engine._learner.rows.load(written)
-    assert written.units == other.engine._learner.known.units
+    other.engine._lessons.learner.rows.load(written)
+    assert written.units == other.engine._lessons.learner.known.units
 
 
 @contextlib.contextmanager
