@@ -33,7 +33,7 @@ NARROW_BITS = 128
 MISSED_LAST = 1e-3
 """The same of the last of several that are wanted, once nearer ones are found."""
 _SEED = 2002
-_AT_ONCE = 1_024
+_AT_ONCE = 64
 _LEAST = 1e-300
 _STEPS = 64
 """Into so many steps the cosines from 0 to 1 are divided that radii are known for."""
