@@ -124,7 +124,7 @@ class Block(Generic[T]):
     def free(self, slot: int) -> None:
         """Leave *slot* as it is, but nobody's."""
         self.owners[slot] = None
-        self.generations[slot] += 2
+        self.generations[slot] = self.generations.item(slot) + 2
 
 
 @attrs.define(eq=False)
@@ -161,8 +161,8 @@ class VectorSlots(Generic[T]):
                 self._move(range(slot), 2 * slot)
         self._block.write(slot, owner, vector, self.sketcher)
         owner.slots.append(slot)
-        if len(owner.slots) > self._most:
-            self._most = len(owner.slots)
+        if len(owner.slots) > 1:
+            self._most = max(self._most, len(owner.slots))
 
     def replace(self, old: T, new: T, vector: NDArray[np.float32]) -> None:
         """
