@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from legion.cache import index, sketch
 from legion.cache.index import _LATE, FEW, VectorSlots
-from legion.cache.sketch import BITS, NARROW_BITS, Sketcher
+from legion.cache.sketch import BITS, Sketcher
 
 
 def units(seed, n, dim):
@@ -295,7 +295,7 @@ def test_sketches_of_similar_vectors_differ_within_the_radius(dim, kind):
         near = threshold * one + math.sqrt(1 - threshold**2) * other
         bits = sketcher.sketch(one.astype("f4")) ^ sketcher.sketch(near.astype("f4"))
         differ.append(int(np.unpackbits(bits).sum()))
-        first.append(int(np.unpackbits(bits)[:NARROW_BITS].sum()))
+        first.append(int(np.unpackbits(bits)[: sketcher.narrow_bits].sum()))
 
     p = math.acos(threshold) / math.pi
     spread = math.sqrt(BITS * p * (1 - p))

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from .kernels import SHORT, OneThread, distances, products, products_of, within
-from .sketch import BITS, NARROW_BITS, Sketcher
+from .sketch import BITS, Sketcher
 
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ class Block(Generic[T]):
     def of(cls, slots: int, sketcher: Sketcher) -> Block[T]:
         """Make an empty block."""
         sketched = slots > FEW
-        narrowed = sketched and sketcher.narrowly
+        narrow = sketcher.narrow_bits // 8 if sketched else 0
         return cls(
             np.empty((slots, sketcher.dim), np.float32),
             np.empty((slots, BITS // 8), np.uint8) if sketched else None,
-            np.empty((slots, NARROW_BITS // 8), np.uint8) if narrowed else None,
+            np.empty((slots, narrow), np.uint8) if narrow else None,
             np.zeros(slots, np.int64),
             [None] * slots,
             np.empty(_LATE, np.int64),
@@ -118,7 +118,7 @@ class Block(Generic[T]):
             sketches = sketcher.sketch_many(self.vectors[late])
             self.wide[late] = sketches
             if self.narrow is not None:
-                self.narrow[late] = sketches[:, : NARROW_BITS // 8]
+                self.narrow[late] = sketches[:, : sketcher.narrow_bits // 8]
             self.n_late = 0
 
     def free(self, slot: int) -> None:
@@ -194,7 +194,7 @@ class VectorSlots(Generic[T]):
         if block.wide is not None:
             block.wide = sketches
             if block.narrow is not None:
-                block.narrow[:] = sketches[:, : NARROW_BITS // 8]
+                block.narrow[:] = sketches[:, : self.sketcher.narrow_bits // 8]
         for slot, owner in enumerate(owners):
             owner.slots.append(slot)
         self._most = max((len(owner.slots) for owner in owners), default=1)
@@ -237,7 +237,7 @@ class VectorSlots(Generic[T]):
             else:
                 new.wide[:n] = self.sketcher.sketch_many(new.vectors[:n])
             if new.narrow is not None:
-                new.narrow[:n] = new.wide[:n, : NARROW_BITS // 8]
+                new.narrow[:n] = new.wide[:n, : self.sketcher.narrow_bits // 8]
         new.owners[:n] = [old.owners[slot] for slot in taken]
         new.n = n
         self._block, self._let_through = new, 0.0
@@ -294,7 +294,7 @@ class VectorSlots(Generic[T]):
         """Do as `within` does, by the first bits; of few candidates by these alone."""
         assert block.wide is not None
         n = block.n
-        asked = [sketch[: NARROW_BITS // 8] for sketch in sketches]
+        asked = [sketch[: self.sketcher.narrow_bits // 8] for sketch in sketches]
         found: list[_Differing] = []
         for sketch, (rows, differ) in zip(
             sketches, within(asked, narrow, n, self.sketcher.narrow_radius), strict=True
