@@ -99,7 +99,8 @@ class UnitVectors:
         if dim != self.dim:
             self._check_dim(dim)
         unit = _unit(raw, texts)
-        self.settle(dim)
+        if dim != self.dim:
+            self.settle(dim)
         return unit
 
     @property

@@ -34,8 +34,8 @@ _WIDE_FROM = 1 / 16
 """Where the first bits let through a larger share, whole sketches are quicker to scan."""
 _ROUNDS = 16
 """So often a slot is read again that is written while it is read."""
-_LATE = 64
-"""So many vectors are sketched at once, which is a quarter of the work."""
+_LATE = 32
+"""So many vectors are sketched at once, which is a quarter of the work for each."""
 
 
 _Differing: TypeAlias = "tuple[NDArray[np.int64] | None, NDArray[np.int32]]"
@@ -121,10 +121,11 @@ class Block(Generic[T]):
                 self.narrow[late] = sketches[:, : sketcher.narrow_bits // 8]
             self.n_late = 0
 
-    def free(self, slot: int) -> None:
-        """Leave *slot* as it is, but nobody's."""
-        self.owners[slot] = None
-        self.generations[slot] = self.generations.item(slot) + 2
+    def free(self, slots: Sequence[int]) -> None:
+        """Leave *slots* as they are, but nobody's."""
+        for slot in slots:
+            self.owners[slot] = None
+            self.generations[slot] = self.generations.item(slot) + 2
 
 
 @attrs.define(eq=False)
@@ -207,8 +208,7 @@ class VectorSlots(Generic[T]):
     def remove(self, owner: T) -> None:
         """Free the slots of *owner*."""
         block = self._block
-        for slot in owner.slots:
-            block.free(slot)
+        block.free(owner.slots)
         self._free += owner.slots
         owner.slots = []
         if 4 * (block.n - len(self._free)) <= len(block.owners) > 4:

@@ -448,7 +448,8 @@ class Shelf(Generic[V]):
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
             now = self.clock.machine()
-            self._sweep(now, at_most=_SWEPT)
+            if self._expiries:
+                self._sweep(now, at_most=_SWEPT)
             old = partition.exact.get(item.key)
             # Held until all is in its place: a destructor may come back to the cache.
             gone = self._make_room(partition, size, old=old)
