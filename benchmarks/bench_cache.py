@@ -2,7 +2,7 @@
 What a look-up and a put cost, beside FAISS's flat index in the same run.
 
     python benchmarks/bench_cache.py
-    python benchmarks/bench_cache.py --entries 1000000 --rounds 5    # 8 GB of memory
+    python benchmarks/bench_cache.py --entries 1000000 --rounds 5    # 8 GB, minutes
     python benchmarks/bench_cache.py --gptcache    # where gptcache is installed
 
 A full cache of 10,000 and one of 100,000 entries of 384 dimensions, by a threshold and,
@@ -146,6 +146,17 @@ class Full:
         for i in itertools.islice(self.numbers, n):
             self.cache.put(f"new {i}", 0)
 
+    def put_many(self, n: int) -> None:
+        """Put new questions into a full cache, all at once."""
+        rows = itertools.islice(self.numbers, n)
+        self.cache.put_many([(f"new {i}", 0) for i in rows])
+
+    def put_and_get(self, n: int) -> None:
+        """Put a new question and ask one, in turn, so that neither finds the other warm."""
+        for i, row in itertools.islice(zip(self.numbers, self.asked, strict=True), n):
+            self.cache.put(f"new {i}", 0)
+            self.cache.get(f"near {row}")
+
     def remove_and_add(self, n: int) -> None:
         """Replace the oldest vector of a flat index of 10,000 with numbers."""
         new = self.tables["new"]
@@ -169,6 +180,8 @@ class Full:
             self.flat_search: max(slow // 10, 5),
             self.flat_batch: BATCH,
             self.put_evicting: 320,
+            self.put_many: 320,
+            self.put_and_get: 64,
             self.remove_and_add: 10,
         }
 
@@ -192,6 +205,7 @@ RATIOS = [
     ("flat_search", "get_promised_miss"),
     ("flat_batch", "get_batch"),
     ("remove_and_add", "put_evicting"),
+    ("remove_and_add", "put_many"),
 ]
 
 
@@ -268,7 +282,10 @@ def main() -> None:
         show(f"{title}, seed {SEED}", times, unit="us of wall time an operation")
         show_ratios(times, ratios)
         stats = full.cache.stats()
-        assert stats.evictions == (given.rounds + 1) * candidates[full.put_evicting]
+        puts = (full.put_evicting, full.put_many, full.put_and_get)
+        assert stats.evictions == (given.rounds + 1) * sum(
+            candidates[run] for run in puts
+        )
         assert stats.misses == (given.rounds + 1) * candidates[full.get_miss]
         due, missed = full.missed()
         print(f"\nof {due} hits of the exact scan at {THRESHOLD}, {missed} missed\n")
