@@ -177,8 +177,8 @@ def _unit(
 
     least = _LEAST_SQUARE[raw.dtype.itemsize]
     if len(raw) == 1:  # of a look-up or a put, where each microsecond counts
-        # Unlike a dot product, it does not warn of what overflows.
-        square = float(np.einsum("ij,ij->", raw, raw))
+        # Unlike `numpy.dot`, it does not warn of what overflows.
+        square = float(np.vdot(raw, raw))
         if least < square < 1 / least:
             return (raw / math.sqrt(square)).astype(np.float32, copy=False)
     squares = np.einsum("ij,ij->i", raw, raw)
