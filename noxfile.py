@@ -169,5 +169,5 @@ def kills(session: nox.Session) -> None:
     """Kill workers 1,000 times, and a turn at every write; ``-- 100`` fewer."""
     session.install("-e", ".[demo]", *group("tests"))
     session.env["LEGION_KILLS"] = session.posargs[0] if session.posargs else "1000"
-    files = ("kills", "damage", "stages_kill", "registry_kill", "journal_kill")
+    files = ("kills", "damage", "wheel", "stages_kill", "registry_kill", "journal_kill")
     session.run("pytest", "-rP", *(f"tests/test_{name}.py" for name in files))

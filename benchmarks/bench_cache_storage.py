@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -73,7 +75,9 @@ def measure_with(name: str, pairs: list[tuple[str, object]], *, capacity: int) -
             stored = cache.scope("tenant-a", model="m1").put_many(pairs)
             cache.save()
             savings = cache.stats().storage_savings
-            facts = cache._shelf.disk.log.head.facts
+            disk = cache._shelf.disk
+            assert disk is not None
+            facts: Mapping[str, Any] = disk.log.head.facts
     assert savings is not None
     bare = sum(
         len(json.dumps({"question": q, "answer": a}, ensure_ascii=False).encode()) + 1

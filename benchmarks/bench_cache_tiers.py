@@ -23,6 +23,7 @@ import tracemalloc
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,11 +77,12 @@ def main() -> None:
     some = [question for question, _ in rng.sample(pairs, 2_000)]
     with tempfile.TemporaryDirectory() as folder:
         put = {}
-        for name, more in {
+        settings: dict[str, dict[str, Any]] = {
             "memory alone": {},
             "file": {"path": Path(folder, "file.cache")},
             "overflow": {"path": Path(folder, "over.cache"), "overflow_bytes": 10**10},
-        }.items():
+        }
+        for name, more in settings.items():
             with SemanticCache[str](Embedder(), capacity=capacity, **more) as cache:
                 cache.put_many(pairs[:capacity])
                 put[name] = put_us(cache, 2_000)
@@ -114,7 +116,9 @@ def main() -> None:
             gc.collect()
             full = tracemalloc.get_traced_memory()[0]
             alone = cache.stats().overflow_entries
-            cache._shelf.disk.overflow = None
+            disk = cache._shelf.disk
+            assert disk is not None
+            disk.overflow = None
             gc.collect()
             left = tracemalloc.get_traced_memory()[0]
             print(f"memory an entry on disk alone: {(full - left) / alone:.0f} B")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from legion.cache.embedding import UnitVectors
@@ -20,6 +20,8 @@ from legion.exceptions import EmbeddingError
     st.sampled_from([np.float16, np.float32, np.float64, np.int32]),
     st.sampled_from([1e-12, 1.0, 1e4, 1e12, 1e30]),
 )
+@example(0, 64, 1, np.float32, 1e30)
+@example(0, 64, 2, np.float32, 1e30)
 def test_vectors_of_any_length_become_unit_vectors(seed, dim, n, dtype, scale):
     """Direction is kept, length is 1, float32, whatever came."""
     random = np.random.default_rng(seed).integers(-50, 50, (n, dim))

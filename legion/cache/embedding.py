@@ -111,9 +111,12 @@ class UnitVectors:
                 zero for each text, all of the same dimension as ever.
         """
         raw = self._array(self._answer(texts), len(texts))
-        self._check_dim(raw.shape[1])
+        dim = raw.shape[1]
+        if dim != self.dim:
+            self._check_dim(dim)
         unit = _unit(raw, texts)
-        self.settle(raw.shape[1])
+        if dim != self.dim:
+            self.settle(dim)
         return unit
 
     @property
@@ -217,17 +220,20 @@ def _unit(
     import numpy as np
 
     least = _LEAST_SQUARE[raw.dtype.itemsize]
+    if len(raw) == 1:  # of a look-up or a put, where each microsecond counts
+        # Unlike `numpy.dot`, it does not warn of what overflows.
+        square = float(np.vdot(raw, raw))
+        if least < square < 1 / least:
+            return (raw / math.sqrt(square)).astype(np.float32, copy=False)
     squares = np.einsum("ij,ij->i", raw, raw)
-    # Quicker than numpy for the one row of a look-up, and quick enough for many.
-    listed = squares.tolist()
-    usable = [least < square < 1 / least for square in listed]
-    if all(usable):
-        one = len(listed) == 1
-        lengths = math.sqrt(listed[0]) if one else np.sqrt(squares)[:, None]
-        return (raw / lengths).astype(np.float32, order="C", copy=False)
+    usable = (least < squares) & (squares < 1 / least)
+    if usable.all():
+        unit = raw / np.sqrt(squares)[:, None]
+        copied: NDArray[np.float32] = unit.astype(np.float32, order="C", copy=False)
+        return copied
     if raw.dtype == np.float32:
         return _unit(raw.astype(np.float64), texts)
-    worst = usable.index(False)
+    worst = int(usable.argmin())
     finite = np.isfinite(raw[worst]).all()
     length = f"a vector of length {math.sqrt(squares[worst]):g}"
     msg = (

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from .kernels import SHORT, OneThread, distances, products, products_of, within
-from .sketch import BITS, NARROW_BITS, Sketcher
+from .sketch import BITS, Sketcher
 
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _WIDE_FROM = 1 / 16
 """Where the first bits let through a larger share, whole sketches are quicker to scan."""
 _ROUNDS = 16
 """So often a slot is read again that is written while it is read."""
+_LATE = 32
+"""So many vectors are sketched at once, which is a quarter of the work for each."""
 
 
 _Differing: TypeAlias = "tuple[NDArray[np.int64] | None, NDArray[np.int32]]"
@@ -60,7 +62,9 @@ class Block(Generic[T]):
         narrow: The first bits of each, one after the other, or None.
         generations: How often each slot was written, twice; odd while it is.
         owners: Whose each is; None if it is free.
+        late: The slots written last, which are to be sketched; shape (_LATE,).
         n: Slots that were ever written; the first ones.
+        n_late: How many of *late* there are; the first ones.
     """
 
     vectors: NDArray[np.float32]
@@ -68,19 +72,22 @@ class Block(Generic[T]):
     narrow: NDArray[np.uint8] | None
     generations: NDArray[np.int64]
     owners: list[T | None]
+    late: NDArray[np.int64]
     n: int = 0
+    n_late: int = 0
 
     @classmethod
     def of(cls, slots: int, sketcher: Sketcher) -> Block[T]:
         """Make an empty block."""
         sketched = slots > FEW
-        narrowed = sketched and sketcher.narrowly
+        narrow = sketcher.narrow_bits // 8 if sketched else 0
         return cls(
             np.empty((slots, sketcher.dim), np.float32),
             np.empty((slots, BITS // 8), np.uint8) if sketched else None,
-            np.empty((slots, NARROW_BITS // 8), np.uint8) if narrowed else None,
+            np.empty((slots, narrow), np.uint8) if narrow else None,
             np.zeros(slots, np.int64),
             [None] * slots,
+            np.empty(_LATE, np.int64),
         )
 
     def __len__(self) -> int:
@@ -90,21 +97,35 @@ class Block(Generic[T]):
         self, slot: int, owner: T, vector: NDArray[np.float32], sketcher: Sketcher
     ) -> None:
         """Overwrite *slot*."""
-        sketch = None if self.wide is None else sketcher.sketch(vector)
-        self.generations[slot] += 1
+        was = self.generations.item(slot)
+        self.generations[slot] = was + 1
         self.vectors[slot] = vector
-        if self.wide is not None and sketch is not None:
-            self.wide[slot] = sketch
-            if self.narrow is not None:
-                self.narrow[slot] = sketch[: NARROW_BITS // 8]
         self.owners[slot] = owner
-        self.generations[slot] += 1
-        self.n = max(self.n, slot + 1)
+        if self.wide is not None:
+            # Whoever searches from now on compares it, whatever its sketch says yet.
+            self.late[self.n_late] = slot
+            self.n_late += 1
+            if self.n_late == _LATE:
+                self.catch_up(sketcher)
+        self.generations[slot] = was + 2
+        if slot >= self.n:
+            self.n = slot + 1
 
-    def free(self, slot: int) -> None:
-        """Leave *slot* as it is, but nobody's."""
-        self.owners[slot] = None
-        self.generations[slot] += 2
+    def catch_up(self, sketcher: Sketcher) -> None:
+        """Sketch what was written last."""
+        if self.wide is not None and self.n_late:
+            late = self.late[: self.n_late]
+            sketches = sketcher.sketch_many(self.vectors[late])
+            self.wide[late] = sketches
+            if self.narrow is not None:
+                self.narrow[late] = sketches[:, : sketcher.narrow_bits // 8]
+            self.n_late = 0
+
+    def free(self, slots: Sequence[int]) -> None:
+        """Leave *slots* as they are, but nobody's."""
+        for slot in slots:
+            self.owners[slot] = None
+            self.generations[slot] = self.generations.item(slot) + 2
 
 
 @attrs.define(eq=False)
@@ -133,12 +154,16 @@ class VectorSlots(Generic[T]):
 
     def put(self, owner: T, vector: NDArray[np.float32]) -> None:
         """Store *vector*, shape (dim,), as one more of *owner*'s."""
-        if not self._free and self._block.n == len(self._block):
-            self._move(range(self._block.n), 2 * len(self._block))
-        slot = self._free.pop() if self._free else self._block.n
+        if self._free:
+            slot = self._free.pop()
+        else:
+            slot = self._block.n
+            if slot == len(self._block.owners):
+                self._move(range(slot), 2 * slot)
         self._block.write(slot, owner, vector, self.sketcher)
         owner.slots.append(slot)
-        self._most = max(self._most, len(owner.slots))
+        if len(owner.slots) > 1:
+            self._most = max(self._most, len(owner.slots))
 
     def replace(self, old: T, new: T, vector: NDArray[np.float32]) -> None:
         """
@@ -170,7 +195,7 @@ class VectorSlots(Generic[T]):
         if block.wide is not None:
             block.wide = sketches
             if block.narrow is not None:
-                block.narrow[:] = sketches[:, : NARROW_BITS // 8]
+                block.narrow[:] = sketches[:, : self.sketcher.narrow_bits // 8]
         for slot, owner in enumerate(owners):
             owner.slots.append(slot)
         self._most = max((len(owner.slots) for owner in owners), default=1)
@@ -182,11 +207,11 @@ class VectorSlots(Generic[T]):
 
     def remove(self, owner: T) -> None:
         """Free the slots of *owner*."""
-        for slot in owner.slots:
-            self._block.free(slot)
+        block = self._block
+        block.free(owner.slots)
         self._free += owner.slots
         owner.slots = []
-        if 4 * len(self) <= len(self._block) > 4:
+        if 4 * (block.n - len(self._free)) <= len(block.owners) > 4:
             self._shrink()
 
     def _shrink(self) -> None:
@@ -203,6 +228,7 @@ class VectorSlots(Generic[T]):
     def _move(self, taken: Sequence[int], slots: int) -> None:
         """Copy what is *taken* to a new block; the old one stays whole for searches."""
         old, new = self._block, Block[T].of(slots, self.sketcher)
+        old.catch_up(self.sketcher)
         n, rows = len(taken), np.array(taken, np.int64)
         np.take(old.vectors, rows, axis=0, out=new.vectors[:n])
         if new.wide is not None:
@@ -211,7 +237,7 @@ class VectorSlots(Generic[T]):
             else:
                 new.wide[:n] = self.sketcher.sketch_many(new.vectors[:n])
             if new.narrow is not None:
-                new.narrow[:n] = new.wide[:n, : NARROW_BITS // 8]
+                new.narrow[:n] = new.wide[:n, : self.sketcher.narrow_bits // 8]
         new.owners[:n] = [old.owners[slot] for slot in taken]
         new.n = n
         self._block, self._let_through = new, 0.0
@@ -230,9 +256,12 @@ class VectorSlots(Generic[T]):
         block, floor = self._block, self.sketcher.floor
         with OneThread():
             if block.wide is None:
-                rows: NDArray[Any] = np.arange(block.n)
-                return [self._best(block, v, rows, k, floor) for v in vectors]
+                return [self._best(block, v, None, k, floor) for v in vectors]
+            # Before sketches are read: what is not late any more has one by then.
+            late = block.late[: block.n_late].copy()
             found = self._candidates(block, vectors, k)
+            if len(late):
+                found = [np.concatenate((rows, late)) for rows in found]
             return [
                 self._best(block, vector, rows, k, floor)
                 for vector, rows in zip(vectors, found, strict=True)
@@ -265,7 +294,7 @@ class VectorSlots(Generic[T]):
         """Do as `within` does, by the first bits; of few candidates by these alone."""
         assert block.wide is not None
         n = block.n
-        asked = [sketch[: NARROW_BITS // 8] for sketch in sketches]
+        asked = [sketch[: self.sketcher.narrow_bits // 8] for sketch in sketches]
         found: list[_Differing] = []
         for sketch, (rows, differ) in zip(
             sketches, within(asked, narrow, n, self.sketcher.narrow_radius), strict=True
@@ -309,29 +338,35 @@ class VectorSlots(Generic[T]):
         if sample[at] < radius:
             some = _chosen(rows, differ, sample[at])
             cosines = products_of(vector, block.vectors, some)
+            if self._free:
+                owned = [block.owners[slot] is not None for slot in some.tolist()]
+                cosines = cosines[owned]
             cosines.sort()
             # So many slots have k owners at least.
             enough = (k - 1) * self._most + 1
             last = cosines[-enough] if enough <= len(cosines) else -1.0
-            radius = min(radius, self.sketcher.reach(cosines[-1], last))
+            nearest = cosines[-1] if len(cosines) else -1.0
+            radius = min(radius, self.sketcher.reach(nearest, last))
         return _chosen(rows, differ, radius)
 
     def _best(
         self,
         block: Block[T],
         vector: NDArray[np.float32],
-        rows: NDArray[np.int64],
+        rows: NDArray[np.int64] | None,
         k: int,
         floor: float,
     ) -> list[tuple[T, float]]:
-        """Return the *k* best of the slots *rows*, read again until all are whole."""
+        """Return the *k* best of *rows*, or of all, read again until all are whole."""
         best: dict[int, tuple[T, float]] = {}
+        every = rows is None
+        rows = np.arange(block.n) if rows is None else rows
         whole = not len(rows)
         rounds = 0
         while not whole and rounds < _ROUNDS:
             rounds += 1
             before = block.generations[rows]
-            if len(rows) == block.n:
+            if every:
                 cosines = products(vector, block.vectors, len(rows))
             else:
                 cosines = products_of(vector, block.vectors, rows)
@@ -353,7 +388,7 @@ class VectorSlots(Generic[T]):
     def nearest(self, vector: NDArray[np.float32]) -> tuple[T, float] | None:
         """Return who is nearest of all, and the cosine, or None without anybody."""
         block = self._block
-        best = self._best(block, vector, np.arange(block.n), 1, -2.0)
+        best = self._best(block, vector, None, 1, -2.0)
         return best[0] if best else None
 
 

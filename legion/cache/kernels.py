@@ -18,6 +18,8 @@ _ptr = _kernels.swig_ptr
 
 SHORT = 32_768
 """Up to so many sketches it is as quick to write all distances down."""
+_BUFFER = 16_384
+"""Finds of one buffer; by default it is 3 MB, which the system maps for each search."""
 
 
 class OneThread:
@@ -61,6 +63,7 @@ def within(
         return [(rows, differ[rows])]
     together = np.concatenate(asked)
     found = _kernels.RangeSearchResult(len(asked))
+    found.buffer_size = _BUFFER
     # faiss compares with "less than".
     _kernels.hamming_range_search(
         _ptr(together),

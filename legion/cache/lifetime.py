@@ -94,6 +94,8 @@ class Lifetime:
             ttl_s = self.negative_ttl_s
         if ttl_s is None:
             ttl_s = self.ttl_s
+        if ttl_s is None and self.max_age_s is None:
+            return math.inf
         began = used_s if self.slides(terms) else stored_s
         end = math.inf if ttl_s is None else began + ttl_s
         return end if self.max_age_s is None else min(end, stored_s + self.max_age_s)

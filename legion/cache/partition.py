@@ -131,7 +131,8 @@ class Partition(Generic[V]):
     def _enter(self, entry: Entry[V]) -> None:
         self.exact[entry.key] = entry
         self.bytes += entry.size
-        self._tag(entry)
+        if entry.terms.tags:
+            self._tag(entry)
         if self.room is not None:
             self.room.add(entry)
 

@@ -459,7 +459,8 @@ class Shelf(Generic[V]):
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
             now = self.clock.machine()
-            self._sweep(now, at_most=_SWEPT)
+            if self._expiries:
+                self._sweep(now, at_most=_SWEPT)
             old = partition.exact.get(item.key)
             # Held until all is in its place: a destructor may come back to the cache.
             gone = self._make_room(partition, size, old=old)
@@ -526,8 +527,9 @@ class Shelf(Generic[V]):
             Who is gone; None if it would not even fit in alone, or *keep* is to go.
         """
         rooms = [self._room] if partition.room is None else [partition.room, self._room]
-        if any(room.never(size) for room in rooms):
-            return None
+        for room in rooms:
+            if room.never(size):
+                return None
         entries = 1
         if old is not None:
             self._detach(old)
@@ -652,7 +654,9 @@ class Shelf(Generic[V]):
         if entry.origin is not None:
             return []
         self.rule.removed(entry)
-        aliases = [self._entries[n] for n in self._aliases.pop(entry.id, ())]
+        if entry.id not in self._aliases:
+            return []
+        aliases = [self._entries[n] for n in self._aliases.pop(entry.id)]
         for alias in aliases:
             self._remove(alias)
         return aliases

@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 
 BITS = 512
 """Bits of a sketch; faiss has a kernel made for this many."""
-NARROW_BITS = 128
-"""As many first bits of it are looked through before the rest, where they suffice."""
+NARROW = {128: 2.5, 256: 2.25}
+"""
+As many first bits are looked through before the rest, the fewest that suffice: there,
+vectors that have nothing in common differ in so many standard deviations more bits than
+the radius, so few lie within it by chance.
+"""
 MISSED_LAST = 1e-3
 """The same of the last of several that are wanted, once nearer ones are found."""
 _SEED = 2002
-_AT_ONCE = 1_024
+_AT_ONCE = 64
 _LEAST = 1e-300
 _STEPS = 64
 """Into so many steps the cosines from 0 to 1 are divided that radii are known for."""
@@ -53,15 +57,15 @@ class Sketcher:
         floor: Cosine below which no neighbour matters.
         radius: In how many bits the sketches of two vectors differ at most, if their
             cosine is the floor; all but a share *missed* of the time.
-        narrow_radius: The same of the first `NARROW_BITS`.
-        narrowly: Whether few vectors lie within the narrow radius by chance.
+        narrow_bits: How many first bits suffice to tell most vectors apart; 0 if none do.
+        narrow_radius: The same as *radius*, of these.
     """
 
     dim: int
     floor: float
     radius: int
+    narrow_bits: int
     narrow_radius: int
-    narrowly: bool
     _nearest: list[int]
     _last: list[int]
     _signs: NDArray[np.float32]
@@ -78,14 +82,14 @@ class Sketcher:
         random = np.random.default_rng(_SEED)
         either = np.array([-1, 1], np.float32)
         (radius,) = radii([floor], BITS, missed)
-        (narrow,) = radii([floor], NARROW_BITS, missed)
+        narrow_bits, narrow_radius = _narrow(floor, missed)
         cosines = [max(floor, step / _STEPS) for step in range(_STEPS)]
         return cls(
             dim,
             floor,
             radius,
-            narrow,
-            narrow < NARROW_BITS / 2 - 2.5 * math.sqrt(NARROW_BITS) / 2,
+            narrow_bits,
+            narrow_radius,
             radii(cosines, BITS, missed),
             radii(cosines, BITS, MISSED_LAST),
             random.choice(either, dim),
@@ -140,6 +144,15 @@ def _hadamard(size: int) -> NDArray[np.float32]:
     while len(matrix) < size:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
     return np.ascontiguousarray(matrix)
+
+
+def _narrow(floor: float, missed: float) -> tuple[int, int]:
+    """Return how many first bits suffice, and their radius; 0 and 0 if none do."""
+    for bits, apart in NARROW.items():
+        (radius,) = radii([floor], bits, missed)
+        if radius < bits / 2 - apart * math.sqrt(bits) / 2:
+            return bits, radius
+    return 0, 0
 
 
 def radii(cosines: Sequence[float], bits: int, missed: float) -> list[int]:
