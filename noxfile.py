@@ -56,10 +56,14 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def types(session: nox.Session) -> None:
-    """Check types: the package strictly, and what users type against it."""
-    session.install("-e", ".[demo]", *group("typing", "tests"))
+    """Check types: the package, what users type against it, and what is beside it."""
+    session.install("-e", ".[demo]", *group("typing", "tests", "bench"))
     session.run("mypy")
-    session.run("mypy", "--strict", "tests/typing/api.py")
+    files = [
+        "tests/typing/api.py",
+        *sorted(map(str, pathlib.Path("benchmarks").glob("*.py"))),
+    ]
+    session.run("mypy", "--strict", *files)
     session.run("pyright", "--pythonpath", f"{session.bin}/python")
 
 

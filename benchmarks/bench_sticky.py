@@ -25,6 +25,7 @@ import math
 import sys
 
 from collections.abc import Iterator
+from typing import cast
 
 import attrs
 import numpy as np
@@ -162,8 +163,8 @@ def run(fault: Fault, seed: int) -> Run:
         found = evidence.finding()
         says = {
             "engine": found.bad >= 1 / ALPHA,
-            "exact": found.evidence["exact"] >= 2 / ALPHA,
-            "first": found.evidence["first_bad"] >= 2 / ALPHA,
+            "exact": cast("float", found.evidence["exact"]) >= 2 / ALPHA,
+            "first": cast("float", found.evidence["first_bad"]) >= 2 / ALPHA,
             "peer": lower_bound(bad, n, crowd.mine, worse=1 + fault.margin) > 0,
         }
         for name, fires in says.items():
