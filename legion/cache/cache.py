@@ -193,6 +193,7 @@ class SemanticCache(Scope[V]):
             eviction,
             capacity_bytes,
             size_of,
+            judges=judge is not None,
         )
         super().__init__(
             shelf=shelf,

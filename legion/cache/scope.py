@@ -531,7 +531,7 @@ class Scope(Generic[V]):
     ) -> None:
         right = await judge.aask(asked.question, hit.value)
         if right is not None:
-            self._shelf.told(cast("Ticket[V]", hit._ticket), right)
+            self._shelf.judged(cast("Ticket[V]", hit._ticket), right)
 
     def _near(self, asked: Asked[V]) -> Near:
         served = partial(self._shelf.serves, self._partition, asked)

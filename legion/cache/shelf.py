@@ -91,6 +91,7 @@ class Shelf(Generic[V]):
         eviction: In which order entries make room.
         capacity_bytes: Bytes over all scopes, or None where nobody counts them.
         size_of: How many bytes a value takes.
+        judges: Whether there is a judge, whose "right" is the only one that counts.
         disk: Where everything is kept beside memory, or None.
         tiers: What is asked where memory has no answer, or None.
         removals: How often something was removed because somebody said so.
@@ -104,6 +105,7 @@ class Shelf(Generic[V]):
     eviction: Eviction = "lru"
     capacity_bytes: int | None = None
     size_of: Callable[[V], int] = deep_size
+    judges: bool = False
     disk: Disk[V] | None = attrs.field(init=False, default=None)
     tiers: Tiers[V] | None = attrs.field(init=False, default=None)
     removals: int = attrs.field(init=False, default=0)
@@ -319,28 +321,44 @@ class Shelf(Generic[V]):
         return served
 
     def told(self, ticket: Ticket[V], right: bool) -> None:  # noqa: FBT001
-        """Take note of what is told of a hit that was served."""
+        """Take note of what anybody tells of a hit that was served."""
+        if not (right and self.judges):
+            self.judged(ticket, right)
+
+    def judged(self, ticket: Ticket[V], right: bool) -> None:  # noqa: FBT001
+        """Take note of what who was asked says of a hit that was served."""
         self._answer(ticket, right=right, withheld=False)
         self._remembered()
 
     def _answer(self, ticket: Ticket[V], *, right: bool, withheld: bool) -> None:
         asked, entry = ticket.asked, ticket.entry
-        judged = ticket.audited and ticket.right is None
-        alias = (
+        admitted = (
             asked is not None
-            and judged
+            and ticket.audited
             and right
             and asked.admits(asked.question, entry.value)
         )
         with self._lock:
+            judged = ticket.audited and ticket.right is None
             if not self.rule.answer(ticket, right=right, withheld=withheld):
                 return
             if judged:
                 self.count(entry.partition, "judged")
             if not right:
                 self.count(entry.partition, "wrong")
-            elif alias and asked is not None and ticket.decision is not None:
+                key = entry.key if asked is None else asked.key
+                self._drop_alias(entry.partition, key)
+            elif admitted and asked is not None and ticket.decision is not None:
                 self._store_alias(entry, asked, ticket.decision.similarity)
+
+    def _drop_alias(self, partition: Partition[V], key: str) -> None:
+        """Take out what a question was judged to have, as somebody says it has not."""
+        alias = partition.exact.get(key)
+        if alias is None or alias.origin is None:
+            return
+        self._remove(alias)
+        if self.disk is not None and not self.disk.closed:
+            self.disk.commit()
 
     def _store_alias(self, entry: Entry[V], asked: Asked[V], similarity: float) -> None:
         """

@@ -1,0 +1,153 @@
+"""What judges and people say of a hit, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+
+import pytest
+
+from legion import SemanticCache
+
+
+@functools.cache
+def direction(number):
+    return [1.0, 0.02 * number]
+
+
+def embed(texts):
+    """Texts that end in small numbers are near each other, whatever else they say."""
+    return [direction(int(text.split()[-1])) for text in texts]
+
+
+def cache_of(**more):
+    """A cache in which everything that is near enough is served, half of it audited."""
+    given = {"max_error": 0.2, "judged": 0.5, "random": random.Random(3)} | more
+    cache = SemanticCache(embed, veto=False, **given)
+    for n in range(3):
+        cache.put(f"base {n}", "answer")
+    for n in range(80):  # misses, of which it learns that what is near is right
+        asked = cache._asked(f"{n} 1", f"{n} 1", cache._embed([f"{n} 1"])[0])
+        if cache._shelf.similar(cache._partition, asked) is None:
+            cache.put(asked.question, "answer")
+    for _ in range(400):  # requests, of which wrong answers are a share
+        cache._shelf.exact(cache._partition, "base 0")
+    return cache
+
+
+def audited(cache, name="asked"):
+    """Return a hit by meaning that the coin chose, and its question."""
+    for n in range(200):
+        question = f"{name} {n} 1"
+        hit = cache.get(question)
+        if hit is not None and hit.audit:
+            return question, hit
+    raise AssertionError
+
+
+def spent(cache):
+    budget = cache._shelf.rule.budget
+    return budget.served, budget.found, budget.charged, budget.told
+
+
+def test_a_right_that_is_taken_back_leaves_no_alias():
+    """An answer called wrong is not served to the same question, exact and for free."""
+    cache = cache_of()
+    question, hit = audited(cache)
+    hit.right()
+    assert cache.explain(question).outcome == "exact_hit"
+
+    hit.wrong()
+
+    assert cache.explain(question).outcome != "exact_hit"
+    assert hit.id in cache._shelf._entries, "the entry answers its own question"
+    hit.right()
+    assert cache.explain(question).outcome != "exact_hit", "nobody takes a wrong back"
+
+
+def test_an_alias_that_is_called_wrong_is_gone():
+    """Who is served what another one's question was judged to have may say so."""
+    cache = cache_of()
+    question, hit = audited(cache)
+    hit.right()
+    again = cache.get(question)
+    assert again.exact
+
+    again.wrong()
+
+    assert cache.explain(question).outcome != "exact_hit"
+    assert cache.get(hit.question).value == "answer"
+
+
+def test_a_wrong_takes_out_no_answer_that_was_put():
+    """What was stored for the very question is its owner's to replace."""
+    cache = cache_of()
+    question, hit = audited(cache)
+    hit.right()
+    cache.put(question, "its own")
+
+    hit.wrong()
+
+    assert cache.get(question).value == "its own"
+
+
+def test_an_alias_stays_taken_out_after_a_restart(tmp_path):
+    """What was told is in the file before `wrong` returns."""
+    cache = cache_of(path=tmp_path / "a.cache")
+    question, hit = audited(cache)
+    hit.right()
+    hit.wrong()
+    entries = len(cache)
+    (tmp_path / "b.cache").write_bytes((tmp_path / "a.cache").read_bytes())
+
+    with SemanticCache(embed, max_error=0.2, path=tmp_path / "b.cache") as after:
+        assert len(after) == entries
+        assert after.explain(question).outcome != "exact_hit"
+    cache.close()
+
+
+def test_a_judged_answer_told_wrong_is_spent_again():
+    """What was cleared by a "right" goes back to those served, found and charged."""
+    cache = cache_of()
+    _, hit = audited(cache)
+    before, limit = spent(cache), cache.stats().wrong_limit
+    hit.right()
+    assert spent(cache) == (before[0] - 1, before[1] - 1, before[2] - 1, 0)
+
+    hit.wrong()
+
+    assert spent(cache) == before
+    assert cache.stats().wrong_limit == limit
+    assert cache.stats().wrong == 1
+
+
+@pytest.mark.parametrize("verdict", [True, False])
+def test_where_there_is_a_judge_nobody_else_s_right_counts(verdict):
+    """Praise before the verdict stores no alias and clears nothing; the verdict does."""
+
+    async def story():
+        gate = asyncio.Event()
+
+        async def judge(question, value):
+            await gate.wait()
+            return verdict
+
+        cache = cache_of(judge=judge)
+        for n in range(200):
+            question = f"asked {n} 1"
+            hit = await cache.aget(question)
+            if hit is not None and hit.audit:
+                break
+        before = spent(cache)
+
+        hit.right()
+        assert spent(cache) == before
+        assert cache.explain(question).outcome != "exact_hit"
+
+        gate.set()
+        await asyncio.gather(*cache._judge._tasks)
+        assert spent(cache)[1] == before[1] - verdict
+        assert (cache.explain(question).outcome == "exact_hit") is verdict
+
+    asyncio.run(story())
