@@ -15,6 +15,7 @@ from typing import (
 
 import attrs
 
+from .budget import ErrorBudget
 from .hit import V
 from .signal import LEAST, NEIGHBOURS, Neighbours, Signal
 from .veto import Veto, veto
@@ -112,6 +113,7 @@ class Ticket(Generic[V]):
         asked: What was asked; None where the question was the same.
         decision: Why it was taken; None where the question was the same.
         audited: Whether the coin has it judged.
+        budget: What it was charged to; None where nothing is promised.
         right: What is known of it.
         told: Who takes note of what is told of it.
     """
@@ -120,6 +122,7 @@ class Ticket(Generic[V]):
     asked: Asked[V] | None = None
     decision: Decision[V] | None = None
     audited: bool = False
+    budget: ErrorBudget | None = None
     right: bool | None = None
     told: Callable[[Ticket[V], bool], None] | None = None
 
@@ -190,6 +193,10 @@ class AcceptRule(Protocol[V]):
 
     def forget(self, entry: Entry[V]) -> None:
         """Forget what was learned of an entry."""
+        ...
+
+    def begin_anew(self) -> None:
+        """Forget what was spent, in a child, which spends on requests of its own."""
         ...
 
     def wrong_limit(self) -> int | None:
@@ -296,6 +303,9 @@ class Threshold(Generic[V]):
 
     def forget(self, entry: Entry[V]) -> None:
         """Do nothing: nothing was learned."""
+
+    def begin_anew(self) -> None:
+        """Do nothing: nothing is spent."""
 
     def wrong_limit(self) -> int | None:
         """Return None: a threshold does not know."""

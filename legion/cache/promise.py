@@ -173,7 +173,7 @@ class Promise(Generic[V]):
             if permitted:
                 self.budget.serve(audited=audited)
             if permitted or audited:
-                return Ticket(entry, asked, decision, audited)
+                return Ticket(entry, asked, decision, audited, self.budget)
         self._misses[entry.partition.scope, asked.key] = _Miss(
             figures,
             entry.family,
@@ -193,13 +193,15 @@ class Promise(Generic[V]):
         back: praise that is not chosen by the coin says nothing of what escaped it.
         """
         was, decision = ticket.right, ticket.decision
-        asked_for = ticket.audited and was is None
+        # Of what was served before a fork the parent's budget alone is told.
+        audited = ticket.audited and ticket.budget is self.budget
+        asked_for = audited and was is None
         if was is right or was is False or (right and not asked_for):
             return False
         ticket.right = right
         charged = decision is not None and decision.why == "accepted"
         if not asked_for:
-            self.budget.blame(audited=ticket.audited)
+            self.budget.blame(audited=audited)
         elif charged and right:
             self.budget.clear()
         elif charged and withheld:
@@ -240,6 +242,10 @@ class Promise(Generic[V]):
         for where, missed in list(self._misses.items()):
             if missed.origin == entry.family:
                 del self._misses[where]
+
+    def begin_anew(self) -> None:
+        """Begin a budget of its own, in a child, with all that was learned."""
+        self.budget = attrs.evolve(self.budget)
 
     def wrong_limit(self) -> int | None:
         """Return how many wrong answers were served at most, if that is known."""

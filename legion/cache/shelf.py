@@ -17,7 +17,7 @@ from ..model import Clock
 from .accept import AcceptRule, Asked, Decision, Ticket, Why
 from .entry import Entry
 from .eviction import ORDERS, Eviction
-from .fork import Order, over_fork
+from .fork import Order, anew_after_fork, over_fork
 from .hit import Explanation, Hit, V
 from .key import normalised
 from .lifetime import NOTHING_SAID, Lifetime, Terms
@@ -130,6 +130,18 @@ class Shelf(Generic[V]):
 
     def __attrs_post_init__(self) -> None:
         self._room = Room(ORDERS[self.eviction](), self.capacity, self.capacity_bytes)
+        anew_after_fork(self)
+
+    def begin_anew(self) -> None:
+        """
+        Count from 0 in a child: what its parent spends it cannot know.
+
+        If both went on with the same requests, each would spend what these afford.
+        """
+        self._tally = Tally()
+        for partition in list(self._partitions.values()):
+            partition.tally = Tally()
+        self.rule.begin_anew()
 
     def partition(self, scope: str) -> Partition[V]:
         """Return the partition of *scope*, a new one if it has none."""
