@@ -83,6 +83,23 @@ def test_an_async_answer_is_stored_too(cache):
     assert chat.asked == ["q"]
 
 
+def test_an_async_judge_is_asked_on_the_loop():
+    """Only a loop can ask it, and `ainvoke` has one."""
+
+    async def judge(question, answer):
+        return True
+
+    chat = model(SemanticCache(embed, max_error=0.1, judge=judge))
+
+    async def story():
+        return await chat.ainvoke("q"), await chat.ainvoke("q")
+
+    first, second = asyncio.run(story())
+
+    assert first.content == second.content
+    assert chat.asked == ["q"]
+
+
 @pytest.mark.parametrize(
     "messages",
     [

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ..cache import Scope, SemanticCache
+from ..cache import Hit, Scope, SemanticCache
 from ..exceptions import EmbeddingError, MissingExtraError
 from .chat import LONGEST, Prompt, Unfit, is_whole
 
@@ -67,7 +67,7 @@ class LangChainCache(BaseCache):
         except EmbeddingError as error:
             _log.warning("LangChainCache: asked past the cache: %s", error)
             return None
-        return None if hit is None else [_generation(each) for each in hit.value]
+        return _generations(hit)
 
     def update(
         self, prompt: str, llm_string: str, return_val: Sequence[Generation]
@@ -87,8 +87,17 @@ class LangChainCache(BaseCache):
         self._cache.clear()
 
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
-        """Do as `lookup` does, in a thread."""
-        return await asyncio.to_thread(self.lookup, prompt, llm_string)
+        """Do as `lookup` does, for asyncio."""
+        found = self._find(prompt, llm_string)
+        if found is None:
+            return None
+        scope, question = found
+        try:
+            hit = await scope.aget(question)
+        except EmbeddingError as error:
+            _log.warning("LangChainCache: asked past the cache: %s", error)
+            return None
+        return _generations(hit)
 
     async def aupdate(
         self, prompt: str, llm_string: str, return_val: Sequence[Generation]
@@ -153,6 +162,10 @@ def _stored(generation: Generation) -> dict[str, Any]:
         "info": generation.generation_info,
         "message": None if message is None else message_to_dict(message),
     }
+
+
+def _generations(hit: Hit[Any] | None) -> list[Generation] | None:
+    return None if hit is None else [_generation(each) for each in hit.value]
 
 
 def _generation(stored: dict[str, Any]) -> Generation:
