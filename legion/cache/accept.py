@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .entry import Entry
+    from .groups import Group
 
 
 MISSED = 1e-7
@@ -45,6 +46,7 @@ class Asked(NamedTuple, Generic[V]):
         vector: Its embedding, of unit length.
         judged_first: Whether what the coin takes is judged before anybody gets it.
         admits: Whether an answer may be stored for a question.
+        vetoes: What the veto says of stored questions, as far as it was asked.
     """
 
     key: str
@@ -52,6 +54,7 @@ class Asked(NamedTuple, Generic[V]):
     vector: NDArray[np.float32]
     judged_first: bool
     admits: Callable[[str, V], bool]
+    vetoes: dict[str, Veto | None]
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +136,7 @@ class Ticket(Generic[V]):
 
 
 class AcceptRule(Protocol[V]):
-    """What a shelf asks; always under its lock."""
+    """What a shelf asks; under its lock, but for what is said to be without."""
 
     @property
     def neighbours(self) -> int:
@@ -159,6 +162,14 @@ class AcceptRule(Protocol[V]):
         """
         ...
 
+    def compare(self, asked: Asked[V], neighbours: Neighbours[V]) -> None:
+        """Do what takes long in `decide`, before it; without the lock."""
+        ...
+
+    def group(self, value: V) -> Group | None:
+        """Return what *value* is compared by, if it is; without the lock."""
+        ...
+
     def decide(
         self, asked: Asked[V], neighbours: Neighbours[V], request: int
     ) -> Decision[V]:
@@ -173,8 +184,8 @@ class AcceptRule(Protocol[V]):
         """Take note of a judgement; False if it changes nothing."""
         ...
 
-    def stored(self, entry: Entry[V]) -> None:
-        """Take note of a new entry."""
+    def stored(self, entry: Entry[V], group: Group | None) -> None:
+        """Take note of a new entry, and of the `group` of its answer."""
         ...
 
     def restored(self, entry: Entry[V], group: bytes) -> None:
@@ -205,7 +216,7 @@ class AcceptRule(Protocol[V]):
 
 
 def unvetoed(
-    asked: str,
+    asked: Asked[V],
     neighbours: Neighbours[V],
     *,
     least: float = -1.0,
@@ -224,7 +235,10 @@ def unvetoed(
     for i, (entry, similarity) in enumerate(neighbours):
         if similarity < least:
             break
-        said = veto(asked, entry.question)
+        stored = entry.question
+        if stored not in asked.vetoes:
+            asked.vetoes[stored] = veto(asked.key, stored)
+        said = asked.vetoes[stored]
         if said is None or said.kind in pardoned:
             return i, first
         first = first or said
@@ -255,6 +269,14 @@ class Threshold(Generic[V]):
         """The threshold."""
         return self.threshold
 
+    def compare(self, asked: Asked[V], neighbours: Neighbours[V]) -> None:
+        """Ask the veto of those that are near enough."""
+        if self.veto:
+            unvetoed(asked, neighbours, least=self.threshold)
+
+    def group(self, value: V) -> Group | None:
+        """Return None: values are not compared."""
+
     def least(self, asked: Asked[V], request: int) -> float:
         """Return the threshold."""
         return self.threshold
@@ -272,7 +294,7 @@ class Threshold(Generic[V]):
             why: Why = "far"
         else:
             if self.veto:
-                found, said = unvetoed(asked.key, neighbours, least=self.threshold)
+                found, said = unvetoed(asked, neighbours, least=self.threshold)
             why = "veto" if found is None else "accepted"
         entry, similarity = neighbours[found or 0]
         return Decision(
@@ -292,7 +314,7 @@ class Threshold(Generic[V]):
         ticket.right = False
         return True
 
-    def stored(self, entry: Entry[V]) -> None:
+    def stored(self, entry: Entry[V], group: Group | None) -> None:
         """Do nothing: values are not compared."""
 
     def restored(self, entry: Entry[V], group: bytes) -> None:

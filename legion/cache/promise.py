@@ -85,6 +85,15 @@ class Promise(Generic[V]):
         init=False, factory=OrderedDict
     )
 
+    def compare(self, asked: Asked[V], neighbours: Neighbours[V]) -> None:
+        """Ask the veto of as many as are looked at."""
+        if self.veto:
+            unvetoed(asked, neighbours, pardoned=self.vetoes.pardoned)
+
+    def group(self, value: V) -> Group | None:
+        """Return the group of *value*, in which it is not counted yet."""
+        return self._groups.of(value)
+
     def decide(
         self, asked: Asked[V], neighbours: Neighbours[V], request: int
     ) -> Decision[V]:
@@ -100,7 +109,7 @@ class Promise(Generic[V]):
         said = None
         if self.veto:
             pardoned = self.vetoes.pardoned
-            found, said = unvetoed(asked.key, neighbours, pardoned=pardoned)
+            found, said = unvetoed(asked, neighbours, pardoned=pardoned)
         entry, similarity = neighbours[found or 0]
         nearest = neighbours[0][0]
         if found is None:
@@ -212,9 +221,10 @@ class Promise(Generic[V]):
             self._learn(["label", figures, right, chance, family])
         return True
 
-    def stored(self, entry: Entry[V]) -> None:
+    def stored(self, entry: Entry[V], group: Group | None) -> None:
         """Compare the answer with the one that would have been served."""
-        entry.group = self._groups.add(entry.value)
+        assert group is not None
+        entry.group = self._groups.add(group)
         missed = self._misses.pop((entry.partition.scope, entry.key), None)
         if missed is None:
             return
@@ -229,7 +239,7 @@ class Promise(Generic[V]):
     def restored(self, entry: Entry[V], group: bytes) -> None:
         """Put the entry into its group again; that tells of no miss."""
         groups = self._groups
-        entry.group = groups.join(group) if group else groups.add(entry.value)
+        entry.group = groups.add(Group(group) if group else groups.of(entry.value))
 
     def removed(self, entry: Entry[V]) -> None:
         """Take the entry out of those with its value."""

@@ -494,7 +494,7 @@ class Scope(Generic[V]):
         later: bool = False,
     ) -> Asked[V]:
         first = self._judge is not None and not later
-        return Asked(key, question, vector, first, self._admits)
+        return Asked(key, question, vector, first, self._admits, {})
 
     async def _aasked(self, question: str, key: str) -> Asked[V]:
         vector = (await self._embed.aside(self._embed, [key]))[0]

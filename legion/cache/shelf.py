@@ -80,7 +80,7 @@ class Shelf(Generic[V]):
     The partitions of a cache.
 
     Every method takes the one lock and does nothing slow under it: no embedding, no
-    search, no plugin, no computation.
+    search, no veto, no plugin, no computation, no code of an answer or its serializer.
 
     Attributes:
         rule: Which answers are accepted.
@@ -175,17 +175,29 @@ class Shelf(Generic[V]):
 
     def exact(self, partition: Partition[V], key: str) -> Hit[V] | None:
         """Return the hit for the same question, counted, or None, not counted."""
+        while True:
+            with self._lock:
+                entry = partition.exact.get(key)
+                if entry is None:
+                    return None
+                now = self.clock.machine()
+                if now >= entry.expires_s:
+                    self._expire(entry)
+                    return None
+                if entry.read:
+                    partition.tally.exact_hits += 1
+                    self._tally.exact_hits += 1
+                    return self._hit(Ticket(entry), 1.0, now)
+            self._read(entry)
+
+    def _read(self, entry: Entry[V]) -> None:
+        """Read an answer: its bytes under the lock, since they lie in a file that goes."""
         with self._lock:
-            entry = partition.exact.get(key)
-            if entry is None:
-                return None
-            now = self.clock.machine()
-            if now >= entry.expires_s:
-                self._expire(entry)
-                return None
-            partition.tally.exact_hits += 1
-            self._tally.exact_hits += 1
-            return self._hit(Ticket(entry), 1.0, now)
+            raw = entry.raw() if entry.slots and not entry.read else None
+        if raw is not None:
+            value = raw.loads()
+            with self._lock:
+                entry.keep(value)
 
     def search(
         self, partition: Partition[V], vectors: Sequence[NDArray[np.float32]]
@@ -213,17 +225,26 @@ class Shelf(Generic[V]):
         if found is None:
             (found,) = self.search(partition, [asked.vector])
         for _ in range(_LOOKS):
+            self.rule.compare(asked, found)
+            unread = None
             with self._lock:
                 hit = self.exact(partition, asked.key)
                 if hit is not None:
                     return hit
                 now = self.clock.machine()
                 if all(entry.alive(now) for entry, _ in found):
-                    hit = self._accepted(partition, asked, found, now)
-                    self._note(must=hit is not None)
-                    break
-                self._sweep(now)
-            (found,) = self.search(partition, [asked.vector])
+                    decision = self.rule.decide(asked, found, self._tally.lookups + 1)
+                    unread = _unread(decision)
+                    if unread is None:
+                        hit = self._accepted(partition, asked, decision, now)
+                        self._note(must=hit is not None)
+                        break
+                else:
+                    self._sweep(now)
+            if unread is not None:
+                self._read(unread)
+            else:
+                (found,) = self.search(partition, [asked.vector])
         else:
             self.count(partition, "misses")
             return None
@@ -265,9 +286,12 @@ class Shelf(Generic[V]):
         return disk.keeps()
 
     def _accepted(
-        self, partition: Partition[V], asked: Asked[V], found: Neighbours[V], now: float
+        self,
+        partition: Partition[V],
+        asked: Asked[V],
+        decision: Decision[V],
+        now: float,
     ) -> Hit[V] | None:
-        decision = self.rule.decide(asked, found, self._tally.lookups + 1)
         ticket = self.rule.take(decision, asked)
         if ticket is None:
             self.count(partition, "misses")
@@ -287,6 +311,7 @@ class Shelf(Generic[V]):
     def serves(self, partition: Partition[V], asked: Asked[V]) -> bool:
         """Whether `similar` might find an answer; counts and refreshes nothing."""
         (found,) = self.search(partition, [asked.vector])
+        self.rule.compare(asked, found)
         with self._lock:
             now = self.clock.machine()
             living = [each for each in found if each[0].alive(now)]
@@ -295,8 +320,13 @@ class Shelf(Generic[V]):
 
     def _hit(self, ticket: Ticket[V], similarity: float, now: float) -> Hit[V]:
         entry, ticket.told = ticket.entry, self.told
-        partition, origin = entry.partition, entry.origin
-        for used in (entry,) if origin is None else (entry, self._entries[origin]):
+        partition = entry.partition
+        both: tuple[Entry[V], ...] = (entry,)
+        if entry.origin is not None:
+            origin = self._entries[entry.origin]
+            origin.keep(entry.value)
+            both = entry, origin
+        for used in both:
             self._room.order.touch(used)
             if partition.room is not None:
                 partition.room.order.touch(used)
@@ -381,7 +411,7 @@ class Shelf(Generic[V]):
         partition, origin = entry.partition, self._entries.get(entry.family)
         if origin is None or asked.key in partition.exact:
             return
-        item = Item(asked.key, asked.question, origin.value, asked.vector, origin.terms)
+        item = Item(asked.key, asked.question, entry.value, asked.vector, origin.terms)
         size = 0 if self.capacity_bytes is None else self._overhead(item)
         gone = self._make_room(partition, size, keep=origin)
         if gone is None:
@@ -476,6 +506,7 @@ class Shelf(Generic[V]):
         self, partition: Partition[V], item: Item[V], size: int, raw: bytes | None
     ) -> bool:
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
+        group = self.rule.group(item.value)
         with self._lock:
             now = self.clock.machine()
             self._sweep(now, at_most=_SWEPT)
@@ -492,7 +523,7 @@ class Shelf(Generic[V]):
                 gone += self._drop(old)
                 partition.replace(old, entry, item.vector)
             self._enter(entry, now)
-            self.rule.stored(entry)
+            self.rule.stored(entry, group)
             if self.disk is not None and raw is not None:
                 self.disk.put(entry, raw, item.vector)
             partition.tally.puts += 1
@@ -713,7 +744,11 @@ class Shelf(Generic[V]):
             return self.disk is not None and self.disk.forget(
                 hit.scope, normalised(hit.question), hit.id
             )
-        if entry.value is not hit.value or entry.partition.scope != hit.scope:
+        if (
+            not entry.read
+            or entry.value is not hit.value
+            or entry.partition.scope != hit.scope
+        ):
             return False
         self.rule.forget(entry)
         self._remove(self._entries[entry.family])
@@ -802,6 +837,7 @@ class Shelf(Generic[V]):
         if not near:
             nearest = partition.nearest(asked.vector)
             near = [] if nearest is None else [nearest]
+        self.rule.compare(asked, near)
         with self._lock:
             return self.rule.decide(asked, near, self._tally.lookups + 1)
 
@@ -842,6 +878,13 @@ class Shelf(Generic[V]):
     def size(self) -> int:
         """Return how many entries there are in all scopes."""
         return len(self._entries)
+
+
+def _unread(decision: Decision[V]) -> Entry[V] | None:
+    """Return the entry whose answer may be served, and is to be read before."""
+    entry = decision.entry
+    may_be = entry is not None and decision.why in {"accepted", "budget"}
+    return entry if may_be and entry is not None and not entry.read else None
 
 
 def _charged(hit: Hit[V]) -> bool:
