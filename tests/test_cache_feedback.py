@@ -151,3 +151,28 @@ def test_where_there_is_a_judge_nobody_else_s_right_counts(verdict):
         assert (cache.explain(question).outcome == "exact_hit") is verdict
 
     asyncio.run(story())
+
+
+def test_that_nobody_says_what_was_right_is_said_once(caplog):
+    """`get_or_compute` returns no hit: what the coin chose there counts as wrong."""
+    cache = cache_of()
+    for n in range(300):
+        assert cache.get_or_compute(f"asked {n} 1", lambda _: "answer") == "answer"
+        if cache._shelf.rule.budget.found < 20:
+            assert not caplog.records
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "write judge=" in record.getMessage()
+
+
+@pytest.mark.parametrize("judged", ["by hand", "by a judge"])
+def test_nothing_is_said_where_somebody_says(caplog, judged):
+    """One word of a person is enough, and a judge has always one."""
+    judge = {"judge": lambda question, value: True} if judged == "by a judge" else {}
+    cache = cache_of(**judge)
+    if not judge:
+        audited(cache)[1].right()
+    for n in range(600):
+        cache.get(f"asked {n} 1")
+    assert cache.stats().semantic_hits > 50
+    assert not caplog.records

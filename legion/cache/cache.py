@@ -71,8 +71,8 @@ class SemanticCache(Scope[V]):
             plain, or async for `aget` and `aget_or_compute`. One that raises has not
             judged, and the answer counts as wrong.
         judged: Share of the possible hits that is judged, chosen by a coin; .3 with a
-            judge. Without one, those hits wait for `Hit.right` or `Hit.wrong`. With
-            neither, nothing is judged, and at most *max_error* of the requests are hits.
+            judge. Without one, those hits wait for `Hit.right` or `Hit.wrong`, which
+            only `get`, `aget` and `get_many` return. With neither, nothing is judged, and at most *max_error* of the requests are hits.
         random: Where coins come from; the system's randomness by default, which nobody
             can foresee. With a *path*, no two processes may have the same coins.
         veto: Whether near questions are refused that are opposites, or differ in a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from .tiers import Tiers
 
 
+_logger = logging.getLogger("legion")
+
 Outcome: TypeAlias = Literal["exact_hits", "semantic_hits", "misses"]
 Counted: TypeAlias = Literal[
     "puts",
@@ -62,6 +65,16 @@ _SWEPT = 16
 """Expired entries that one put takes out; it is to find no more in the long run."""
 _LOOKS = 16
 """So often a look-up looks again for one whose find was taken out meanwhile."""
+
+
+_SILENT = 20
+"""So many answers wait for a word of somebody's when it is said that none comes."""
+_SILENCE = (
+    "cache: the coin chose %d answers, and nobody said whether one was right; they count"
+    " as wrong, so hardly any more are served. Call right() or wrong() on hits whose"
+    " audit is true, or write judge=: get_or_compute, cached functions and the adapters"
+    " return answers and no hits"
+)
 
 
 class Item(NamedTuple, Generic[V]):
@@ -121,6 +134,7 @@ class Shelf(Generic[V]):
         init=False, factory=dict
     )
     _aliases: dict[int, set[int]] = attrs.field(init=False, factory=dict)
+    _unsaid: int = attrs.field(init=False, default=0)
     _last_id: int = attrs.field(init=False, default=0)
     _sketcher: Sketcher | None = attrs.field(init=False, default=None)
     # An evicted value's destructor may come back to the cache.
@@ -248,6 +262,8 @@ class Shelf(Generic[V]):
         else:
             self.count(partition, "misses")
             return None
+        if hit is not None and hit.audit and not self.judges:
+            self._warn_of_silence()
         if hit is None or self._remembered() or not _charged(hit):
             return hit
         if not (hit.audit and asked.judged_first):
@@ -256,6 +272,14 @@ class Shelf(Generic[V]):
         self.count(partition, "misses")
         self.count(partition, "over_budget")
         return None
+
+    def _warn_of_silence(self) -> None:
+        """Say, once, that nobody says of answers whether they were right."""
+        with self._lock:
+            self._unsaid += 1
+            silent = self._unsaid == _SILENT and not self._tally.judged
+        if silent:
+            _logger.warning(_SILENCE, _SILENT)
 
     def _note(self, *, must: bool) -> None:
         """Hand the system what was learned and spent, if it must be or is much."""
