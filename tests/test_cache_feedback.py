@@ -9,6 +9,8 @@ import random
 import pytest
 
 from legion import SemanticCache
+from legion.cache.shelf import Shelf
+from legion.cache.signal import signal
 
 
 @functools.cache
@@ -176,3 +178,47 @@ def test_nothing_is_said_where_somebody_says(caplog, judged):
         cache.get(f"asked {n} 1")
     assert cache.stats().semantic_hits > 50
     assert not caplog.records
+
+
+def test_what_judgements_of_an_entry_taught_goes_with_it():
+    """A trap makes all that is as near look wrong, until it is forgotten."""
+    cache = SemanticCache(embed, max_error=0.1, veto=False)
+    for question in ("trap 0", "good 9"):
+        cache.put(question, question)
+    rule = cache._shelf.rule
+    trap, good = cache._shelf._entries.values()
+    (near,) = cache._shelf.search(cache._partition, cache._embed(["good 8"]))
+    as_near = signal(0, near)
+    nearness, *others = as_near
+    for n in range(200):
+        figures = [nearness - 0.01 * (n % 3), *others]
+        rule._learn(["seen", figures])
+        rule._learn(["label", figures, False, 1.0, trap.id])
+        rule._learn(["label", figures, True, 1.0, good.id])
+    before = rule._calibration.wrong(as_near)
+    assert 0.3 < before < 0.7
+
+    assert cache.forget(cache.get("trap 0"))
+    cache.get("good 8")  # a request, after which it is fitted anew
+
+    assert rule._calibration.wrong(as_near) < before / 5
+
+
+def test_an_answer_stored_during_a_search_is_found_as_the_question_s_own(monkeypatch):
+    """It is the same question by then, so nearness, chances and coins have no part."""
+    cache = SemanticCache(embed, threshold=0.9)
+    cache.put("near 1", "another's")
+    search = Shelf.search
+
+    def slow(shelf, partition, vectors):
+        found = search(shelf, partition, vectors)
+        if "asked 1" not in partition.exact:
+            cache.put("asked 1", "its own")  # as another thread may meanwhile
+        return found
+
+    monkeypatch.setattr(Shelf, "search", slow)
+    hit = cache.get("asked 1")
+
+    assert hit.exact
+    assert hit.value == "its own"
+    assert cache.stats().exact_hits == cache.stats().lookups == 1
