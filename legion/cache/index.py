@@ -126,7 +126,7 @@ class VectorSlots(Generic[T]):
     _most: int = attrs.field(init=False, default=1)
 
     def __attrs_post_init__(self) -> None:
-        self._block = Block.of(4, self.sketcher)
+        self._block = Block.of(1, self.sketcher)
 
     def __len__(self) -> int:
         return self._block.n - len(self._free)

@@ -162,7 +162,7 @@ class Shelf(Generic[V]):
         with self._lock:
             found = self._partitions.get(scope)
             if found is None:
-                found = self._partitions[scope] = Partition(scope)
+                found = self._partitions[scope] = Partition(scope, self._room)
                 if scope in self._limits:
                     found.limit(Room(ORDERS[self.eviction](), *self._limits[scope]))
             return found
@@ -610,7 +610,7 @@ class Shelf(Generic[V]):
                 room.order.discard(old)
         gone: list[Entry[V]] = []
         for room in rooms:
-            while room.lacks(entries=entries, size=size):
+            while room.lacks(entries=entries, size=size + partition.overhead):
                 entry = room.order.victim()
                 if entry is keep:
                     room.order.add(entry)
@@ -713,7 +713,7 @@ class Shelf(Generic[V]):
                 ORDERS[self.eviction](), self.capacity, self.capacity_bytes
             )
             for partition in list(self._partitions.values()):
-                partition.reset()
+                partition.reset(self._room)
                 if partition.scope in self._limits:
                     limits = self._limits[partition.scope]
                     partition.limit(Room(ORDERS[self.eviction](), *limits))
@@ -872,7 +872,7 @@ class Shelf(Generic[V]):
             stats = (self._tally if within is None else within.tally).stats(
                 entries=self._room.entries if within is None else len(within),
                 capacity=room.capacity or self.capacity,
-                size=self._room.bytes if within is None else within.bytes,
+                size=self._room.taken if within is None else within.taken,
                 capacity_bytes=room.capacity_bytes or self.capacity_bytes,
                 wrong_limit=self.rule.wrong_limit() if within is None else None,
             )
