@@ -239,26 +239,10 @@ class Shelf(Generic[V]):
         if found is None:
             (found,) = self.search(partition, [asked.vector])
         for _ in range(_LOOKS):
-            self.rule.compare(asked, found)
-            unread = None
-            with self._lock:
-                hit = self.exact(partition, asked.key)
-                if hit is not None:
-                    return hit
-                now = self.clock.machine()
-                if all(entry.alive(now) for entry, _ in found):
-                    decision = self.rule.decide(asked, found, self._tally.lookups + 1)
-                    unread = _unread(decision)
-                    if unread is None:
-                        hit = self._accepted(partition, asked, decision, now)
-                        self._note(must=hit is not None)
-                        break
-                else:
-                    self._sweep(now)
-            if unread is not None:
-                self._read(unread)
-            else:
-                (found,) = self.search(partition, [asked.vector])
+            hit, found_out = self._looked(partition, asked, found)
+            if found_out:
+                break
+            (found,) = self.search(partition, [asked.vector])
         else:
             self.count(partition, "misses")
             return None
@@ -272,6 +256,28 @@ class Shelf(Generic[V]):
         self.count(partition, "misses")
         self.count(partition, "over_budget")
         return None
+
+    def _looked(
+        self, partition: Partition[V], asked: Asked[V], found: Neighbours[V]
+    ) -> tuple[Hit[V] | None, bool]:
+        """Return the hit, if there is one, and whether that is so; else look again."""
+        self.rule.compare(asked, found)
+        with self._lock:
+            hit = self.exact(partition, asked.key)
+            if hit is not None:
+                return hit, True
+            now = self.clock.machine()
+            if not all(entry.alive(now) for entry, _ in found):
+                self._sweep(now)
+                return None, False
+            decision = self.rule.decide(asked, found, self._tally.lookups + 1)
+            unread = _unread(decision)
+            if unread is None:
+                hit = self._accepted(partition, asked, decision, now)
+                self._note(must=hit is not None)
+                return hit, True
+        self._read(unread)
+        return None, False
 
     def _warn_of_silence(self) -> None:
         """Say, once, that nobody says of answers whether they were right."""
