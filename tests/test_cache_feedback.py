@@ -222,3 +222,45 @@ def test_an_answer_stored_during_a_search_is_found_as_the_question_s_own(monkeyp
     assert hit.exact
     assert hit.value == "its own"
     assert cache.stats().exact_hits == cache.stats().lookups == 1
+
+
+def test_an_alias_is_worth_something_however_near_it_is():
+    """Rounding makes cosines above 1; a worth below 0 would lower a key that rises."""
+    cache = cache_of(eviction="cost", judged=1.0)
+    shelf = cache._shelf
+    base = next(iter(shelf._entries.values()))
+    for n in range(100):
+        asked = cache._asked(f"as near {n}", f"as near {n}", cache._embed(["x 0"])[0])
+        shelf._store_alias(base, asked, 1 + 1e-7 * (n - 50))
+    aliases = [entry for entry in shelf._entries.values() if entry.origin == base.id]
+    assert len(aliases) == 100
+    assert all(0 <= alias.redundancy <= 1 for alias in aliases)
+    orders = shelf._room.order
+    before = dict(orders._keys._keys)
+    for alias in aliases:
+        cache.get(alias.question)
+    assert all(orders._keys._keys[alias.id] >= before[alias.id] for alias in aliases)
+
+
+@pytest.mark.parametrize("rule", [{"threshold": 0.99}, {"max_error": 0.1}])
+def test_nothing_that_was_asked_is_kept_when_all_is_cleared(rule):
+    """Neither what was missed nor the words that were compared; of other scopes, yes."""
+    cache = SemanticCache(embed, veto=True, **rule)
+    for view in (cache, cache.scope("other")):
+        view.put("about 4712 5", "answer")
+        for n in range(20):
+            view.get(f"my secret is {n} 5")
+
+    def kept():
+        misses = getattr(cache._shelf.rule, "_misses", {})
+        words = cache._shelf.rule._words.cache_info().currsize
+        return {scope for scope, _ in misses}, words
+
+    before = kept()
+    assert before[1] > 20
+    assert len(before[0]) == 2 * ("max_error" in rule)
+    cache.scope("other").clear()
+    assert kept() == (before[0] & {""}, 0)
+    cache.get("my secret is 4 5")
+    cache.clear()
+    assert kept() == (set(), 0)

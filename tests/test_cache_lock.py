@@ -120,9 +120,9 @@ def test_the_veto_is_asked_without_the_lock(monkeypatch, rule):
     """And once of each pair: what it said holds when the lock is taken."""
     asked, real = [], accept.veto
 
-    def veto(question, stored):
+    def veto(question, stored, words):
         asked.append((question, stored, held(cache)))
-        return real(question, stored)
+        return real(question, stored, words)
 
     monkeypatch.setattr(accept, "veto", veto)
     cache = SemanticCache(embed, veto=True, **rule)

@@ -18,7 +18,7 @@ import attrs
 from .budget import ErrorBudget
 from .hit import V
 from .signal import LEAST, NEIGHBOURS, Neighbours, Signal
-from .veto import Veto, veto
+from .veto import Veto, Words, remembered, veto
 
 
 if TYPE_CHECKING:
@@ -206,6 +206,10 @@ class AcceptRule(Protocol[V]):
         """Forget what was learned of an entry."""
         ...
 
+    def clear(self, scope: str | None) -> None:
+        """Forget which questions were asked in a scope, or in all."""
+        ...
+
     def begin_anew(self) -> None:
         """Forget what was spent, in a child, which spends on requests of its own."""
         ...
@@ -219,6 +223,7 @@ def unvetoed(
     asked: Asked[V],
     neighbours: Neighbours[V],
     *,
+    words: Words,
     least: float = -1.0,
     pardoned: Container[str] = (),
 ) -> tuple[int | None, Veto | None]:
@@ -228,6 +233,7 @@ def unvetoed(
     Args:
         asked: The question.
         neighbours: The nearest entries.
+        words: Who remembers the words of questions.
         least: Cosine that it must have.
         pardoned: Kinds of vetoes that do not count.
     """
@@ -237,7 +243,7 @@ def unvetoed(
             break
         stored = entry.question
         if stored not in asked.vetoes:
-            asked.vetoes[stored] = veto(asked.key, stored)
+            asked.vetoes[stored] = veto(asked.key, stored, words)
         said = asked.vetoes[stored]
         if said is None or said.kind in pardoned:
             return i, first
@@ -258,6 +264,7 @@ class Threshold(Generic[V]):
     threshold: float
     veto: bool
     missed: ClassVar[float] = MISSED
+    _words: Words = attrs.field(init=False, factory=remembered)
 
     @property
     def neighbours(self) -> int:
@@ -272,7 +279,12 @@ class Threshold(Generic[V]):
     def compare(self, asked: Asked[V], neighbours: Neighbours[V]) -> None:
         """Ask the veto of those that are near enough."""
         if self.veto:
-            unvetoed(asked, neighbours, least=self.threshold)
+            self._unvetoed(asked, neighbours)
+
+    def _unvetoed(
+        self, asked: Asked[V], neighbours: Neighbours[V]
+    ) -> tuple[int | None, Veto | None]:
+        return unvetoed(asked, neighbours, words=self._words, least=self.threshold)
 
     def group(self, value: V) -> Group | None:
         """Return None: values are not compared."""
@@ -294,7 +306,7 @@ class Threshold(Generic[V]):
             why: Why = "far"
         else:
             if self.veto:
-                found, said = unvetoed(asked, neighbours, least=self.threshold)
+                found, said = self._unvetoed(asked, neighbours)
             why = "veto" if found is None else "accepted"
         entry, similarity = neighbours[found or 0]
         return Decision(
@@ -324,7 +336,12 @@ class Threshold(Generic[V]):
         """Do nothing: nothing was noted."""
 
     def forget(self, entry: Entry[V]) -> None:
-        """Do nothing: nothing was learned."""
+        """Forget the words of questions; nothing was learned."""
+        self._words.cache_clear()
+
+    def clear(self, scope: str | None) -> None:
+        """Forget the words of questions; nothing else was noted."""
+        self._words.cache_clear()
 
     def begin_anew(self) -> None:
         """Do nothing: nothing is spent."""

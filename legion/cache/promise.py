@@ -19,7 +19,7 @@ from .calibration import Calibration
 from .groups import Group, ValueGroups
 from .hit import V
 from .signal import LEAST, NEIGHBOURS, Neighbours, Signal, alone, signal
-from .veto import Veto, VetoRecord
+from .veto import Veto, VetoRecord, Words, remembered
 
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Promise(Generic[V]):
     vetoes: VetoRecord = attrs.field(init=False, factory=VetoRecord)
     tell: Callable[[Lesson], None] | None = attrs.field(init=False, default=None)
     _calibration: Calibration = attrs.field(init=False, factory=Calibration)
+    _words: Words = attrs.field(init=False, factory=remembered)
     _groups: ValueGroups = attrs.field(init=False, factory=ValueGroups)
     _misses: OrderedDict[tuple[str, str], _Miss] = attrs.field(
         init=False, factory=OrderedDict
@@ -88,7 +89,13 @@ class Promise(Generic[V]):
     def compare(self, asked: Asked[V], neighbours: Neighbours[V]) -> None:
         """Ask the veto of as many as are looked at."""
         if self.veto:
-            unvetoed(asked, neighbours, pardoned=self.vetoes.pardoned)
+            self._unvetoed(asked, neighbours)
+
+    def _unvetoed(
+        self, asked: Asked[V], neighbours: Neighbours[V]
+    ) -> tuple[int | None, Veto | None]:
+        pardoned = self.vetoes.pardoned
+        return unvetoed(asked, neighbours, words=self._words, pardoned=pardoned)
 
     def group(self, value: V) -> Group | None:
         """Return the group of *value*, in which it is not counted yet."""
@@ -108,8 +115,7 @@ class Promise(Generic[V]):
         found: int | None = 0
         said = None
         if self.veto:
-            pardoned = self.vetoes.pardoned
-            found, said = unvetoed(asked, neighbours, pardoned=pardoned)
+            found, said = self._unvetoed(asked, neighbours)
         entry, similarity = neighbours[found or 0]
         nearest = neighbours[0][0]
         if found is None:
@@ -248,9 +254,17 @@ class Promise(Generic[V]):
 
     def forget(self, entry: Entry[V]) -> None:
         """Forget the labels that are about the entry; the budget forgets nothing."""
+        self._words.cache_clear()
         self._learn(["forgotten", entry.family])
         for where, missed in list(self._misses.items()):
             if missed.origin == entry.family:
+                del self._misses[where]
+
+    def clear(self, scope: str | None) -> None:
+        """Forget the questions that were missed there, and what they were made of."""
+        self._words.cache_clear()
+        for where in list(self._misses):
+            if scope in {None, where[0]}:
                 del self._misses[where]
 
     def begin_anew(self) -> None:

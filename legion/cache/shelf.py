@@ -447,7 +447,7 @@ class Shelf(Generic[V]):
         if gone is None:
             return
         alias = self._entry(
-            partition, item, origin.stored_s, size, max(similarity, 0.0)
+            partition, item, origin.stored_s, size, min(max(similarity, 0.0), 1.0)
         )
         alias.group, alias.origin = origin.group, origin.id
         self._aliases.setdefault(origin.id, set()).add(alias.id)
@@ -811,6 +811,7 @@ class Shelf(Generic[V]):
             for entry in list(source.values()):
                 if entry.id in self._entries:
                     self._remove(entry)
+            self.rule.clear(None if within is None else within.scope)
             self._lose(within)
         self._written(must=True)
 

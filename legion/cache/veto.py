@@ -6,7 +6,7 @@ import re
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
@@ -170,7 +170,19 @@ class Wording:
         )
 
 
-def veto(asked: str, stored: str) -> Veto | None:
+class Words(Protocol):
+    """Who knows the words of questions."""
+
+    def __call__(self, question: str, /) -> Wording:
+        """Return those of one."""
+        ...
+
+    def cache_clear(self) -> None:
+        """Forget what was asked for."""
+        ...
+
+
+def veto(asked: str, stored: str, read: Words | None = None) -> Veto | None:
     """
     Return why the stored question's answer cannot be reused however near it is.
 
@@ -179,12 +191,18 @@ def veto(asked: str, stored: str) -> Veto | None:
     that are worded differently the same words mean little ("it is not working", "it
     failed"), so nothing is vetoed there, nor in texts of more than `LONGEST` letters.
 
+    Args:
+        asked: A question.
+        stored: Another one.
+        read: Who remembers the `wording` of questions, if somebody does.
+
     Returns:
         What it is, such as "opposites: on, off", or None.
     """
     if max(len(asked), len(stored)) > LONGEST:
         return None
-    a, b = wording(asked), wording(stored)
+    read = read or wording
+    a, b = read(asked), read(stored)
     near = _shared(a.others, b.others)
     for kind, mine, other in (
         ("numbers", a.numbers, b.numbers),
@@ -209,7 +227,11 @@ def veto(asked: str, stored: str) -> Veto | None:
     return None
 
 
-@lru_cache(maxsize=4096)
+def remembered() -> Words:
+    """Return `wording`, which remembers those it was asked for last."""
+    return lru_cache(maxsize=4096)(wording)
+
+
 def wording(question: str) -> Wording:
     """Return the words of *question*, sorted."""
     kinds: dict[str, set[str]] = {}
