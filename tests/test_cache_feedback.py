@@ -9,6 +9,7 @@ import random
 import pytest
 
 from legion import SemanticCache
+from legion.cache import judge as judge_module
 from legion.cache.shelf import Shelf
 from legion.cache.signal import signal
 
@@ -264,3 +265,37 @@ def test_nothing_that_was_asked_is_kept_when_all_is_cleared(rule):
     cache.get("my secret is 4 5")
     cache.clear()
     assert kept() == (set(), 0)
+
+
+def test_a_judge_that_is_late_is_not_asked_for_ever_more(monkeypatch, caplog):
+    """What waits for it is bounded; what it is not asked counts as wrong, and it is said."""
+    monkeypatch.setattr(judge_module, "MOST", 5)
+
+    async def story():
+        gate, asked = asyncio.Event(), []
+
+        async def judge(question, value):
+            asked.append(question)
+            await gate.wait()
+            return True
+
+        cache = cache_of(judge=judge, max_error=0.5)
+        for n in range(60):
+            await cache.aget(f"asked {n} 1")
+        await asyncio.sleep(0)
+        assert len(asked) == len(cache._judge._tasks) == 5
+        found = spent(cache)[1]
+        assert found > 10
+
+        gate.set()
+        await asyncio.gather(*cache._judge._tasks)
+        assert cache.stats().judged == 5
+        assert spent(cache)[1] == found - 5
+        for n in range(60):
+            await cache.aget(f"later {n} 1")
+            await asyncio.gather(*cache._judge._tasks)
+        assert cache.stats().judged > 15
+
+    asyncio.run(story())
+    (record,) = caplog.records
+    assert "5 answers behind" in record.getMessage()

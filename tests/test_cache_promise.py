@@ -295,6 +295,7 @@ def test_an_alias_is_offered_to_who_keeps_answers_out():
     hits = ask(cache, stream)
 
     assert private & set(hits), "they are answered"
+    assert cache.stats().refused == sum(q not in hits for q in private), "the puts"
     assert not private & {entry.question for entry in cache._shelf._entries.values()}
 
 

@@ -286,10 +286,13 @@ class Scope(Generic[V]):
         return dict(zip(distinct, self._embed(distinct), strict=True))
 
     def _admits(self, question: str, answer: V) -> bool:
-        if self._plugins is None or self._plugins.admit(question, answer):
+        if self._may_store(question, answer):
             return True
         self._shelf.count(self._partition, "refused")
         return False
+
+    def _may_store(self, question: str, answer: V) -> bool:
+        return self._plugins is None or self._plugins.admit(question, answer)
 
     def get_or_compute(self, question: str, compute: Callable[[str], V]) -> V:
         """
@@ -494,7 +497,7 @@ class Scope(Generic[V]):
         later: bool = False,
     ) -> Asked[V]:
         first = self._judge is not None and not later
-        return Asked(key, question, vector, first, self._admits, {})
+        return Asked(key, question, vector, first, self._may_store, {})
 
     async def _aasked(self, question: str, key: str) -> Asked[V]:
         vector = (await self._embed.aside(self._embed, [key]))[0]

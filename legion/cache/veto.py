@@ -201,8 +201,8 @@ def veto(asked: str, stored: str, read: Words | None = None) -> Veto | None:
     """
     if max(len(asked), len(stored)) > LONGEST:
         return None
-    read = read or wording
-    a, b = read(asked), read(stored)
+    words_of = wording if read is None else read
+    a, b = words_of(asked), words_of(stored)
     near = _shared(a.others, b.others)
     for kind, mine, other in (
         ("numbers", a.numbers, b.numbers),

@@ -55,6 +55,7 @@ class LangChainCache(BaseCache):
         self._cache = cache
         self._tenant = tenant
         self._longest = longest
+        self._tag = f"LangChainCache of {tenant}"
 
     def lookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """Return what was generated for this prompt, or for one that is near enough."""
@@ -78,13 +79,14 @@ class LangChainCache(BaseCache):
             return
         scope, question = found
         try:
-            scope.put(question, [_stored(each) for each in return_val])
+            stored = [_stored(each) for each in return_val]
+            scope.put(question, stored, tags=[self._tag])
         except EmbeddingError as error:
             _log.warning("LangChainCache: an answer was not stored: %s", error)
 
     def clear(self, **kwargs: Any) -> None:
-        """Take out every entry of the cache, of every tenant."""
-        self._cache.clear()
+        """Take out what models stored for this tenant, and no other's."""
+        self._cache.invalidate(self._tag)
 
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """Do as `lookup` does, for asyncio."""
