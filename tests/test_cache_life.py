@@ -334,6 +334,33 @@ def test_cost_weighs_answers_by_their_size_where_bytes_are_counted():
     assert stored(cache) == [f"small {i}" for i in range(10)]
 
 
+def test_explain_says_what_get_would_find_and_takes_nothing_out(clock):
+    """What has expired is looked through, however much of it is nearer, and stays."""
+    cache = SemanticCache(embed, clock=clock)
+    for i in range(40):
+        cache.put(f"q ~{i}", i, ttl_s=5)
+    cache.put("q", "lives")
+    cache.put("elsewhere", "lives")
+    clock.now += 10
+    before = cache.stats()
+
+    why = cache.explain("q ~7")
+    far = cache.explain("something else")
+
+    assert (why.outcome, why.nearest) == ("semantic_hit", "q")
+    assert (far.outcome, far.nearest is None) == ("miss", False)
+    assert cache.explain("q").outcome == "exact_hit"
+    assert cache.stats() == before
+    assert before.entries == 42
+    assert cache.get("q ~7").value == "lives"
+    assert cache.stats().expired > 0 == before.expired
+    empty = SemanticCache(embed, clock=clock, ttl_s=1)
+    empty.put("q", 1)
+    clock.now += 1
+    assert empty.explain("q").reason == "nothing is stored in this scope"
+    assert (len(empty), empty.stats().expired) == (1, 0)
+
+
 def test_bytes_are_a_limit_of_their_own():
     """Answers, texts, vectors and overhead count; who is oldest makes room."""
     cache = SemanticCache(embed, capacity_bytes=51_000)

@@ -350,11 +350,10 @@ class VectorSlots(Generic[T]):
                         break
         return list(best.values())
 
-    def nearest(self, vector: NDArray[np.float32]) -> tuple[T, float] | None:
-        """Return who is nearest of all, and the cosine, or None without anybody."""
+    def nearest(self, vector: NDArray[np.float32], k: int) -> list[tuple[T, float]]:
+        """Return the *k* who are nearest, however far, and their cosines."""
         block = self._block
-        best = self._best(block, vector, np.arange(block.n), 1, -2.0)
-        return best[0] if best else None
+        return self._best(block, vector, np.arange(block.n), k, -2.0)
 
 
 def _chosen(

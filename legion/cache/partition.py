@@ -195,7 +195,9 @@ class Partition(Generic[V]):
         slots = self._vectors
         return [[] for _ in vectors] if slots is None else slots.top(vectors, k)
 
-    def nearest(self, vector: NDArray[np.float32]) -> tuple[Entry[V], float] | None:
-        """Return the nearest entry of all and its cosine; reads every vector."""
+    def nearest(
+        self, vector: NDArray[np.float32], k: int
+    ) -> list[tuple[Entry[V], float]]:
+        """Return the *k* nearest of all and their cosines; reads every vector."""
         slots = self._vectors
-        return None if slots is None else slots.nearest(vector)
+        return [] if slots is None else slots.nearest(vector, k)

@@ -618,10 +618,11 @@ class Scope(Generic[V]):
             EmbeddingError: The embedder did not return one usable vector.
         """
         key = normalised(question)
-        if not len(self._partition) or key in self._partition.exact:
-            return self._shelf.explain(self._partition, key, None)
-        asked = self._asked(question, key, self._embed([key])[0])
-        return self._shelf.explain(self._partition, key, asked)
+        return self._shelf.explain(
+            self._partition,
+            key,
+            lambda: self._asked(question, key, self._embed([key])[0]),
+        )
 
     def forget(self, hit: Hit[V]) -> bool:
         """Take out the entry of *hit*; False if it is gone, or another scope's."""

@@ -816,20 +816,18 @@ class Shelf(Generic[V]):
         self._written(must=True)
 
     def explain(
-        self, partition: Partition[V], key: str, asked: Asked[V] | None
+        self, partition: Partition[V], key: str, ask: Callable[[], Asked[V]]
     ) -> Explanation:
-        """Say what a look-up would find; *asked* is None where that is not needed."""
-        with self._lock:
-            self._sweep(self.clock.machine())
-            entry = partition.exact.get(key)
-        if entry is not None:
+        """Say what a look-up would find; it calls *ask* if it has to embed for that."""
+        entry = partition.exact.get(key)
+        if entry is not None and entry.alive(self.clock.machine()):
             return self._same(partition, entry.question, "memory")
         lying = None if self.tiers is None else self.tiers.lying(partition, key)
         if lying is not None and lying.tier is not None:
             return self._same(partition, lying.question, lying.tier)
         found = Decision[V](why="empty")
-        if asked is not None:
-            found = self._explained(partition, asked)
+        if partition.exact:
+            found = self._explained(partition, ask())
         reason = found.reason(self.threshold)
         if lying is not None and lying.trouble is not None:
             reason += f"; nothing was taken from the shared tier: {lying.trouble}"
@@ -864,13 +862,24 @@ class Shelf(Generic[V]):
         )
 
     def _explained(self, partition: Partition[V], asked: Asked[V]) -> Decision[V]:
-        (near,) = self.search(partition, [asked.vector])
+        near = self._living(partial(partition.top, asked.vector), self.rule.neighbours)
         if not near:
-            nearest = partition.nearest(asked.vector)
-            near = [] if nearest is None else [nearest]
+            near = self._living(partial(partition.nearest, asked.vector), 1)
         self.rule.compare(asked, near)
         with self._lock:
             return self.rule.decide(asked, near, self._tally.lookups + 1)
+
+    def _living(
+        self, search: Callable[[int], list[tuple[Entry[V], float]]], k: int
+    ) -> list[tuple[Entry[V], float]]:
+        """Return the *k* best that have not expired of those that *search* finds."""
+        n, now = k, self.clock.machine()
+        while True:
+            found = search(n)
+            living = [each for each in found if each[0].alive(now)]
+            if len(living) >= k or len(found) < n:
+                return living[:k]
+            n *= 2
 
     def stats(self, *, within: Partition[V] | None) -> CacheStats:
         """Return what happened in one partition, or in all."""
