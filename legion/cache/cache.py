@@ -56,7 +56,8 @@ class SemanticCache(Scope[V]):
     happens under its lock. Entries live in memory and, with *path*, on disk as well.
 
     Used as it is, it is its own default scope. What it says of itself is said of all
-    scopes: `stats`, `clear`, `forget`, `invalidate` and ``len``.
+    scopes: `stats`, `clear`, `forget`, `invalidate` and ``len``; those of `default` are
+    of the default scope alone.
 
     Args:
         embed: From a list of n texts to an array of shape (n, dim), dim at most 4096;
@@ -239,6 +240,11 @@ class SemanticCache(Scope[V]):
     def meter(self) -> Meter[V] | None:
         """What measures its look-ups, or None."""
         return self._meter
+
+    @property
+    def default(self) -> Scope[V]:
+        """The view of the default scope, which `clear` of it empties, and no other."""
+        return self._view(DEFAULT_SCOPE)
 
     def scope(self, tenant: str, /, **settings: JSON) -> Scope[V]:
         """
