@@ -15,7 +15,6 @@ from typing import (
 
 import attrs
 
-from .budget import ErrorBudget
 from .hit import V
 from .signal import LEAST, NEIGHBOURS, Neighbours, Signal
 from .veto import Veto, Words, remembered, veto
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .budget import ErrorBudget
     from .entry import Entry
     from .groups import Group
 

@@ -24,6 +24,7 @@ from .accept import Asked, Ticket
 from .aloft import Near
 from .decorator import F, cached, name_of
 from .embedding import Identity, UnitVectors
+from .explanation import explain
 from .flight import SingleFlight
 from .given import pair, plain, refuse_async, refuse_plain
 from .hit import Explanation, Hit, V
@@ -618,7 +619,8 @@ class Scope(Generic[V]):
             EmbeddingError: The embedder did not return one usable vector.
         """
         key = normalised(question)
-        return self._shelf.explain(
+        return explain(
+            self._shelf,
             self._partition,
             key,
             lambda: self._asked(question, key, self._embed([key])[0]),

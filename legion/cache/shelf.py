@@ -19,7 +19,7 @@ from .accept import AcceptRule, Asked, Decision, Ticket, Why
 from .entry import Entry
 from .eviction import ORDERS, Eviction
 from .fork import Order, anew_after_fork, over_fork
-from .hit import Explanation, Hit, V
+from .hit import Hit, V
 from .key import normalised
 from .lifetime import NOTHING_SAID, Lifetime, Terms
 from .meter import Cost
@@ -341,12 +341,15 @@ class Shelf(Generic[V]):
     def serves(self, partition: Partition[V], asked: Asked[V]) -> bool:
         """Whether `similar` might find an answer; counts and refreshes nothing."""
         (found,) = self.search(partition, [asked.vector])
-        self.rule.compare(asked, found)
+        now = self.clock.machine()
+        living = [each for each in found if each[0].alive(now)]
+        return self.decided(asked, living).why == "accepted"
+
+    def decided(self, asked: Asked[V], near: Neighbours[V]) -> Decision[V]:
+        """Return what would be done if *near* were what is found; it changes nothing."""
+        self.rule.compare(asked, near)
         with self._lock:
-            now = self.clock.machine()
-            living = [each for each in found if each[0].alive(now)]
-            decision = self.rule.decide(asked, living, self._tally.lookups + 1)
-        return decision.why == "accepted"
+            return self.rule.decide(asked, near, self._tally.lookups + 1)
 
     def _hit(self, ticket: Ticket[V], similarity: float, now: float) -> Hit[V]:
         entry, ticket.told = ticket.entry, self.told
@@ -814,72 +817,6 @@ class Shelf(Generic[V]):
             self.rule.clear(None if within is None else within.scope)
             self._lose(within)
         self._written(must=True)
-
-    def explain(
-        self, partition: Partition[V], key: str, ask: Callable[[], Asked[V]]
-    ) -> Explanation:
-        """Say what a look-up would find; it calls *ask* if it has to embed for that."""
-        entry = partition.exact.get(key)
-        if entry is not None and entry.alive(self.clock.machine()):
-            return self._same(partition, entry.question, "memory")
-        lying = None if self.tiers is None else self.tiers.lying(partition, key)
-        if lying is not None and lying.tier is not None:
-            return self._same(partition, lying.question, lying.tier)
-        found = Decision[V](why="empty")
-        if partition.exact:
-            found = self._explained(partition, ask())
-        reason = found.reason(self.threshold)
-        if lying is not None and lying.trouble is not None:
-            reason += f"; nothing was taken from the shared tier: {lying.trouble}"
-        return Explanation(
-            outcome="semantic_hit" if found.why == "accepted" else "miss",
-            reason=reason,
-            nearest=found.entry.question if found.entry else None,
-            similarity=min(found.similarity, 1.0) if found.entry else None,
-            threshold=self.threshold,
-            scope=partition.scope,
-            veto=None if found.veto is None else str(found.veto),
-            wrong=found.chance if found.signal else None,
-            tier="memory" if found.why == "accepted" else None,
-        )
-
-    def _same(
-        self, partition: Partition[V], question: str | None, tier: str
-    ) -> Explanation:
-        where = {
-            "memory": "stored",
-            "disk": "on disk alone",
-            "shared": "in the shared tier",
-        }
-        return Explanation(
-            outcome="exact_hit",
-            reason=f"the same question is {where[tier]}: {question!r}",
-            nearest=question,
-            similarity=1.0,
-            threshold=self.threshold,
-            scope=partition.scope,
-            tier=tier,
-        )
-
-    def _explained(self, partition: Partition[V], asked: Asked[V]) -> Decision[V]:
-        near = self._living(partial(partition.top, asked.vector), self.rule.neighbours)
-        if not near:
-            near = self._living(partial(partition.nearest, asked.vector), 1)
-        self.rule.compare(asked, near)
-        with self._lock:
-            return self.rule.decide(asked, near, self._tally.lookups + 1)
-
-    def _living(
-        self, search: Callable[[int], list[tuple[Entry[V], float]]], k: int
-    ) -> list[tuple[Entry[V], float]]:
-        """Return the *k* best that have not expired of those that *search* finds."""
-        n, now = k, self.clock.machine()
-        while True:
-            found = search(n)
-            living = [each for each in found if each[0].alive(now)]
-            if len(living) >= k or len(found) < n:
-                return living[:k]
-            n *= 2
 
     def stats(self, *, within: Partition[V] | None) -> CacheStats:
         """Return what happened in one partition, or in all."""
