@@ -82,6 +82,23 @@ def test_an_async_answer_is_stored_too(cache):
     assert chat.asked == ["q"]
 
 
+def test_an_async_judge_is_asked_on_the_loop():
+    """Only a loop can ask it, and `ainvoke` has one."""
+
+    async def judge(question, answer):
+        return True
+
+    chat = model(SemanticCache(embed, max_error=0.1, judge=judge))
+
+    async def story():
+        return await chat.ainvoke("q"), await chat.ainvoke("q")
+
+    first, second = asyncio.run(story())
+
+    assert first.content == second.content
+    assert chat.asked == ["q"]
+
+
 @pytest.mark.parametrize(
     "messages",
     [
@@ -157,13 +174,18 @@ def test_a_model_of_texts_is_cached_too(cache):
     assert [llm.invoke('[{"a": 1}]') for _ in range(2)] == ["two", "two"]
 
 
-def test_clear_empties_the_cache(cache):
-    """As LangChain asks of a cache."""
-    chat = model(cache)
-    chat.invoke("q")
+def test_clear_takes_out_what_was_stored_for_its_tenant(cache):
+    """Whatever model it was; another tenant's stays, and what the host put itself."""
+    chat, other = model(cache), model(cache, tenant="b")
+    for one in (chat, model(cache, temperature=0.5), other):
+        one.invoke("q")
+    cache.scope("a").put("q", "the host's")
     chat.cache.clear()
 
-    assert len(cache) == 0
+    assert len(cache) == 2
+    other.invoke("q")
+    chat.invoke("q")
+    assert (chat.asked, other.asked) == (["q", "q"], ["q"])
 
 
 def test_an_embedder_that_fails_does_not_stand_in_the_way(caplog):

@@ -79,21 +79,45 @@ def test_a_paraphrase_is_answered_without_the_server(server, cache):
     assert cache.stats().semantic_hits == 1
 
 
+async def until_stored(cache):
+    for _ in range(1_000):  # LiteLLM stores behind its answer's back
+        if len(cache):
+            break
+        await asyncio.sleep(0.01)
+
+
 def test_asyncio_asks_the_cache_too(server, cache):
     """What one task stored, another finds."""
 
     async def story():
         first = await litellm.acompletion(**request(server, "Where is it right now?"))
-        for _ in range(1_000):  # LiteLLM stores behind its answer's back
-            if len(cache):
-                break
-            await asyncio.sleep(0.01)
+        await until_stored(cache)
         return first, await litellm.acompletion(**request(server, "Where is it now?"))
 
     first, second = asyncio.run(story())
 
     assert len(server.requests) == 1
     assert said(first) == said(second)
+
+
+def test_an_async_judge_is_asked_on_the_loop(server, cache):
+    """Only a loop can ask it, and `acompletion` has one."""
+
+    async def judge(question, answer):
+        return True
+
+    judged = SemanticCache(embed, max_error=0.1, judge=judge)
+    use(judged)  # until `cache` takes it away
+
+    async def story():
+        await litellm.acompletion(**request(server, "q"))
+        await until_stored(judged)
+        await litellm.acompletion(**request(server, "q"))
+
+    asyncio.run(story())
+
+    assert len(server.requests) == 1
+    assert judged.stats().exact_hits == 1
 
 
 @pytest.mark.parametrize(

@@ -352,6 +352,26 @@ def test_an_async_stream_is_recorded_and_replayed(server, cache):
     assert contents(second)[1] == "re: "
 
 
+def test_an_async_judge_is_asked_of_streams_too(server):
+    """Only a loop can ask it, and an async client has one."""
+
+    async def judge(question, answer):
+        return True
+
+    cache = SemanticCache(embed, max_error=0.1, judge=judge)
+
+    async def story(client):
+        return [
+            [chunk async for chunk in await ask(client, "q", stream=True)]
+            for _ in range(2)
+        ]
+
+    first, second = with_async(server, cache, story)
+
+    assert first == second
+    assert len(server.requests) == 1
+
+
 def test_an_async_tool_call_is_each_one_s_own(server, cache):
     """As with threads."""
     server.reply = lambda _: {

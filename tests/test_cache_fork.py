@@ -105,3 +105,72 @@ def test_a_child_finds_the_cache_whole_and_free():
 def test_a_child_does_not_wait_for_threads_it_does_not_have():
     """What the parent is computing, a child computes for itself."""
     assert run(IN_FLIGHT) == ["[0]", "the parent's"]
+
+
+PROMISED = """
+import random
+
+def embed(texts):
+    return [[1.0, 0.001 * int(t.split()[-1]) % 0.3] for t in texts]
+
+def promised(**more):
+    cache = SemanticCache(
+        embed, max_error=0.05, veto=False, random=random.Random(5), **more
+    )
+    cache.put("q 0", "right")
+    for n in range(300):
+        if cache.get(f"good {n}") is None:
+            cache.put(f"good {n}", "right")
+        cache.get("q 0")
+    return cache
+"""
+
+SLACK = """
+cache = promised(judge=lambda q, v: not q.startswith("bad"), judged=0.3)
+before = cache.stats()
+assert before.wrong_limit < 0.05 * before.lookups - 10  # there is room for wrong ones
+
+def within_its_own():
+    bad = 0
+    for n in range(1, 60):
+        bad += cache.get(f"bad {n}") is not None
+        stats = cache.stats()
+        if stats.lookups != n or not bad <= stats.wrong_limit <= 0.05 * n:
+            return False
+    return True
+
+print([in_a_child(within_its_own) for _ in range(3)], cache.stats() == before)
+"""
+
+BEFORE_THE_FORK = """
+cache = promised(judged=0.5)
+hits = [hit for n in range(300) if (hit := cache.get(f"late {n}")) and hit.audit]
+budget = cache._shelf.rule.budget
+before = budget.dump()
+
+def moves_nothing():
+    for hit in hits:
+        hit.right()
+    first = cache._shelf.rule.budget.dump()
+    hits[0].wrong()
+    then = cache._shelf.rule.budget.dump()
+    return (first["served"], first["found"], first["charged"]) == (0, 0, 0) and (
+        then == {**first, "told": 1}
+    )
+
+print(len(hits) > 1, in_a_child(moves_nothing), budget.dump() == before)
+hits[0].right()
+print(budget.dump()["found"] == before["found"] - 1)
+"""
+
+
+@needs_fork
+def test_a_child_spends_on_requests_of_its_own():
+    """The room its parent has for wrong answers is not there once for each child."""
+    assert run(PROMISED + SLACK) == ["[0, 0, 0] True"]
+
+
+@needs_fork
+def test_a_child_is_given_nothing_back_for_what_its_parent_served():
+    """A hit from before the fork clears nothing there, and a wrong one is told."""
+    assert run(PROMISED + BEFORE_THE_FORK) == ["True 0 True", "True"]

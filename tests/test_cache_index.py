@@ -76,7 +76,7 @@ def test_slots_hold_what_is_stored_whatever_comes_and_goes(steps, few):
                 assert (slots._block.vectors[slot] == vector).all()
                 close = pytest.approx(1.0, abs=1e-6)
                 assert slots.top([vector], 1) == [[(owner, close)]]
-                assert slots.nearest(vector) == (owner, close)
+                assert slots.nearest(vector, 1) == [(owner, close)]
     finally:
         index.FEW = before
 
@@ -145,11 +145,11 @@ def test_no_slots_have_no_nearest():
     (vector,), owner = units(0, 1, 64), Owner("a")
 
     assert slots.top([vector], 1) == [[]]
-    assert slots.nearest(vector) is None
+    assert slots.nearest(vector, 1) == []
     slots.put(owner, vector)
     slots.remove(owner)
     assert slots.top([vector], 1) == [[]]
-    assert slots.nearest(vector) is None
+    assert slots.nearest(vector, 1) == []
 
 
 @pytest.mark.parametrize("n", [FEW // 2, 8 * FEW])
@@ -417,7 +417,7 @@ for vector in vectors:
     slots.put(Owner(), vector)
 for vector in vectors[:50]:
     assert slots.top([vector], 8)[0][0][1] > 0.99
-    assert slots.nearest(vector)[1] > 0.99
+    assert slots.nearest(vector, 1)[0][1] > 0.99
 print(len(os.listdir("/proc/self/task")) - before, faiss.omp_get_max_threads())
 """
     done = subprocess.run(

@@ -599,18 +599,22 @@ def typed(value):
 def test_equal_values_of_equal_types_are_one_group(one, other):
     """And no others; a group has the same digest in every process."""
     groups = ValueGroups()
-    same = groups.add(one) is groups.add(other)
+    same = groups.add(groups.of(one)) is groups.add(groups.of(other))
     assert same == (typed(one) == typed(other))
-    assert ValueGroups().add(one).digest == ValueGroups().add(one).digest != b""
+    assert ValueGroups().of(one).digest == ValueGroups().of(one).digest != b""
 
 
 def test_values_that_are_no_plain_data_are_compared_as_they_are(path):
     """They have no digest, so they are read and compared again."""
 
     groups = ValueGroups()
-    assert groups.add(Frozen(1)) is groups.add(Frozen(1))
-    assert groups.add(float("nan")) is not groups.add(float("nan"))
-    assert groups.add([{1}]) is not groups.add([{1}])
+
+    def grouped(value):
+        return groups.add(groups.of(value))
+
+    assert grouped(Frozen(1)) is grouped(Frozen(1))
+    assert grouped(float("nan")) is not grouped(float("nan"))
+    assert grouped([{1}]) is not grouped([{1}])
     with opened(path, serializer="pickle") as cache:
         for i in range(4):
             cache.put(f"{i}-a-a", Frozen(i % 2))

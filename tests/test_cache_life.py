@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from legion import SemanticCache
+from legion.cache.size import SCOPE_BYTES
 
 
 class Ticks:
@@ -333,12 +334,39 @@ def test_cost_weighs_answers_by_their_size_where_bytes_are_counted():
     assert stored(cache) == [f"small {i}" for i in range(10)]
 
 
+def test_explain_says_what_get_would_find_and_takes_nothing_out(clock):
+    """What has expired is looked through, however much of it is nearer, and stays."""
+    cache = SemanticCache(embed, clock=clock)
+    for i in range(40):
+        cache.put(f"q ~{i}", i, ttl_s=5)
+    cache.put("q", "lives")
+    cache.put("elsewhere", "lives")
+    clock.now += 10
+    before = cache.stats()
+
+    why = cache.explain("q ~7")
+    far = cache.explain("something else")
+
+    assert (why.outcome, why.nearest) == ("semantic_hit", "q")
+    assert (far.outcome, far.nearest is None) == ("miss", False)
+    assert cache.explain("q").outcome == "exact_hit"
+    assert cache.stats() == before
+    assert before.entries == 42
+    assert cache.get("q ~7").value == "lives"
+    assert cache.stats().expired > 0 == before.expired
+    empty = SemanticCache(embed, clock=clock, ttl_s=1)
+    empty.put("q", 1)
+    clock.now += 1
+    assert empty.explain("q").reason == "nothing is stored in this scope"
+    assert (len(empty), empty.stats().expired) == (1, 0)
+
+
 def test_bytes_are_a_limit_of_their_own():
     """Answers, texts, vectors and overhead count; who is oldest makes room."""
-    cache = SemanticCache(embed, capacity_bytes=50_000)
+    cache = SemanticCache(embed, capacity_bytes=51_000)
     for i in range(100):
         assert cache.put(f"q{i}", "x" * 5_000)
-        assert cache.stats().bytes <= 50_000
+        assert cache.stats().bytes <= 51_000
     stats = cache.stats()
     assert stats.entries == 8, "5,000 bytes of answer and a good 1,000 of the rest"
     assert stats.evictions == 92
@@ -371,6 +399,51 @@ def test_the_estimate_is_what_python_takes(dim, more):
     tracemalloc.stop()
 
     assert 0.9 < cache.stats().bytes / taken < 1.25
+
+
+@pytest.mark.parametrize("entries", [1, 2])
+def test_the_estimate_is_what_many_small_scopes_take(entries):
+    """A scope takes something itself, and vectors of one entry no room for four."""
+    cache = SemanticCache(
+        lambda texts: np.random.default_rng(
+            zlib.crc32(texts[0].encode())
+        ).standard_normal((1, 384)),
+        capacity_bytes=10**9,
+    )
+    cache.put("loads what is loaded once", "")
+    cache.clear()
+    tracemalloc.start()
+    for i in range(300):
+        view = cache.scope(f"tenant {i}")
+        for k in range(entries):
+            view.put(f"question number {k} and some words", f"answer {k} " * 20)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert 0.9 < cache.stats().bytes / taken < 1.25
+
+
+def test_scopes_count_where_they_come_and_go():
+    """A scope that is empty takes nothing any more, whoever emptied it."""
+    cache = SemanticCache(embed, capacity_bytes=20_000)
+    for i in range(100):
+        cache.scope(f"{i}").put("q", "short", tags=[f"{i % 2}"])
+        assert cache.stats().bytes <= 20_000
+    scopes = [name for name in range(100) if len(cache.scope(f"{name}"))]
+    one = cache.scope(f"{scopes[-1]}").stats().bytes
+    assert SCOPE_BYTES < one
+    assert cache.stats().bytes == len(scopes) * one
+
+    cache.invalidate("0")
+    assert cache.stats().bytes == len(cache) * one
+    view = cache.scope("98")
+    cache.limit(view, capacity_bytes=2 * one)
+    view.put("q", "again")
+    view.put("q", "short")
+    assert view.stats().bytes == one
+    assert cache.stats().bytes == len(cache) * one
+    cache.clear()
+    assert cache.stats().bytes == 0
 
 
 def test_what_is_larger_than_the_whole_cache_is_refused():

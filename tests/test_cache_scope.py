@@ -167,3 +167,20 @@ def test_a_small_scope_is_small():
     block = scope._partition._vectors._block
     assert block.vectors.nbytes <= 4 * 64 * 4
     assert block.wide is None
+
+
+def test_the_default_scope_can_be_emptied_alone():
+    """What the cache does is done to all scopes, what its `default` does is not."""
+    cache = SemanticCache(lambda texts: [[1.0, len(text)] for text in texts])
+    other = cache.scope("other")
+    for view in (cache, other):
+        view.put("q", "answer", tags=["t"])
+
+    assert cache.default.get("q").value == "answer"
+    assert (len(cache), len(cache.default)) == (2, 1)
+    assert cache.default.stats().puts == 1
+    assert cache.default.invalidate("t") == 1
+    cache.put("q", "answer")
+    cache.default.clear()
+    assert cache.get("q") is None
+    assert other.get("q").value == "answer"

@@ -18,6 +18,7 @@ import attrs
 from .hit import V
 from .signal import LEAST, NEIGHBOURS, Neighbours, Signal
 from .veto import Veto, veto
+from .wording import Words, remembered
 
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .budget import ErrorBudget
     from .entry import Entry
+    from .groups import Group
 
 
 MISSED = 1e-7
@@ -44,6 +47,7 @@ class Asked(NamedTuple, Generic[V]):
         vector: Its embedding, of unit length.
         judged_first: Whether what the coin takes is judged before anybody gets it.
         admits: Whether an answer may be stored for a question.
+        vetoes: What the veto says of stored questions, as far as it was asked.
     """
 
     key: str
@@ -51,6 +55,7 @@ class Asked(NamedTuple, Generic[V]):
     vector: NDArray[np.float32]
     judged_first: bool
     admits: Callable[[str, V], bool]
+    vetoes: dict[str, Veto | None]
 
 
 @attrs.frozen(kw_only=True)
@@ -113,17 +118,19 @@ class Ticket(Generic[V]):
         asked: What was asked; None where the question was the same.
         decision: Why it was taken; None where the question was the same.
         audited: Whether the coin has it judged.
+        budget: What it was charged to; None where nothing is promised.
         right: What is known of it.
         told: Who takes note of what is told of it.
     """
 
-    __slots__ = ("asked", "audited", "decision", "entry", "right", "told")
+    __slots__ = ("asked", "audited", "budget", "decision", "entry", "right", "told")
 
     def __init__(
         self,
         entry: Entry[V],
         asked: Asked[V] | None = None,
         decision: Decision[V] | None = None,
+        budget: ErrorBudget | None = None,
         *,
         audited: bool = False,
     ) -> None:
@@ -131,6 +138,7 @@ class Ticket(Generic[V]):
         self.asked = asked
         self.decision = decision
         self.audited = audited
+        self.budget = budget
         self.right: bool | None = None
         self.told: Callable[[Ticket[V], bool], None] | None = None
 
@@ -141,7 +149,7 @@ class Ticket(Generic[V]):
 
 
 class AcceptRule(Protocol[V]):
-    """What a shelf asks; always under its lock."""
+    """What a shelf asks; under its lock, but for what is said to be without."""
 
     @property
     def neighbours(self) -> int:
@@ -167,6 +175,14 @@ class AcceptRule(Protocol[V]):
         """
         ...
 
+    def compare(self, asked: Asked[V], neighbours: Neighbours[V]) -> None:
+        """Do what takes long in `decide`, before it; without the lock."""
+        ...
+
+    def group(self, value: V) -> Group | None:
+        """Return what *value* is compared by, if it is; without the lock."""
+        ...
+
     def decide(
         self, asked: Asked[V], neighbours: Neighbours[V], request: int
     ) -> Decision[V]:
@@ -189,8 +205,8 @@ class AcceptRule(Protocol[V]):
         """Take note of a judgement; False if it changes nothing."""
         ...
 
-    def stored(self, entry: Entry[V]) -> None:
-        """Take note of a new entry."""
+    def stored(self, entry: Entry[V], group: Group | None) -> None:
+        """Take note of a new entry, and of the `group` of its answer."""
         ...
 
     def restored(self, entry: Entry[V], group: bytes) -> None:
@@ -215,15 +231,24 @@ class AcceptRule(Protocol[V]):
         """Return what it has to calculate, without the lock, if it is time."""
         ...
 
+    def clear(self, scope: str | None) -> None:
+        """Forget which questions were asked in a scope, or in all."""
+        ...
+
+    def begin_anew(self) -> None:
+        """Forget what was spent, in a child, which spends on requests of its own."""
+        ...
+
     def wrong_limit(self) -> int | None:
         """Return how many wrong answers were served at most, if that is known."""
         ...
 
 
 def unvetoed(
-    asked: str,
+    asked: Asked[V],
     neighbours: Neighbours[V],
     *,
+    words: Words,
     least: float = -1.0,
     pardoned: Container[str] = (),
 ) -> tuple[int | None, Veto | None]:
@@ -233,6 +258,7 @@ def unvetoed(
     Args:
         asked: The question.
         neighbours: The nearest entries.
+        words: Who remembers the words of questions.
         least: Cosine that it must have.
         pardoned: Kinds of vetoes that do not count.
     """
@@ -240,7 +266,10 @@ def unvetoed(
     for i, (entry, similarity) in enumerate(neighbours):
         if similarity < least:
             break
-        said = veto(asked, entry.question)
+        stored = entry.question
+        if stored not in asked.vetoes:
+            asked.vetoes[stored] = veto(asked.key, stored, words)
+        said = asked.vetoes[stored]
         if said is None or said.kind in pardoned:
             return i, first
         first = first or said
@@ -260,6 +289,7 @@ class Threshold(Generic[V]):
     threshold: float
     veto: bool
     missed: ClassVar[float] = MISSED
+    _words: Words = attrs.field(init=False, factory=remembered)
 
     @property
     def neighbours(self) -> int:
@@ -270,6 +300,19 @@ class Threshold(Generic[V]):
     def floor(self) -> float:
         """The threshold."""
         return self.threshold
+
+    def compare(self, asked: Asked[V], neighbours: Neighbours[V]) -> None:
+        """Ask the veto of those that are near enough."""
+        if self.veto:
+            self._unvetoed(asked, neighbours)
+
+    def _unvetoed(
+        self, asked: Asked[V], neighbours: Neighbours[V]
+    ) -> tuple[int | None, Veto | None]:
+        return unvetoed(asked, neighbours, words=self._words, least=self.threshold)
+
+    def group(self, value: V) -> Group | None:
+        """Return None: values are not compared."""
 
     def least(self, asked: Asked[V], request: int) -> float:
         """Return the threshold."""
@@ -288,7 +331,7 @@ class Threshold(Generic[V]):
             why: Why = "far"
         else:
             if self.veto:
-                found, said = unvetoed(asked.key, neighbours, least=self.threshold)
+                found, said = self._unvetoed(asked, neighbours)
             why = "veto" if found is None else "accepted"
         entry, similarity = neighbours[found or 0]
         return Decision(
@@ -297,7 +340,7 @@ class Threshold(Generic[V]):
 
     def vetoed(self, asked: str, other: str) -> bool:
         """Look what differs, where that is looked at."""
-        return self.veto and veto(asked, other) is not None
+        return self.veto and veto(asked, other, self._words) is not None
 
     def take(self, decision: Decision[V], asked: Asked[V]) -> Ticket[V] | None:
         """Return a ticket for what is accepted; nothing is audited."""
@@ -312,7 +355,7 @@ class Threshold(Generic[V]):
         ticket.right = False
         return True
 
-    def stored(self, entry: Entry[V]) -> None:
+    def stored(self, entry: Entry[V], group: Group | None) -> None:
         """Do nothing: values are not compared."""
 
     def restored(self, entry: Entry[V], group: bytes) -> None:
@@ -322,7 +365,15 @@ class Threshold(Generic[V]):
         """Do nothing: nothing was noted."""
 
     def forget(self, entry: Entry[V]) -> None:
-        """Do nothing: nothing was learned."""
+        """Forget the words of questions; nothing was learned."""
+        self._words.cache_clear()
+
+    def clear(self, scope: str | None) -> None:
+        """Forget the words of questions; nothing else was noted."""
+        self._words.cache_clear()
+
+    def begin_anew(self) -> None:
+        """Do nothing: nothing is spent."""
 
     def refit(self) -> None:
         """Return None: nothing is learned."""

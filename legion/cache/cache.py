@@ -59,7 +59,8 @@ class SemanticCache(Scope[V]):
     happens under its lock. Entries live in memory and, with *path*, on disk as well.
 
     Used as it is, it is its own default scope. What it says of itself is said of all
-    scopes: `stats`, `clear`, `forget`, `invalidate` and ``len``.
+    scopes: `stats`, `clear`, `forget`, `invalidate` and ``len``; those of `default` are
+    of the default scope alone.
 
     Args:
         embed: From a list of n texts to an array of shape (n, dim), dim at most 4096;
@@ -75,8 +76,8 @@ class SemanticCache(Scope[V]):
             plain, or async for `aget` and `aget_or_compute`. One that raises has not
             judged, and the answer counts as wrong.
         judged: Share of the possible hits that is judged, chosen by a coin; .3 with a
-            judge. Without one, those hits wait for `Hit.right` or `Hit.wrong`. With
-            neither, nothing is judged, and at most *max_error* of the requests are hits.
+            judge. Without one, those hits wait for `Hit.right` or `Hit.wrong`, which
+            only `get`, `aget` and `get_many` return. With neither, nothing is judged, and at most *max_error* of the requests are hits.
         random: Where coins come from; the system's randomness by default, which nobody
             can foresee. With a *path*, no two processes may have the same coins.
         veto: Whether near questions are refused that are opposites, or differ in a
@@ -206,6 +207,7 @@ class SemanticCache(Scope[V]):
             eviction,
             capacity_bytes,
             size_of,
+            judges=judge is not None,
         )
         super().__init__(
             shelf=shelf,
@@ -250,6 +252,11 @@ class SemanticCache(Scope[V]):
     def meter(self) -> Meter[V] | None:
         """What measures its look-ups, or None."""
         return self._meter
+
+    @property
+    def default(self) -> Scope[V]:
+        """The view of the default scope, which `clear` of it empties, and no other."""
+        return self._view(DEFAULT_SCOPE)
 
     def scope(self, tenant: str, /, **settings: JSON) -> Scope[V]:
         """

@@ -245,14 +245,22 @@ class Disk(Generic[V]):
         """
         return self.serializer.dumps(value)
 
-    def value(self, place: Place) -> V:
+    def raw(self, place: Place) -> bytes:
         """
-        Read an answer.
+        Read the bytes of an answer.
 
         Raises:
-            StateError: The serializer cannot read it any more, or it was closed.
+            StateError: The file was closed.
         """
-        raw = self.log.raw(place)
+        return self.log.raw(place)
+
+    def loads(self, raw: bytes, place: Place) -> V:
+        """
+        Return the answer with the bytes *raw*, which lie at *place*.
+
+        Raises:
+            StateError: The serializer cannot read it any more.
+        """
         try:
             value: V = self.serializer.loads(raw)
         except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, cast
 
 import attrs
 
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Where answers lie that nobody read yet."""
 
-    def value(self, place: Place, /) -> Any:
-        """Read one."""
+    def raw(self, place: Place, /) -> bytes:
+        """Return the bytes of one."""
+        ...
+
+    def loads(self, raw: bytes, place: Place, /) -> Any:
+        """Return the one with these bytes."""
         ...
 
 
@@ -36,6 +40,18 @@ class Unread:
     """
 
     source: Source
+
+
+class Raw(NamedTuple):
+    """The bytes of an answer that lies on disk, and where."""
+
+    source: Source
+    data: bytes
+    place: Place
+
+    def loads(self) -> Any:
+        """Return the answer."""
+        return self.source.loads(self.data, self.place)
 
 
 @attrs.define(eq=False)
@@ -86,9 +102,24 @@ class Entry(Generic[V]):
         """The answer; read from the disk when somebody first asks for it."""
         value = self._value
         if type(value) is Unread:
-            assert self.place is not None
-            value = self._value = value.source.value(self.place)
+            value = self._value = self.raw().loads()
         return value  # type: ignore[return-value]
+
+    @property
+    def read(self) -> bool:
+        """Whether the answer is in memory."""
+        return type(self._value) is not Unread
+
+    def raw(self) -> Raw:
+        """Return the bytes of an answer that nobody read yet."""
+        assert self.place is not None
+        source = cast("Unread", self._value).source
+        return Raw(source, source.raw(self.place), self.place)
+
+    def keep(self, value: V) -> None:
+        """Have *value*, which was read, for the answer, unless there is one by now."""
+        if not self.read:
+            self._value = value
 
     def alive(self, now_s: float) -> bool:
         """Whether it is stored, and has not expired by *now_s*."""

@@ -33,6 +33,21 @@ class Group:
         return self.key if isinstance(self.key, bytes) else b""
 
 
+class _Value:
+    """A value that is no plain data, as a key; it is hashed once."""
+
+    __slots__ = ("_hash", "_value")
+
+    def __init__(self, value: Hashable) -> None:
+        self._value, self._hash = value, hash(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Value) and bool(self._value == other._value)
+
+
 @attrs.define(eq=False)
 class ValueGroups:
     """
@@ -45,22 +60,24 @@ class ValueGroups:
 
     _groups: dict[Hashable, Group] = attrs.field(init=False, factory=dict)
 
-    def add(self, value: object) -> Group:
-        """Return the group of *value*, whose entry is counted in it."""
+    def of(self, value: object) -> Group:
+        """
+        Return the group of *value*, in which its entry is not counted yet.
+
+        It needs no lock, and so *value* is hashed and compared without one.
+        """
         try:
             key = _key(value)
-            hash(key)
+            known = self._groups.get(key)
         except (TypeError, ValueError, RecursionError):
-            key = None
-        return self.join(key)
+            return Group(None)
+        return Group(key) if known is None else known
 
-    def join(self, key: Hashable | None) -> Group:
-        """Return the group with that key, whose entry is counted in it."""
-        group = None if key is None else self._groups.get(key)
-        if group is None:
-            group = Group(key)
-            if key is not None:
-                self._groups[key] = group
+    def add(self, group: Group) -> Group:
+        """Count an entry in *group*, or in the one that has its key, and return that."""
+        if group.key is not None:
+            # Of what `of` found, nothing is compared again.
+            group = self._groups.setdefault(group.key, group)
         group.questions += 1
         return group
 
@@ -81,7 +98,7 @@ def _key(value: object) -> Hashable:
     try:
         plain = repr(_plain(value)).encode("utf-8", "surrogatepass")
     except TypeError:
-        return _hashable(value)
+        return _Value(_hashable(value))
     return blake2b(plain, digest_size=DIGEST).digest()
 
 

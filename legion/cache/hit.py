@@ -60,10 +60,10 @@ class Hit(Generic[V]):
 
     def right(self) -> None:
         """
-        Say that the answer was right; it counts where `audit` is true.
+        Say that the answer was right; it counts where `audit` is true, and no judge is.
 
         Others' praise is welcome and changes nothing: only what the coin chose says
-        how many wrong answers nobody noticed.
+        how many wrong answers nobody noticed, and only who is asked can clear it.
 
         Raises:
             ValueError: It is a copy.
@@ -73,6 +73,8 @@ class Hit(Generic[V]):
     def wrong(self) -> None:
         """
         Say that the answer was wrong; it always counts, and cannot be taken back.
+
+        If the question was judged to have that answer before, it has it no more.
 
         Raises:
             ValueError: It is a copy.

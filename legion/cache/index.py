@@ -147,7 +147,7 @@ class VectorSlots(Generic[T]):
     _most: int = attrs.field(init=False, default=1)
 
     def __attrs_post_init__(self) -> None:
-        self._block = Block.of(4, self.sketcher)
+        self._block = Block.of(1, self.sketcher)
 
     def __len__(self) -> int:
         return self._block.n - len(self._free)
@@ -385,11 +385,10 @@ class VectorSlots(Generic[T]):
                         break
         return list(best.values())
 
-    def nearest(self, vector: NDArray[np.float32]) -> tuple[T, float] | None:
-        """Return who is nearest of all, and the cosine, or None without anybody."""
+    def nearest(self, vector: NDArray[np.float32], k: int) -> list[tuple[T, float]]:
+        """Return the *k* who are nearest, however far, and their cosines."""
         block = self._block
-        best = self._best(block, vector, None, 1, -2.0)
-        return best[0] if best else None
+        return self._best(block, vector, None, k, -2.0)
 
 
 def _chosen(

@@ -21,6 +21,9 @@ logger = logging.getLogger("legion")
 Judging: TypeAlias = "Callable[[str, V], bool | Awaitable[bool]]"
 """From a question and the value that was found for it to whether that is right."""
 
+MOST = 1_000
+"""So many answers wait at most for a judge that is slower than they are served."""
+
 
 @attrs.define(eq=False)
 class Judge(Generic[V]):
@@ -35,6 +38,7 @@ class Judge(Generic[V]):
     judging: Judging[V]
     is_async: bool = attrs.field(init=False)
     _tasks: set[asyncio.Task[None]] = attrs.field(init=False, factory=set)
+    _behind: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self.is_async = is_async(self.judging)
@@ -74,13 +78,29 @@ class Judge(Generic[V]):
             return None
 
     def later(self, judging: Coroutine[None, None, None]) -> None:
-        """Run *judging* on the running loop, behind the answer's back."""
+        """
+        Run *judging* on the running loop, behind the answer's back.
+
+        Where the judge is `MOST` answers behind, it is not asked; what nobody judged
+        counts as wrong.
+        """
+        if len(self._tasks) >= MOST:
+            judging.close()
+            if not self._behind:
+                logger.warning(_MANY, MOST)
+            self._behind = True
+            return
+        self._behind = False
         task = asyncio.get_running_loop().create_task(judging)
         # A loop holds its tasks weakly.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
+_MANY = (
+    "the cache's judge is %d answers behind; until it has caught up, what is served is"
+    " not judged, and counts as wrong"
+)
 _FAILED = "the cache's judge failed on %s; the answer counts as wrong"
 
 

@@ -12,6 +12,7 @@ from .entry import Entry
 from .hit import V
 from .key import normalised
 from .room import Room
+from .size import SCOPE_BYTES
 from .stats import Tally
 
 
@@ -36,13 +37,15 @@ class Partition(Generic[V]):
 
     Attributes:
         scope: Key of the scope.
+        whole: The limits of the cache, which count the scopes that have entries.
         tally: What happened in it.
         exact: Entries by normalised question.
         room: Its own limits, or None where only the cache's hold.
-        bytes: What its entries take, where that is counted.
+        bytes: What its entries take, where that is counted; the scope itself apart.
     """
 
     scope: str
+    whole: Room
     tally: Tally = attrs.field(init=False, factory=Tally)
     exact: dict[str, Entry[V]] = attrs.field(init=False, factory=dict)
     room: Room | None = attrs.field(init=False, default=None)
@@ -63,6 +66,7 @@ class Partition(Generic[V]):
         """Keep to *room* from now on, which is empty yet, or to none of its own."""
         self.room = room
         if room is not None:
+            room.scopes = bool(self.exact)
             for entry in self.exact.values():
                 room.add(entry)
 
@@ -91,6 +95,7 @@ class Partition(Generic[V]):
 
         self._vectors = VectorSlots(sketcher)
         self._vectors.fill(owners, vectors, sketches)
+        self._count(+1)
         self.exact.update(zip(map(_key, entries), entries, strict=True))
         self.bytes += sum(entry.size for entry in entries)
         for entry in entries:
@@ -99,8 +104,9 @@ class Partition(Generic[V]):
         if self.room is not None:
             self.room.fill(entries)
 
-    def reset(self) -> None:
-        """Be empty; who holds its entries finds them gone."""
+    def reset(self, whole: Room) -> None:
+        """Be empty, in an empty cache; who holds its entries finds them gone."""
+        self.whole = whole
         for entry in self.exact.values():
             entry.slots = []
         self.exact, self._by_tag, self.bytes = {}, {}, 0
@@ -128,7 +134,24 @@ class Partition(Generic[V]):
         if not self.exact:
             self._vectors = None
 
+    @property
+    def taken(self) -> int:
+        """Bytes that it takes with its entries, or 0 where nobody counts them."""
+        return self.bytes and self.bytes + SCOPE_BYTES
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that it will take, beside those of its first entry."""
+        return 0 if self.exact else SCOPE_BYTES
+
+    def _count(self, more: int) -> None:
+        self.whole.scopes += more
+        if self.room is not None:
+            self.room.scopes += more
+
     def _enter(self, entry: Entry[V]) -> None:
+        if not self.exact:
+            self._count(+1)
         self.exact[entry.key] = entry
         self.bytes += entry.size
         if entry.terms.tags:
@@ -142,6 +165,8 @@ class Partition(Generic[V]):
 
     def _leave(self, entry: Entry[V]) -> None:
         del self.exact[entry.key]
+        if not self.exact:
+            self._count(-1)
         self.bytes -= entry.size
         for tag in entry.terms.tags:
             tagged = self._by_tag[tag]
@@ -171,7 +196,9 @@ class Partition(Generic[V]):
         slots = self._vectors
         return [[] for _ in vectors] if slots is None else slots.top(vectors, k)
 
-    def nearest(self, vector: NDArray[np.float32]) -> tuple[Entry[V], float] | None:
-        """Return the nearest entry of all and its cosine; reads every vector."""
+    def nearest(
+        self, vector: NDArray[np.float32], k: int
+    ) -> list[tuple[Entry[V], float]]:
+        """Return the *k* nearest of all and their cosines; reads every vector."""
         slots = self._vectors
-        return None if slots is None else slots.nearest(vector)
+        return [] if slots is None else slots.nearest(vector, k)

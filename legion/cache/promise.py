@@ -20,6 +20,7 @@ from .groups import Group, ValueGroups
 from .hit import V
 from .signal import LEAST, NEIGHBOURS, Neighbours, Signal, alone, signal
 from .veto import Veto, VetoRecord, veto
+from .wording import Words, remembered
 
 
 if TYPE_CHECKING:
@@ -85,10 +86,26 @@ class Promise(Generic[V]):
     tell: Callable[[Lesson], None] | None = attrs.field(init=False, default=None)
     _bar: float = attrs.field(init=False, default=_EVEN_ODDS)
     _calibration: Calibration = attrs.field(init=False, factory=Calibration)
+    _words: Words = attrs.field(init=False, factory=remembered)
     _groups: ValueGroups = attrs.field(init=False, factory=ValueGroups)
     _misses: OrderedDict[tuple[str, str], _Miss] = attrs.field(
         init=False, factory=OrderedDict
     )
+
+    def compare(self, asked: Asked[V], neighbours: Neighbours[V]) -> None:
+        """Ask the veto of as many as are looked at."""
+        if self.veto:
+            self._unvetoed(asked, neighbours)
+
+    def _unvetoed(
+        self, asked: Asked[V], neighbours: Neighbours[V]
+    ) -> tuple[int | None, Veto | None]:
+        pardoned = self.vetoes.pardoned
+        return unvetoed(asked, neighbours, words=self._words, pardoned=pardoned)
+
+    def group(self, value: V) -> Group | None:
+        """Return the group of *value*, in which it is not counted yet."""
+        return self._groups.of(value)
 
     def decide(
         self, asked: Asked[V], neighbours: Neighbours[V], request: int
@@ -104,8 +121,7 @@ class Promise(Generic[V]):
         found: int | None = 0
         said = None
         if self.veto:
-            pardoned = self.vetoes.pardoned
-            found, said = unvetoed(asked.key, neighbours, pardoned=pardoned)
+            found, said = self._unvetoed(asked, neighbours)
         entry, similarity = neighbours[found or 0]
         nearest = neighbours[0][0]
         if found is None:
@@ -150,7 +166,7 @@ class Promise(Generic[V]):
 
     def vetoed(self, asked: str, other: str) -> bool:
         """Look what differs, and whether that kind is pardoned."""
-        said = veto(asked, other) if self.veto else None
+        said = veto(asked, other, self._words) if self.veto else None
         return said is not None and said.kind not in self.vetoes.pardoned
 
     def _limit(self, request: int, *, judged_first: bool) -> float:
@@ -200,7 +216,7 @@ class Promise(Generic[V]):
             if permitted:
                 self.budget.serve(audited=audited)
             if permitted or audited:
-                return Ticket(entry, asked, decision, audited=audited)
+                return Ticket(entry, asked, decision, self.budget, audited=audited)
         self._misses[entry.partition.scope, asked.key] = _Miss(
             figures,
             entry.family,
@@ -220,13 +236,15 @@ class Promise(Generic[V]):
         back: praise that is not chosen by the coin says nothing of what escaped it.
         """
         was, decision = ticket.right, ticket.decision
-        asked_for = ticket.audited and was is None
+        # Of what was served before a fork the parent's budget alone is told.
+        audited = ticket.audited and ticket.budget is self.budget
+        asked_for = audited and was is None
         if was is right or was is False or (right and not asked_for):
             return False
         ticket.right = right
         charged = decision is not None and decision.why == "accepted"
         if not asked_for:
-            self.budget.blame(audited=ticket.audited)
+            self.budget.blame(audited=audited)
         elif charged and right:
             self.budget.clear()
         elif charged and withheld:
@@ -237,9 +255,10 @@ class Promise(Generic[V]):
             self._learn(["label", figures, right, chance, family])
         return True
 
-    def stored(self, entry: Entry[V]) -> None:
+    def stored(self, entry: Entry[V], group: Group | None) -> None:
         """Compare the answer with the one that would have been served."""
-        entry.group = self._groups.add(entry.value)
+        assert group is not None
+        entry.group = self._groups.add(group)
         missed = self._misses.pop((entry.partition.scope, entry.key), None)
         if missed is None:
             return
@@ -254,7 +273,7 @@ class Promise(Generic[V]):
     def restored(self, entry: Entry[V], group: bytes) -> None:
         """Put the entry into its group again; that tells of no miss."""
         groups = self._groups
-        entry.group = groups.join(group) if group else groups.add(entry.value)
+        entry.group = groups.add(Group(group) if group else groups.of(entry.value))
 
     def removed(self, entry: Entry[V]) -> None:
         """Take the entry out of those with its value."""
@@ -263,10 +282,22 @@ class Promise(Generic[V]):
 
     def forget(self, entry: Entry[V]) -> None:
         """Forget the labels that are about the entry; the budget forgets nothing."""
+        self._words.cache_clear()
         self._learn(["forgotten", entry.family])
         for where, missed in list(self._misses.items()):
             if missed.origin == entry.family:
                 del self._misses[where]
+
+    def clear(self, scope: str | None) -> None:
+        """Forget the questions that were missed there, and what they were made of."""
+        self._words.cache_clear()
+        for where in list(self._misses):
+            if scope in {None, where[0]}:
+                del self._misses[where]
+
+    def begin_anew(self) -> None:
+        """Begin a budget of its own, in a child, with all that was learned."""
+        self.budget = attrs.evolve(self.budget)
 
     def wrong_limit(self) -> int | None:
         """Return how many wrong answers were served at most, if that is known."""

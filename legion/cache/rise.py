@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from .accept import Ticket
-from .entry import Entry, Unread
+from .entry import Entry
 from .hit import V
 from .layout import DamageError
 from .shelf import Item
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .disk import Disk
+    from .groups import Group
     from .hit import Hit
     from .log import CacheLog
     from .overflow import Spot
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("legion")
 _LOOKS = 16
 """So often a row is looked for again that has moved with its file meanwhile."""
+
+
+class _Found(NamedTuple, Generic[V]):
+    """What was read from the disk, its answer, and what that is compared by."""
+
+    put: Put
+    value: V
+    group: Group | None
 
 
 def from_disk(
@@ -53,8 +62,16 @@ def from_disk(
             return shelf.exact(partition, key)
         put = _row(log, spot, partition.scope, key)
         with shelf._lock:
+            if disk.log is not log:
+                continue
+            raw = None if put is None else disk.raw(put.place)
+        found = None
+        if put is not None and raw is not None:
+            value = disk.loads(raw, put.place)
+            found = _Found(put, value, shelf.rule.group(value))
+        with shelf._lock:
             if disk.log is log and overflow.spot(partition.scope, key) == spot:
-                hit = _hit(shelf, disk, partition, put, spot, key)
+                hit = _hit(shelf, disk, partition, found, spot, key)
                 break
     shelf._written(must=False, put=False)
     return hit
@@ -88,23 +105,23 @@ def _hit(
     shelf: Shelf[V],
     disk: Disk[V],
     partition: Partition[V],
-    put: Put | None,
+    found: _Found[V] | None,
     spot: Spot,
     key: str,
 ) -> Hit[V] | None:
     now = shelf.clock.machine()
     overflow = disk.overflow
     assert overflow is not None
-    if put is None or now >= spot.expires_s:
+    if found is None or now >= spot.expires_s:
         disk.lose([spot.id])
         overflow.discard(partition.scope, key)
-        shelf.count(partition, "unusable" if put is None else "expired")
+        shelf.count(partition, "unusable" if found is None else "expired")
         return None
     if key in partition.exact:  # an alias, which is nowhere else
         return shelf.exact(partition, key)
-    entry = _entry(shelf, disk, partition, put, spot, now)
+    entry = _entry(shelf, partition, found, spot, now)
     overflow.rise(partition.scope, key)  # or it might make room for itself
-    if not enter(shelf, entry, put.floats()):
+    if not enter(shelf, entry, found.put.floats(), found.group):
         overflow.again(partition.scope, key, spot.id, expires_s=spot.expires_s)
         return None
     disk.rise(entry)
@@ -114,20 +131,15 @@ def _hit(
 
 
 def _entry(
-    shelf: Shelf[V],
-    disk: Disk[V],
-    partition: Partition[V],
-    put: Put,
-    spot: Spot,
-    now: float,
+    shelf: Shelf[V], partition: Partition[V], found: _Found[V], spot: Spot, now: float
 ) -> Entry[V]:
-    row = put.row
+    put, row = found.put, found.put.row
     age_s = max(shelf.clock.wall() - row.stored_ms / 1_000, 0.0)
     entry: Entry[V] = Entry(
         row.id,
         row.key,
         row.question,
-        Unread(disk),
+        found.value,
         now - age_s,
         partition,
         row.terms,
@@ -143,7 +155,9 @@ def _entry(
     return entry
 
 
-def enter(shelf: Shelf[V], entry: Entry[V], vector: NDArray[np.float32]) -> bool:
+def enter(
+    shelf: Shelf[V], entry: Entry[V], vector: NDArray[np.float32], group: Group | None
+) -> bool:
     """Store an *entry* that there is elsewhere, and say whether it fits."""
     partition = entry.partition
     if shelf._make_room(partition, entry.size) is None:
@@ -153,5 +167,5 @@ def enter(shelf: Shelf[V], entry: Entry[V], vector: NDArray[np.float32]) -> bool
     shelf._room.add(entry)
     if entry.expires_s < math.inf:
         shelf._expiries.rise(entry.id, entry.expires_s)
-    shelf.rule.stored(entry)
+    shelf.rule.stored(entry, group)
     return True

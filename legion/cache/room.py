@@ -9,6 +9,7 @@ import attrs
 
 from .entry import Entry
 from .eviction import Order
+from .size import SCOPE_BYTES
 
 
 @attrs.define(eq=False)
@@ -22,6 +23,7 @@ class Room:
         capacity_bytes: Bytes they may take, or None for any number.
         entries: Entries there are.
         bytes: Bytes they take, where they are counted.
+        scopes: Scopes that they lie in.
     """
 
     order: Order
@@ -29,6 +31,7 @@ class Room:
     capacity_bytes: int | None = None
     entries: int = attrs.field(init=False, default=0)
     bytes: int = attrs.field(init=False, default=0)
+    scopes: int = attrs.field(init=False, default=0)
 
     def add(self, entry: Entry[Any]) -> None:
         """Take *entry* in."""
@@ -51,12 +54,18 @@ class Room:
         self.bytes -= entry.size
 
     def never(self, size: int) -> bool:
-        """Whether an entry of *size* would not fit if it were alone."""
-        return self.capacity_bytes is not None and size > self.capacity_bytes
+        """Whether an entry of *size* would not fit if it were alone, in its scope."""
+        limit = self.capacity_bytes
+        return limit is not None and size + SCOPE_BYTES > limit
 
     def lacks(self, *, entries: int, size: int) -> bool:
         """Whether somebody must go before so many more entries of *size* fit in."""
         if self.capacity is not None and self.entries + entries > self.capacity:
             return True
         limit = self.capacity_bytes
-        return limit is not None and self.bytes + size > limit
+        return limit is not None and self.taken + size > limit
+
+    @property
+    def taken(self) -> int:
+        """Bytes that entries and scopes take, or 0 where nobody counts them."""
+        return self.bytes and self.bytes + self.scopes * SCOPE_BYTES

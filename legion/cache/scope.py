@@ -27,6 +27,7 @@ from .accept import Asked, Ticket
 from .aloft import Near
 from .decorator import F, cached, name_of
 from .embedding import Identity, UnitVectors
+from .explanation import explain
 from .flight import SingleFlight
 from .given import (
     lasting,
@@ -300,10 +301,13 @@ class Scope(Generic[V]):
         return dict(zip(distinct, self._embed(distinct), strict=True))
 
     def _admits(self, question: str, answer: V) -> bool:
-        if self._plugins is None or self._plugins.admit(question, answer):
+        if self._may_store(question, answer):
             return True
         self._shelf.count(self._partition, "refused")
         return False
+
+    def _may_store(self, question: str, answer: V) -> bool:
+        return self._plugins is None or self._plugins.admit(question, answer)
 
     def get_or_compute(self, question: str, compute: Callable[[str], V]) -> V:
         """
@@ -509,10 +513,12 @@ class Scope(Generic[V]):
                 self._shelf.store(self._partition, [item])
         return Answered(value, "misses")
 
-    def _put_answered(self, question: str, answer: V) -> None:
+    def _put_answered(
+        self, question: str, answer: V, *, tags: Iterable[str] = ()
+    ) -> None:
         """Put an answer that whoever asked for it has, whether it can be stored or not."""
         with self._answering(question):
-            self.put(question, answer)
+            self.put(question, answer, tags=tags)
 
     @contextmanager
     def _answering(self, question: str) -> Iterator[None]:
@@ -559,7 +565,7 @@ class Scope(Generic[V]):
         later: bool = False,
     ) -> Asked[V]:
         first = self._judge is not None and not later
-        return Asked(key, question, vector, first, self._admits)
+        return Asked(key, question, vector, first, self._may_store, {})
 
     async def _aasked(self, question: str, key: str) -> Asked[V]:
         vector = (await self._embed.aside(self._embed, [key]))[0]
@@ -596,7 +602,7 @@ class Scope(Generic[V]):
     ) -> None:
         right = await judge.aask(asked.question, hit.value)
         if right is not None:
-            self._shelf.told(cast("Ticket[V]", hit._ticket), right)
+            self._shelf.judged(cast("Ticket[V]", hit._ticket), right)
 
     def _near(self, asked: Asked[V]) -> Near:
         return Near(
@@ -685,10 +691,12 @@ class Scope(Generic[V]):
             EmbeddingError: The embedder did not return one usable vector.
         """
         key = normalised(question)
-        if not len(self._partition) or key in self._partition.exact:
-            return self._shelf.explain(self._partition, key, None)
-        asked = self._asked(question, key, self._embed([key])[0])
-        return self._shelf.explain(self._partition, key, asked)
+        return explain(
+            self._shelf,
+            self._partition,
+            key,
+            lambda: self._asked(question, key, self._embed([key])[0]),
+        )
 
     def forget(self, hit: Hit[V]) -> bool:
         """Take out the entry of *hit*; False if it is gone, or another scope's."""

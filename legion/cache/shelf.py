@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 
@@ -17,9 +18,9 @@ from ..model import Clock
 from .accept import AcceptRule, Asked, Decision, Ticket, Why
 from .entry import Entry
 from .eviction import ORDERS, Eviction
-from .fork import Order, over_fork
+from .fork import Order, anew_after_fork, over_fork
 from .given import refuse_hit
-from .hit import Explanation, Hit, V
+from .hit import Hit, V
 from .key import normalised
 from .lifetime import NOTHING_SAID, Lifetime, Terms
 from .meter import Cost
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from .sketch import Sketcher
     from .tiers import Tiers
 
+
+_logger = logging.getLogger("legion")
 
 Outcome: TypeAlias = Literal["exact_hits", "semantic_hits", "misses"]
 Counted: TypeAlias = Literal[
@@ -65,6 +68,16 @@ _LOOKS = 16
 """So often a look-up looks again for one whose find was taken out meanwhile."""
 
 
+_SILENT = 20
+"""So many answers wait for a word of somebody's when it is said that none comes."""
+_SILENCE = (
+    "cache: the coin chose %d answers, and nobody said whether one was right; they count"
+    " as wrong, so hardly any more are served. Call right() or wrong() on hits whose"
+    " audit is true, or write judge=: get_or_compute, cached functions and the adapters"
+    " return answers and no hits"
+)
+
+
 class Item(NamedTuple, Generic[V]):
     """What is to be stored."""
 
@@ -81,7 +94,7 @@ class Shelf(Generic[V]):
     The partitions of a cache.
 
     Every method takes the one lock and does nothing slow under it: no embedding, no
-    search, no plugin, no computation.
+    search, no veto, no plugin, no computation, no code of an answer or its serializer.
 
     Attributes:
         rule: Which answers are accepted.
@@ -92,6 +105,7 @@ class Shelf(Generic[V]):
         eviction: In which order entries make room.
         capacity_bytes: Bytes over all scopes, or None where nobody counts them.
         size_of: How many bytes a value takes.
+        judges: Whether there is a judge, whose "right" is the only one that counts.
         disk: Where everything is kept beside memory, or None.
         tiers: What is asked where memory has no answer, or None.
         removals: How often something was removed because somebody said so.
@@ -105,6 +119,7 @@ class Shelf(Generic[V]):
     eviction: Eviction = "lru"
     capacity_bytes: int | None = None
     size_of: Callable[[V], int] = deep_size
+    judges: bool = False
     disk: Disk[V] | None = attrs.field(init=False, default=None)
     tiers: Tiers[V] | None = attrs.field(init=False, default=None)
     removals: int = attrs.field(init=False, default=0)
@@ -120,6 +135,7 @@ class Shelf(Generic[V]):
         init=False, factory=dict
     )
     _aliases: dict[int, set[int]] = attrs.field(init=False, factory=dict)
+    _unsaid: int = attrs.field(init=False, default=0)
     _last_id: int = attrs.field(init=False, default=0)
     _sketcher: Sketcher | None = attrs.field(init=False, default=None)
     # An evicted value's destructor may come back to the cache.
@@ -129,13 +145,25 @@ class Shelf(Generic[V]):
 
     def __attrs_post_init__(self) -> None:
         self._room = Room(ORDERS[self.eviction](), self.capacity, self.capacity_bytes)
+        anew_after_fork(self)
+
+    def begin_anew(self) -> None:
+        """
+        Count from 0 in a child: what its parent spends it cannot know.
+
+        If both went on with the same requests, each would spend what these afford.
+        """
+        self._tally = Tally()
+        for partition in list(self._partitions.values()):
+            partition.tally = Tally()
+        self.rule.begin_anew()
 
     def partition(self, scope: str) -> Partition[V]:
         """Return the partition of *scope*, a new one if it has none."""
         with self._lock:
             found = self._partitions.get(scope)
             if found is None:
-                found = self._partitions[scope] = Partition(scope)
+                found = self._partitions[scope] = Partition(scope, self._room)
                 if scope in self._limits:
                     found.limit(Room(ORDERS[self.eviction](), *self._limits[scope]))
             return found
@@ -162,17 +190,29 @@ class Shelf(Generic[V]):
 
     def exact(self, partition: Partition[V], key: str) -> Hit[V] | None:
         """Return the hit for the same question, counted, or None, not counted."""
+        while True:
+            with self._lock:
+                entry = partition.exact.get(key)
+                if entry is None:
+                    return None
+                now = self.clock.machine()
+                if now >= entry.expires_s:
+                    self._expire(entry)
+                    return None
+                if entry.read:
+                    partition.tally.exact_hits += 1
+                    self._tally.exact_hits += 1
+                    return self._hit(Ticket(entry), 1.0, now)
+            self._read(entry)
+
+    def _read(self, entry: Entry[V]) -> None:
+        """Read an answer: its bytes under the lock, since they lie in a file that goes."""
         with self._lock:
-            entry = partition.exact.get(key)
-            if entry is None:
-                return None
-            now = self.clock.machine()
-            if now >= entry.expires_s:
-                self._expire(entry)
-                return None
-            partition.tally.exact_hits += 1
-            self._tally.exact_hits += 1
-            return self._hit(Ticket(entry), 1.0, now)
+            raw = entry.raw() if entry.slots and not entry.read else None
+        if raw is not None:
+            value = raw.loads()
+            with self._lock:
+                entry.keep(value)
 
     def search(
         self, partition: Partition[V], vectors: Sequence[NDArray[np.float32]]
@@ -210,20 +250,15 @@ class Shelf(Generic[V]):
         self, partition: Partition[V], asked: Asked[V], found: Neighbours[V]
     ) -> Hit[V] | None:
         for _ in range(_LOOKS):
-            with self._lock:
-                hit = self.exact(partition, asked.key)
-                if hit is not None:
-                    return hit
-                now = self.clock.machine()
-                if all(entry.alive(now) for entry, _ in found):
-                    hit = self._accepted(partition, asked, found, now)
-                    self._note(must=hit is not None)
-                    break
-                self._sweep(now)
+            hit, found_out = self._looked(partition, asked, found)
+            if found_out:
+                break
             (found,) = self.search(partition, [asked.vector])
         else:
             self.count(partition, "misses")
             return None
+        if hit is not None and hit.audit and not self.judges:
+            self._warn_of_silence()
         if hit is None or self._remembered() or not _charged(hit):
             return hit
         if not (hit.audit and asked.judged_first):
@@ -232,6 +267,36 @@ class Shelf(Generic[V]):
         self.count(partition, "misses")
         self.count(partition, "over_budget")
         return None
+
+    def _looked(
+        self, partition: Partition[V], asked: Asked[V], found: Neighbours[V]
+    ) -> tuple[Hit[V] | None, bool]:
+        """Return the hit, if there is one, and whether that is so; else look again."""
+        self.rule.compare(asked, found)
+        with self._lock:
+            hit = self.exact(partition, asked.key)
+            if hit is not None:
+                return hit, True
+            now = self.clock.machine()
+            if not all(entry.alive(now) for entry, _ in found):
+                self._sweep(now)
+                return None, False
+            decision = self.rule.decide(asked, found, self._tally.lookups + 1)
+            unread = _unread(decision)
+            if unread is None:
+                hit = self._accepted(partition, asked, decision, now)
+                self._note(must=hit is not None)
+                return hit, True
+        self._read(unread)
+        return None, False
+
+    def _warn_of_silence(self) -> None:
+        """Say, once, that nobody says of answers whether they were right."""
+        with self._lock:
+            self._unsaid += 1
+            silent = self._unsaid == _SILENT and not self._tally.judged
+        if silent:
+            _logger.warning(_SILENCE, _SILENT)
 
     def _note(self, *, must: bool) -> None:
         """Hand the system what was learned and spent, if it must be or is much."""
@@ -262,9 +327,12 @@ class Shelf(Generic[V]):
         return disk.keeps()
 
     def _accepted(
-        self, partition: Partition[V], asked: Asked[V], found: Neighbours[V], now: float
+        self,
+        partition: Partition[V],
+        asked: Asked[V],
+        decision: Decision[V],
+        now: float,
     ) -> Hit[V] | None:
-        decision = self.rule.decide(asked, found, self._tally.lookups + 1)
         ticket = self.rule.take(decision, asked)
         if ticket is None:
             self.count(partition, "misses")
@@ -284,16 +352,25 @@ class Shelf(Generic[V]):
     def serves(self, partition: Partition[V], asked: Asked[V]) -> bool:
         """Whether `similar` might find an answer; counts and refreshes nothing."""
         (found,) = self.search(partition, [asked.vector])
+        now = self.clock.machine()
+        living = [each for each in found if each[0].alive(now)]
+        return self.decided(asked, living).why == "accepted"
+
+    def decided(self, asked: Asked[V], near: Neighbours[V]) -> Decision[V]:
+        """Return what would be done if *near* were what is found; it changes nothing."""
+        self.rule.compare(asked, near)
         with self._lock:
-            now = self.clock.machine()
-            living = [each for each in found if each[0].alive(now)]
-            decision = self.rule.decide(asked, living, self._tally.lookups + 1)
-        return decision.why == "accepted"
+            return self.rule.decide(asked, near, self._tally.lookups + 1)
 
     def _hit(self, ticket: Ticket[V], similarity: float, now: float) -> Hit[V]:
         entry, ticket.told = ticket.entry, self.told
-        partition, origin = entry.partition, entry.origin
-        for used in (entry,) if origin is None else (entry, self._entries[origin]):
+        partition = entry.partition
+        both: tuple[Entry[V], ...] = (entry,)
+        if entry.origin is not None:
+            origin = self._entries[entry.origin]
+            origin.keep(entry.value)
+            both = entry, origin
+        for used in both:
             self._room.order.touch(used)
             if partition.room is not None:
                 partition.room.order.touch(used)
@@ -330,28 +407,44 @@ class Shelf(Generic[V]):
         return served
 
     def told(self, ticket: Ticket[V], right: bool) -> None:  # noqa: FBT001
-        """Take note of what is told of a hit that was served."""
+        """Take note of what anybody tells of a hit that was served."""
+        if not (right and self.judges):
+            self.judged(ticket, right)
+
+    def judged(self, ticket: Ticket[V], right: bool) -> None:  # noqa: FBT001
+        """Take note of what who was asked says of a hit that was served."""
         self._answer(ticket, right=right, withheld=False)
         self._remembered()
 
     def _answer(self, ticket: Ticket[V], *, right: bool, withheld: bool) -> None:
         asked, entry = ticket.asked, ticket.entry
-        judged = ticket.audited and ticket.right is None
-        alias = (
+        admitted = (
             asked is not None
-            and judged
+            and ticket.audited
             and right
             and asked.admits(asked.question, entry.value)
         )
         with self._lock:
+            judged = ticket.audited and ticket.right is None
             if not self.rule.answer(ticket, right=right, withheld=withheld):
                 return
             if judged:
                 self.count(entry.partition, "judged")
             if not right:
                 self.count(entry.partition, "wrong")
-            elif alias and asked is not None and ticket.decision is not None:
+                key = entry.key if asked is None else asked.key
+                self._drop_alias(entry.partition, key)
+            elif admitted and asked is not None and ticket.decision is not None:
                 self._store_alias(entry, asked, ticket.decision.similarity)
+
+    def _drop_alias(self, partition: Partition[V], key: str) -> None:
+        """Take out what a question was judged to have, as somebody says it has not."""
+        alias = partition.exact.get(key)
+        if alias is None or alias.origin is None:
+            return
+        self._remove(alias)
+        if self.disk is not None and not self.disk.closed:
+            self.disk.commit()
 
     def _store_alias(self, entry: Entry[V], asked: Asked[V], similarity: float) -> None:
         """
@@ -362,13 +455,13 @@ class Shelf(Generic[V]):
         partition, origin = entry.partition, self._entries.get(entry.family)
         if origin is None or asked.key in partition.exact:
             return
-        item = Item(asked.key, asked.question, origin.value, asked.vector, origin.terms)
+        item = Item(asked.key, asked.question, entry.value, asked.vector, origin.terms)
         size = 0 if self.capacity_bytes is None else self._overhead(item)
         gone = self._make_room(partition, size, keep=origin)
         if gone is None:
             return
         alias = self._entry(
-            partition, item, origin.stored_s, size, max(similarity, 0.0)
+            partition, item, origin.stored_s, size, min(max(similarity, 0.0), 1.0)
         )
         alias.group, alias.origin = origin.group, origin.id
         self._aliases.setdefault(origin.id, set()).add(alias.id)
@@ -457,6 +550,7 @@ class Shelf(Generic[V]):
         self, partition: Partition[V], item: Item[V], size: int, raw: bytes | None
     ) -> bool:
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
+        group = self.rule.group(item.value)
         with self._lock:
             now = self.clock.machine()
             if self._expiries:
@@ -474,7 +568,7 @@ class Shelf(Generic[V]):
                 gone += self._drop(old)
                 partition.replace(old, entry, item.vector)
             self._enter(entry, now)
-            self.rule.stored(entry)
+            self.rule.stored(entry, group)
             if self.disk is not None and raw is not None:
                 self.disk.put(entry, raw, item.vector)
             partition.tally.puts += 1
@@ -538,7 +632,7 @@ class Shelf(Generic[V]):
                 room.order.discard(old)
         gone: list[Entry[V]] = []
         for room in rooms:
-            while room.lacks(entries=entries, size=size):
+            while room.lacks(entries=entries, size=size + partition.overhead):
                 entry = room.order.victim()
                 if entry is keep:
                     room.order.add(entry)
@@ -641,7 +735,7 @@ class Shelf(Generic[V]):
                 ORDERS[self.eviction](), self.capacity, self.capacity_bytes
             )
             for partition in list(self._partitions.values()):
-                partition.reset()
+                partition.reset(self._room)
                 if partition.scope in self._limits:
                     limits = self._limits[partition.scope]
                     partition.limit(Room(ORDERS[self.eviction](), *limits))
@@ -738,64 +832,9 @@ class Shelf(Generic[V]):
             for entry in list(source.values()):
                 if entry.id in self._entries:
                     self._remove(entry)
+            self.rule.clear(None if within is None else within.scope)
             self._lose(within)
         self._written(must=True)
-
-    def explain(
-        self, partition: Partition[V], key: str, asked: Asked[V] | None
-    ) -> Explanation:
-        """Say what a look-up would find; *asked* is None where that is not needed."""
-        with self._lock:
-            self._sweep(self.clock.machine())
-            entry = partition.exact.get(key)
-        if entry is not None:
-            return self._same(partition, entry.question, "memory")
-        lying = None if self.tiers is None else self.tiers.lying(partition, key)
-        if lying is not None and lying.tier is not None:
-            return self._same(partition, lying.question, lying.tier)
-        found = Decision[V](why="empty")
-        if asked is not None:
-            found = self._explained(partition, asked)
-        reason = found.reason(self.threshold)
-        if lying is not None and lying.trouble is not None:
-            reason += f"; nothing was taken from the shared tier: {lying.trouble}"
-        return Explanation(
-            outcome="semantic_hit" if found.why == "accepted" else "miss",
-            reason=reason,
-            nearest=found.entry.question if found.entry else None,
-            similarity=min(found.similarity, 1.0) if found.entry else None,
-            threshold=self.threshold,
-            scope=partition.scope,
-            veto=None if found.veto is None else str(found.veto),
-            wrong=found.chance if found.signal else None,
-            tier="memory" if found.why == "accepted" else None,
-        )
-
-    def _same(
-        self, partition: Partition[V], question: str | None, tier: str
-    ) -> Explanation:
-        where = {
-            "memory": "stored",
-            "disk": "on disk alone",
-            "shared": "in the shared tier",
-        }
-        return Explanation(
-            outcome="exact_hit",
-            reason=f"the same question is {where[tier]}: {question!r}",
-            nearest=question,
-            similarity=1.0,
-            threshold=self.threshold,
-            scope=partition.scope,
-            tier=tier,
-        )
-
-    def _explained(self, partition: Partition[V], asked: Asked[V]) -> Decision[V]:
-        (near,) = self.search(partition, [asked.vector])
-        if not near:
-            nearest = partition.nearest(asked.vector)
-            near = [] if nearest is None else [nearest]
-        with self._lock:
-            return self.rule.decide(asked, near, self._tally.lookups + 1)
 
     def stats(self, *, within: Partition[V] | None) -> CacheStats:
         """Return what happened in one partition, or in all."""
@@ -804,7 +843,7 @@ class Shelf(Generic[V]):
             stats = (self._tally if within is None else within.tally).stats(
                 entries=self._room.entries if within is None else len(within),
                 capacity=room.capacity or self.capacity,
-                size=self._room.bytes if within is None else within.bytes,
+                size=self._room.taken if within is None else within.taken,
                 capacity_bytes=room.capacity_bytes or self.capacity_bytes,
                 wrong_limit=self.rule.wrong_limit() if within is None else None,
             )
@@ -834,6 +873,13 @@ class Shelf(Generic[V]):
     def size(self) -> int:
         """Return how many entries there are in all scopes."""
         return len(self._entries)
+
+
+def _unread(decision: Decision[V]) -> Entry[V] | None:
+    """Return the entry whose answer may be served, and is to be read before."""
+    entry = decision.entry
+    may_be = entry is not None and decision.why in {"accepted", "budget"}
+    return entry if may_be and entry is not None and not entry.read else None
 
 
 def _charged(hit: Hit[V]) -> bool:

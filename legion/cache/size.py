@@ -10,6 +10,8 @@ from types import ModuleType
 
 ENTRY_BYTES = 700
 """What an entry takes beside its texts, value and vector, in CPython; about."""
+SCOPE_BYTES = 1_000
+"""What a scope that has entries takes beside them; about."""
 
 
 def deep_size(value: object) -> int:

@@ -20,8 +20,9 @@ class CacheStats:
         coalesced: Look-ups that waited for what another one was finding or computing;
             they are among the hits or misses, as that one was.
         puts: Answers stored.
-        refused: Answers that a plugin kept out, or that were computed and cannot be
-            stored, as the log says.
+        refused: Answers that were put and not stored: a plugin kept them out, they take
+            more bytes than there may be, or the cache only reads. And those that were
+            computed and cannot be stored, as the log says.
         evictions: Entries that made room for others.
         saved_tokens: What hits saved, where a `Meter` knows what answers cost.
         saved_money: The same, in its currency.

@@ -126,7 +126,7 @@ class Tiers(Generic[V]):
     ) -> Hit[V] | None:
         shelf, row = self.shelf, got.row
         item = Item(row.key, row.question, got.value, got.vector, row.terms)
-        size = shelf._size(item)
+        size, group = shelf._size(item), shelf.rule.group(got.value)
         with shelf._lock:
             if row.key in partition.exact:
                 return shelf.exact(partition, row.key)
@@ -137,7 +137,7 @@ class Tiers(Generic[V]):
                 partition, item, self._stored(row), size, row.redundancy
             )
             entry.expires_s = self._ends(got)
-            if not enter(shelf, entry, got.vector):
+            if not enter(shelf, entry, got.vector, group):
                 shelf.count(partition, "refused")
                 return None
             if self.disk is not None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..canonical import JSON
-from .wording import LOOSE, Wording, stem_of, wording
+from .wording import LOOSE, Wording, Words, stem_of, wording
 
 
 SHARED = 0.5
@@ -101,7 +101,7 @@ class Veto(NamedTuple):
         return self.words
 
 
-def veto(asked: str, stored: str) -> Veto | None:
+def veto(asked: str, stored: str, read: Words | None = None) -> Veto | None:
     """
     Return why the stored question's answer cannot be reused however near it is.
 
@@ -111,6 +111,11 @@ def veto(asked: str, stored: str) -> Veto | None:
     failed"), so nothing is vetoed there. Of texts of more than `LONGEST` letters it
     looks at the places where they differ, if these are no more than that.
 
+    Args:
+        asked: A question.
+        stored: Another one.
+        read: Who remembers the `wording` of questions, if somebody does.
+
     Returns:
         What it is, such as "opposites: on, off", or None.
     """
@@ -118,7 +123,8 @@ def veto(asked: str, stored: str) -> Veto | None:
         asked, stored = _apart(asked, stored), _apart(stored, asked)
         if max(len(asked), len(stored)) > LONGEST:
             return None
-    a, b = wording(asked), wording(stored)
+    words_of = wording if read is None else read
+    a, b = words_of(asked), words_of(stored)
     return _other_things(a, b) or _other_sense(a, b) or _other_order(a, b)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -112,7 +112,23 @@ class Wording:
         )
 
 
-@lru_cache(maxsize=4096)
+class Words(Protocol):
+    """Who knows the words of questions."""
+
+    def __call__(self, question: str, /) -> Wording:
+        """Return those of one."""
+        ...
+
+    def cache_clear(self) -> None:
+        """Forget what was asked for."""
+        ...
+
+
+def remembered() -> Words:
+    """Return `wording`, which remembers those it was asked for last."""
+    return lru_cache(maxsize=4096)(wording)
+
+
 def wording(question: str) -> Wording:
     """Return the words of *question*, sorted."""
     words = list(_read(question))

@@ -58,7 +58,9 @@ COUNTERS = (
         help="Look-ups that waited for another one's answer.",
     ),
     Figure(name="puts", field="puts", help="Answers stored."),
-    Figure(name="refused", field="refused", help="Answers that a plugin kept out."),
+    Figure(
+        name="refused", field="refused", help="Answers that were put and not stored."
+    ),
     Figure(
         name="evictions",
         field="evictions",

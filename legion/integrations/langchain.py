@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ..cache import Scope, SemanticCache
+from ..cache import Hit, Scope, SemanticCache
 from ..exceptions import EmbeddingError, MissingExtraError
 from .chat import LONGEST, Prompt, Unfit, is_whole
 
@@ -55,6 +55,7 @@ class LangChainCache(BaseCache):
         self._cache = cache
         self._tenant = tenant
         self._longest = longest
+        self._tag = f"LangChainCache of {tenant}"
 
     def lookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """Return what was generated for this prompt, or for one that is near enough."""
@@ -67,7 +68,7 @@ class LangChainCache(BaseCache):
         except EmbeddingError as error:
             _log.warning("LangChainCache: asked past the cache: %s", error)
             return None
-        return None if hit is None else [_generation(each) for each in hit.value]
+        return _generations(hit)
 
     def update(
         self, prompt: str, llm_string: str, return_val: Sequence[Generation]
@@ -82,15 +83,24 @@ class LangChainCache(BaseCache):
         except (TypeError, ValueError, RecursionError) as error:
             _log.warning("LangChainCache: an answer was not stored: %s", error)
             return
-        scope._put_answered(question, json.loads(stored))
+        scope._put_answered(question, json.loads(stored), tags=[self._tag])
 
     def clear(self, **kwargs: Any) -> None:
-        """Take out every entry of the cache, of every tenant."""
-        self._cache.clear()
+        """Take out what models stored for this tenant, and no other's."""
+        self._cache.invalidate(self._tag)
 
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
-        """Do as `lookup` does, in a thread."""
-        return await asyncio.to_thread(self.lookup, prompt, llm_string)
+        """Do as `lookup` does, for asyncio."""
+        found = self._find(prompt, llm_string)
+        if found is None:
+            return None
+        scope, question = found
+        try:
+            hit = await scope.aget(question)
+        except EmbeddingError as error:
+            _log.warning("LangChainCache: asked past the cache: %s", error)
+            return None
+        return _generations(hit)
 
     async def aupdate(
         self, prompt: str, llm_string: str, return_val: Sequence[Generation]
@@ -155,6 +165,10 @@ def _stored(generation: Generation) -> dict[str, Any]:
         "info": generation.generation_info,
         "message": None if message is None else message_to_dict(message),
     }
+
+
+def _generations(hit: Hit[Any] | None) -> list[Generation] | None:
+    return None if hit is None else [_generation(each) for each in hit.value]
 
 
 def _generation(stored: dict[str, Any]) -> Generation:

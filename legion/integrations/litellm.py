@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..cache import Scope, SemanticCache
+from ..cache import Hit, Scope, SemanticCache
 from ..exceptions import EmbeddingError, MissingExtraError
 from .chat import LONGEST, Prompt, Unfit, is_whole
 
@@ -76,12 +76,7 @@ class LiteLLMCache(Cache):
         except EmbeddingError as error:
             _log.warning("LiteLLMCache: asked past the cache: %s", error)
             return None
-        asked = kwargs.get("cache") or {}
-        most_s = asked.get("s-maxage") or asked.get("s-max-age")
-        if hit is None or (most_s is not None and hit.age_s > most_s):
-            return None
-        answer: dict[str, Any] = json.loads(hit.value)
-        return answer
+        return _answer(hit, kwargs)
 
     def add_cache(self, result: object, **kwargs: Any) -> None:
         """Store an answer, if it may be given to somebody else."""
@@ -95,8 +90,17 @@ class LiteLLMCache(Cache):
     async def async_get_cache(
         self, dynamic_cache_object: object = None, **kwargs: Any
     ) -> dict[str, Any] | None:
-        """Do as `get_cache` does, in a thread."""
-        return await asyncio.to_thread(self.get_cache, **kwargs)
+        """Do as `get_cache` does, for asyncio."""
+        found = self._find(kwargs)
+        if found is None:
+            return None
+        scope, question = found
+        try:
+            hit = await scope.aget(question)
+        except EmbeddingError as error:
+            _log.warning("LiteLLMCache: asked past the cache: %s", error)
+            return None
+        return _answer(hit, kwargs)
 
     async def async_add_cache(
         self, result: object, dynamic_cache_object: object = None, **kwargs: Any
@@ -121,6 +125,16 @@ class LiteLLMCache(Cache):
         tenant = self._tenant if isinstance(self._tenant, str) else self._tenant(kwargs)
         scope = self._semantic.scope(tenant, model=prompt.model, rest=prompt.rest)
         return scope, prompt.question
+
+
+def _answer(hit: Hit[Any] | None, kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what was stored, if it is as new as the request wants it."""
+    asked = kwargs.get("cache") or {}
+    most_s = asked.get("s-maxage") or asked.get("s-max-age")
+    if hit is None or (most_s is not None and hit.age_s > most_s):
+        return None
+    answer: dict[str, Any] = json.loads(hit.value)
+    return answer
 
 
 def _json(result: object) -> str:

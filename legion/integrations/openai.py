@@ -104,6 +104,15 @@ class _Asked:
             return None
         return None if hit is None else hit.value
 
+    async def astored(self) -> Any:
+        """Do as `stored` does, for asyncio."""
+        try:
+            hit = await self.scope.aget(self.question)
+        except EmbeddingError as error:
+            _log.warning("cached: asked past the cache: %s", error)
+            return None
+        return None if hit is None else hit.value
+
     def store(self, chunks: list[ChatCompletionChunk]) -> None:
         """Store a stream that was read to its end, if it is anybody else's."""
         if not _is_whole(chunks):
@@ -167,7 +176,7 @@ def _acreate(
         if asked is None:
             return await create(**request)
         if request.get("stream"):
-            stored = await asyncio.to_thread(asked.stored)
+            stored = await asked.astored()
             if stored:
                 return _AsyncChunks(_aread(stored))
             return _alive(await create(**request), asked)
