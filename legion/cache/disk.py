@@ -147,6 +147,7 @@ class Disk(Generic[V]):
         file.append(layout.snapshot({**facts, **self.facts()}, sections))
         file.sync()
         file.rename(self.path)
+        file.sync()
         file.close()
 
     def facts(self) -> dict[str, JSON]:
@@ -433,20 +434,28 @@ class Disk(Generic[V]):
         if not self.writes:
             return
         must = must or (put and self.sync == "always")
+        self._synced(must=must)
+        if must and self._behind is not None:
+            raise self._unwritten(self._behind) from self._behind
         log = self._log
-        if log is not None and log.file.unsynced > (0 if must else _UNSYNCED):
+        if log is not None and not self._saving and log.too_long():
+            self._save_aside()
+
+    def _synced(self, *, must: bool) -> None:
+        """Wait for the disk if it *must* be, or if much waits for it."""
+        while True:
+            log = self.log if must else self._log
+            if log is None or not (must or log.file.unsynced > _UNSYNCED):
+                return
             try:
                 log.file.sync()
             except OSError as error:
-                # One that was replaced meanwhile, and closed, is on disk in its heir.
                 if self._log is log:
                     self._behind = error
                     _logger.warning("%s: not on disk: %s", self.path, error)
-        if must and self._behind is not None:
-            raise self._unwritten(self._behind) from self._behind
-
-        if log is not None and not self._saving and log.too_long():
-            self._save_aside()
+            # What was replaced meanwhile is on disk when its heir is.
+            if self._log is log:
+                return
 
     def _save_aside(self) -> None:
         def work() -> None:
@@ -474,6 +483,7 @@ class Disk(Generic[V]):
     def _snapshot(self) -> None:
         try:
             self.take()
+            self._synced(must=True)
         except OSError as error:
             self._behind = error
             _logger.warning("%s: no snapshot: %s", self.path, error)

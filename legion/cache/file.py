@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import threading
 import weakref
 
 from collections.abc import Iterable
@@ -93,6 +94,9 @@ class CacheFile:
     _handle: int
     end: int = attrs.field(init=False)
     _synced: int = attrs.field(init=False, default=0)
+    # Whether the disk has its name.
+    _named: bool = attrs.field(init=False, default=True)
+    _syncing: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
     def __attrs_post_init__(self) -> None:
         self.end = os.fstat(self._handle).st_size
@@ -163,16 +167,30 @@ class CacheFile:
     def cut(self, size: int) -> None:
         """Leave off what comes after the first *size* bytes."""
         os.ftruncate(self._handle, size)
-        self.end = size
+        self.end, self._synced = size, min(self._synced, size)
 
     def sync(self) -> None:
-        """Wait until the disk has it all; others may close the file meanwhile."""
-        end, handle = self.end, os.dup(self._handle)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        self._synced = end
+        """
+        Wait until the disk has all that was written by now, and the name.
+
+        Of those who wait at a time, one does it for all. Others may close the file
+        meanwhile.
+
+        Raises:
+            OSError: The disk does not have it.
+        """
+        end = self.end
+        with self._syncing:
+            if self._synced < end:
+                end, handle = self.end, os.dup(self._handle)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+                self._synced = end
+            if not self._named:
+                sync_folder(self.path.parent)
+                self._named = True
 
     @property
     def unsynced(self) -> int:
@@ -180,10 +198,14 @@ class CacheFile:
         return self.end - self._synced
 
     def rename(self, path: Path) -> None:
-        """Take the name *path*, from whatever has it, for good."""
+        """
+        Take the name *path*, from whatever has it; `sync` has the disk know.
+
+        Raises:
+            OSError: It cannot be taken; everything is as it was.
+        """
         self.path.replace(path)
-        self.path = path
-        sync_folder(path.parent)
+        self.path, self._named = path, False
 
     def link(self, path: Path) -> None:
         """Give the file one more name, instead of whatever has it."""
