@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from legion import SemanticCache
-from legion.cache import file
+from legion.cache import codec, file
 from legion.exceptions import StateError
+from legion.testing import ManualClock
 
 
 def embed(texts):
@@ -56,6 +57,13 @@ def folder_fails(real):
     return fsync
 
 
+def finish_saving():
+    """Wait for the thread that takes a snapshot, if there is one."""
+    for thread in threading.enumerate():
+        if thread.name == "legion-cache-snapshot":
+            thread.join()
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "answers.cache"
@@ -78,3 +86,115 @@ def test_a_folder_that_cannot_be_synced_costs_no_file(path, monkeypatch):
     cache.flush()
     wanted = {"before": 1, "after": 2}
     assert answers(cache, wanted) == answers(after_a_kill(path), wanted) == wanted
+
+
+@pytest.mark.parametrize("kind", [codec.Zlib, codec.Zstd])
+def test_what_unpacks_serves_one_thread_at_a_time(path, monkeypatch, kind):
+    """Zstandard crashes otherwise: a snapshot and look-ups read through the same."""
+    if kind is codec.Zstd:
+        pytest.importorskip("zstandard", reason="packs with Zstandard")
+    monkeypatch.setattr(codec, "best", lambda: kind)
+    with opened(path) as cache:
+        cache.put_many((f"q{i}", "the same words " * 9 + str(i)) for i in range(9))
+        cache.save()
+    real, held = kind.unpack, []
+
+    def unpack(self, data, size):
+        if size < 1_000:  # of an answer, not of a section
+            held.append(disk_of(cache).log._lock.locked())
+        return real(self, data, size)
+
+    cache = opened(path)
+    monkeypatch.setattr(kind, "unpack", unpack)
+    assert cache.get("q1").value.endswith("1")
+    cache.save()
+    assert len(held) == 10
+    assert all(held)
+    cache.close()
+
+
+def test_whatever_a_snapshot_raises_is_said_and_the_log_goes_on(path, monkeypatch):
+    """Not only the disk fails; and what is put since is kept all the same."""
+    monkeypatch.setattr("legion.cache.log._SHORT", 2_000)
+    cache = opened(path, clock=ManualClock())
+    with monkeypatch.context() as broken:
+        broken.setattr("legion.cache.snapshot.sections", lambda *_, **__: 1 / 0)
+        with pytest.raises(StateError, match=r"division by zero.*nothing is lost"):
+            cache.save()
+        for i in range(30):
+            cache.put(f"q{i}", "a" * 100)
+            finish_saving()
+        cache.flush()
+    assert cache.stats().behind is None
+    assert len(after_a_kill(path)) == 30
+
+
+def test_a_snapshot_without_room_leaves_the_log_alone(path, monkeypatch):
+    """There may be no room for a second file, and room for what is appended."""
+    monkeypatch.setattr("legion.cache.log._SHORT", 2_000)
+    clock, tries = ManualClock(), []
+
+    def beside(path):
+        tries.append(clock.machine())
+        no_room()
+
+    cache = opened(path, clock=clock)
+    with monkeypatch.context() as full:
+        full.setattr(file.CacheFile, "beside", beside)
+        for i in range(200):
+            clock.advance(0.125)
+            cache.put(f"q{i}", "a" * 100)
+            finish_saving()
+        cache.flush()
+    assert len(after_a_kill(path)) == 200
+    waits = np.diff(tries).tolist()
+    assert waits == [1, 2, 4, 8], "it is not tried at each put"
+    clock.advance(60)
+    cache.put("last", 1)
+    finish_saving()
+    assert not disk_of(cache).log.too_long()
+    assert len(after_a_kill(path)) == 201
+
+
+def test_a_log_that_could_not_be_written_is_mended_by_itself(path, monkeypatch):
+    """A snapshot is tried again after a while, and stats say that it is needed."""
+    clock = ManualClock()
+    cache = opened(path, clock=clock)
+    with monkeypatch.context() as full:
+        full.setattr(file.CacheFile, "append", no_room)
+        cache.put("first", "a")
+        finish_saving()
+        assert "No space left" in cache.stats().behind
+    cache.put("second", "b")
+    finish_saving()
+    assert cache.stats().behind, "it was tried a moment ago"
+    clock.advance(1)
+    cache.put("third", "c")
+    finish_saving()
+    assert cache.stats().behind is None
+    cache.put("fourth", "d")
+    found = after_a_kill(path)
+    assert len(found) == 4
+
+
+def test_what_changed_during_a_snapshot_is_in_it_though_the_log_was_full(
+    path, monkeypatch
+):
+    """The log could not take it, so it is written into the new file."""
+    cache = opened(path, clock=ManualClock())
+    cache.put("gone", 0)
+    real = file.CacheFile.beside
+
+    def beside(path):
+        with monkeypatch.context() as full:
+            full.setattr(file.CacheFile, "append", no_room)
+            cache.put("meanwhile", 1)
+            cache._shelf.drop(cache.get("gone").id)
+            cache.put("later", 2)
+        return real(path)
+
+    monkeypatch.setattr(file.CacheFile, "beside", beside)
+    cache.save()
+    found = after_a_kill(path)
+    wanted = {"meanwhile": 1, "later": 2}
+    assert answers(found, [*wanted, "gone"]) == wanted

@@ -16,6 +16,7 @@ from ..canonical import JSON
 from ..exceptions import StateCorruptError, StateError
 from ..model import Clock
 from . import layout, records, snapshot
+from .backoff import Backoff
 from .entry import Entry
 from .file import CacheFile, WriterLock, stands
 from .fork import Order, over_fork
@@ -107,6 +108,7 @@ class Disk(Generic[V]):
     _notes: list[Note[V]] = attrs.field(init=False, factory=list)
     # Why the file lacks something, until a snapshot has it all.
     _behind: OSError | None = attrs.field(init=False, default=None)
+    _backoff: Backoff = attrs.field(init=False)
     _saving: bool = attrs.field(init=False, default=False)
     take: Callable[[], None] = attrs.field(init=False, default=_nothing)
     _turn: threading.Lock = attrs.field(
@@ -114,6 +116,9 @@ class Disk(Generic[V]):
     )
     _followed: int = attrs.field(init=False, default=0)
     _known: Known | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._backoff = Backoff(self.clock)
 
     def open(self, *, repair: bool) -> Found:
         """
@@ -220,6 +225,10 @@ class Disk(Generic[V]):
     def behind(self) -> bool:
         """Whether the file lacks something that only a snapshot mends."""
         return self._behind is not None
+
+    def trouble(self) -> str | None:
+        """Return why the file lacks something, or None where it does not."""
+        return None if self._behind is None else str(self._behind)
 
     def keeps(self) -> bool:
         """Whether the file will have what is spent now, or is not this process's."""
@@ -437,9 +446,15 @@ class Disk(Generic[V]):
         self._synced(must=must)
         if must and self._behind is not None:
             raise self._unwritten(self._behind) from self._behind
-        log = self._log
-        if log is not None and not self._saving and log.too_long():
+        if not self._saving and self._due():
             self._save_aside()
+
+    def _due(self) -> bool:
+        """Whether a snapshot is to be taken, and none failed just now."""
+        log = self._log
+        if log is None or not (self.behind or log.too_long()):
+            return False
+        return self._backoff.over()
 
     def _synced(self, *, must: bool) -> None:
         """Wait for the disk if it *must* be, or if much waits for it."""
@@ -460,7 +475,7 @@ class Disk(Generic[V]):
     def _save_aside(self) -> None:
         def work() -> None:
             with self._turn:
-                if self._log is not None and self._log.too_long():
+                if self._due():
                     self._snapshot()
 
         threading.Thread(target=work, name="legion-cache-snapshot", daemon=True).start()
@@ -470,23 +485,31 @@ class Disk(Generic[V]):
         Take a snapshot, and wait for it.
 
         Raises:
-            StateError: It cannot be written; the file is as it was.
+            StateError: It cannot be written; the file is as it was, and what changes
+                goes to its log.
         """
         if not self.writes:
             msg = "is written by another process; save it there"
             raise StateError(str(self.path), msg)
         with self._turn:
-            self._snapshot()
+            failed = self._snapshot()
         if self._behind is not None:
-            raise self._unwritten(self._behind)
+            raise self._unwritten(self._behind) from failed
+        if failed is not None:
+            msg = f"could not be saved ({failed}); nothing is lost: its log has it all"
+            raise StateError(str(self.path), msg) from failed
 
-    def _snapshot(self) -> None:
+    def _snapshot(self) -> Exception | None:
+        """Take a snapshot, and return why there is none."""
         try:
             self.take()
-            self._synced(must=True)
-        except OSError as error:
-            self._behind = error
-            _logger.warning("%s: no snapshot: %s", self.path, error)
+        except Exception as error:
+            self._backoff.failed()
+            _logger.warning("%s: no snapshot: %s", self.path, error, exc_info=True)
+            return error
+        self._backoff.worked()
+        self._synced(must=True)
+        return None
 
     def _unwritten(self, error: OSError) -> StateError:
         msg = (

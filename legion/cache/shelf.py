@@ -806,6 +806,7 @@ class Shelf(Generic[V]):
             stats,
             disk_bytes=disk.size(),
             storage_savings=disk.savings(),
+            behind=disk.trouble(),
             overflow_bytes=0 if overflow is None else overflow.bytes,
         )
 
