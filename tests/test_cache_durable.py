@@ -198,3 +198,72 @@ def test_what_changed_during_a_snapshot_is_in_it_though_the_log_was_full(
     found = after_a_kill(path)
     wanted = {"meanwhile": 1, "later": 2}
     assert answers(found, [*wanted, "gone"]) == wanted
+
+
+def test_with_always_a_put_waits_for_a_sync_that_covers_it(path, monkeypatch):
+    """Not for one that another thread began before; and one does for all who wait."""
+    cache = opened(path, sync="always")
+    fsync, append = os.fsync, file.CacheFile.append
+    events, others = [], []
+    written = threading.Semaphore(0)
+
+    def watched_append(self, parts):
+        append(self, parts)
+        events.append(threading.current_thread().name)
+        written.release()
+
+    def watched_fsync(handle):
+        events.append("begun")
+        if not others:  # while the first syncs, three more write
+            written.acquire()
+            for n in range(3):
+                others.append(threading.Thread(target=put, args=(n,), name="other"))
+                others[-1].start()
+                written.acquire()
+        fsync(handle)
+        events.append("synced")
+
+    def put(n):
+        cache.put(f"q{n}", n)
+        events.append(f"returned {n}")
+
+    monkeypatch.setattr(file.CacheFile, "append", watched_append)
+    monkeypatch.setattr(file.os, "fsync", watched_fsync)
+    thread = threading.Thread(target=put, args=("first",), name="first")
+    thread.start()
+    thread.join()
+    for other in others:
+        other.join()
+    begins = [i for i, event in enumerate(events) if event == "begun"]
+    last = len(events) - 1 - events[::-1].index("other")
+    assert len(begins) == 2
+    assert events[:5] == ["first", "begun", "other", "other", "other"]
+    assert begins[1] > last
+    assert all(events.index(f"returned {n}") > begins[1] + 1 for n in range(3))
+    cache.close()
+
+
+@pytest.mark.parametrize("moves", ["folder", "link"])
+def test_a_path_means_the_same_file_for_ever(tmp_path, monkeypatch, moves):
+    """Whatever the working directory is later, and by whatever name it was opened."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    real = tmp_path / "one" / "answers.cache"
+    if moves == "link":
+        given = tmp_path / "two" / "link.cache"
+        given.symlink_to(real)
+    else:
+        monkeypatch.chdir(tmp_path / "one")
+        given = "answers.cache"
+    cache = opened(given)
+    cache.put("q", 1)
+    monkeypatch.chdir(tmp_path / "two")
+    with pytest.raises(StateError, match="is written by"):
+        opened(real)
+    cache.save()
+    cache.put("r", 2)
+    assert [each.name for each in (tmp_path / "two").iterdir() if each != given] == []
+    assert (tmp_path / "two" / "link.cache").is_symlink() == (moves == "link")
+    wanted = {"q": 1, "r": 2}
+    assert answers(after_a_kill(real), wanted) == wanted
+    cache.close()

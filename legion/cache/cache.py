@@ -215,9 +215,9 @@ class SemanticCache(Scope[V]):
             from .disk import Disk
             from .keeping import keep
 
-            disk: Disk[V] = Disk(
-                Path(path), by, given_name(embed), clock, sync, readonly
-            )
+            # By whatever name it is opened, from wherever, it is one file with one lock.
+            real = Path(os.path.realpath(path))
+            disk: Disk[V] = Disk(real, by, given_name(embed), clock, sync, readonly)
             if overflow_bytes is not None:
                 from .overflow import Overflow
 
