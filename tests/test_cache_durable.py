@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import stat
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 from legion import SemanticCache
-from legion.cache import codec, file
-from legion.exceptions import StateError
+from legion.cache import codec, file, layout
+from legion.exceptions import StateCorruptError, StateError
 from legion.testing import ManualClock
 
 
@@ -267,3 +268,93 @@ def test_a_path_means_the_same_file_for_ever(tmp_path, monkeypatch, moves):
     wanted = {"q": 1, "r": 2}
     assert answers(after_a_kill(real), wanted) == wanted
     cache.close()
+
+
+def flip(path, text):
+    """Flip a bit of *text*, wherever it lies in the file."""
+    data = path.read_bytes()
+    at = data.index(text)
+    with path.open("r+b") as handle:
+        handle.seek(at)
+        handle.write(bytes([data[at] ^ 1]))
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["snapshot", "log"])
+def test_an_answer_that_is_damaged_while_it_is_open_is_not_served(path, saved):
+    """Nor written anew under a checksum that is right; one that was read before is."""
+    with opened(path) as cache:
+        cache.put_many([("pay", "to 12345678"), ("read", "to 87654321"), ("q", "a")])
+        if saved:
+            cache.save()
+        else:
+            disk_of(cache).let_go()
+    cache = opened(path)
+    assert cache.get("read").value == "to 87654321"
+    flip(path, b"12345678")
+    flip(path, b"87654321")
+    with pytest.raises(StateCorruptError, match=r"damaged at byte \d+, in an answer"):
+        cache.get("pay")
+    cache.save()
+    wanted = {"read": "to 87654321", "q": "a"}
+    assert answers(cache, [*wanted, "pay"]) == wanted
+    assert answers(after_a_kill(path), [*wanted, "pay"]) == wanted
+    cache.put("pay", "to 12345678")
+    assert answers(after_a_kill(path), ["pay"]) == {"pay": "to 12345678"}
+
+
+def test_what_was_used_last_goes_last_after_a_restart_too(path):
+    """Over all scopes, whatever they are called; what nobody used, by when it was put."""
+    clock = ManualClock(start_s=1_000)
+    with opened(path, clock=clock, capacity=9) as cache:
+        for i in range(6):
+            clock.advance(1)
+            cache.scope("z" if i < 3 else "a").put(f"q{i}", i)
+        for i in (1, 0):
+            clock.advance(1)
+            assert cache.scope("z").get(f"q{i}")
+        cache.save()
+        clock.advance(1)
+        cache.scope("m").put("q6", 6)
+    with opened(path, clock=clock, capacity=7) as cache:
+        left = list(range(7))
+        for gone in (2, 3, 4, 5, 1, 0, 6):
+            left.remove(gone)
+            cache.scope("n").put(f"new {gone}", gone)
+            found = [cache.scope(s)._partition.exact for s in "zam"]
+            assert {key for one in found for key in one} == {f"q{i}" for i in left}
+
+
+VERSION_2 = (
+    "eNqlUmtoHFUU3qakoCE1EomNRDKsUJZsinMfMztbY7uKP1yFkG4gxI5pdnbmJhkzO7uZmd2YpKE2VYmF"
+    "ppRINeqPtCI+CzaBvqjvWjUaFVp/9E8LJmAV/VFMi60WvPfuziZGrdIc9s6ex3fO+c651yLdZsYWdE3v"
+    "IWWBQOAi/QhNfzQPBbs03XODG4WhoJ4xiE614KBlpoKNQpDYnmMSFoTUymtWjhuYGoaZLmqW5nqdplG0"
+    "spZm2sVqVi5tMzzALOKagzwbsVq2luaGJFLDI096ft1uJ5PLMoMFLKI5NvFLuzm7l9idTqafFwV4mFFM"
+    "p4hhEId67JxlMRhxTM2izZgv+ISbsdkovSTrdaYGvMI0CuPAQiUXxrycS3SP7qmwD8PkhuYMUFOlhOhP"
+    "7eigsMXZmBsD6odAghGIRB73Z1VlShywMBIBkmUJilEO8OdXAVRoAcQQQIxAjCTMAf5OVBClXGUaVySA"
+    "URQrCo+X9qRCiUYpRgWRKAVApBQ4LC5PRVAs1IC0BIRQjsgFmn/ZqIoUylaSOA6IAMpAQhxXunkVY0oX"
+    "8VJIRjKQxWhx4l7i0afFQRKgdPhgKpRFBUaRVNxLnq434xQ3Qzmxt6BKkkSb+XU4JQaIiHx3mCFkOYpA"
+    "BFLW7JKsTDcFKAgOC/9b9C4jtvr1dV2g/Z5Ls18lWvfWXb1tzZUrF9+qnbw28aKwsCOUPCW+oAT+Tebm"
+    "5+eNWNkrPdsDNyVvtzU0f33vwxvaphKjbYnd321paYhvmCl3X/31Edfx7hAM3DLT8o0gH6n55/wwbsBr"
+    "AjcvqwMrky/Ds1+sWkH+nJZMjo7xyUfHxvbsGW6sC0+Z29586NTInefzv2+rJ0YqVr6/5/HQ5obdO4Vj"
+    "2Y/OTey7fTHf1Wy3nzgC9BXkK6KvgBv1X6h4L2FdvzxmVT+d//ZM/OOyhfCZ2Y2hkx3r5y4f6Zn+QTn+"
+    "6drIoX31p/c70/WCOJGazlb8dg0dSl6Nb/rxZ31T8+G7XrPabz1rjZ9ff2FX/LP+tQO7PpeG697IP7q1"
+    "Jj2ekGpn5uFjLx8+feJg9btDTbWkOnyp8plI+47nfsFxS2/q/H77Zu+no/cvP77/v/bX92DlhS30/256"
+    "KpLGUyOt0+/UVn24c1Wl+ACAIRzCVSNT0QPrAssbTX5Q/8liYupviY34+Wd54o0ZbaUn+P54zeDggXOt"
+    "pcc089J9SzCx5aTLiodJFT23sEFgH1zOsXS5rEvT3tjxs9enJlvKV9IF9+Glwyztgv8EULW9oA=="
+)
+
+
+def test_a_file_of_version_2_is_read_and_written_anew(path):
+    """It says no checksums of answers, in memory or on disk alone."""
+
+    def old(texts):
+        return np.stack([np.eye(4)[zlib.crc32(t.encode()) % 4] + 0.1 for t in texts])
+
+    path.write_bytes(zlib.decompress(base64.b64decode(VERSION_2)))
+    clock = ManualClock(start_s=1_000_000)
+    wanted = {f"q{i}": f"answer {i}" for i in range(5)}
+    for _ in range(2):
+        more = {"path": path, "capacity": 2, "overflow_bytes": 1_000, "clock": clock}
+        with SemanticCache(old, **more) as cache:
+            assert answers(cache, wanted) == wanted
+            assert disk_of(cache).log.head.version == layout.VERSION

@@ -64,13 +64,13 @@ class Note(NamedTuple, Generic[V]):
     Attributes:
         payload: Its record.
         entry: Whose answer are its last bytes, or None.
-        size: How many bytes.
+        place: Where these lie within the record, or None.
         sunk: Scope, question and id of the entry that is on disk alone from now on.
     """
 
     payload: bytes
     entry: Entry[V] | None = None
-    size: int = 0
+    place: Place | None = None
     sunk: tuple[str, str, int] | None = None
 
 
@@ -260,9 +260,17 @@ class Disk(Generic[V]):
         Read an answer.
 
         Raises:
-            StateError: The serializer cannot read it any more, or it was closed.
+            StateError: The serializer cannot read it any more, or it was closed;
+                `StateCorruptError` if it is damaged.
         """
-        raw = self.log.raw(place)
+        try:
+            raw = self.log.raw(place)
+        except DamageError as damage:
+            msg = (
+                f"is damaged at byte {damage.offset}, in an answer; put it again, or a "
+                f"copy of the file from before in its place"
+            )
+            raise StateCorruptError(str(self.path), msg) from damage
         try:
             value: V = self.serializer.loads(raw)
         except Exception as error:
@@ -308,15 +316,18 @@ class Disk(Generic[V]):
             vectors,
             entry.origin or 0,
             b"" if entry.group is None else entry.group.digest,
+            round((entry.used_s + date_s) * 1_000),
         )
 
     def put(self, entry: Entry[V], raw: bytes, vector: NDArray[np.float32]) -> None:
         """Note that *entry* was stored; *raw* is its answer."""
         self._forget(entry)
         payload = records.put(self.row(entry, raw, 1), vector)
-        # The answer of an alias lies where that of its origin does.
-        placed = entry if entry.origin is None else None
-        self._notes.append(Note(payload, placed, len(raw)))
+        if entry.origin is None:
+            place = Place.of(raw, len(payload) - len(raw))
+            self._notes.append(Note(payload, entry, place))
+        else:  # the answer of an alias lies where that of its origin does
+            self._notes.append(Note(payload))
 
     def gone(self, entry: Entry[V]) -> None:
         """Note that *entry* was taken out."""
@@ -353,7 +364,7 @@ class Disk(Generic[V]):
         again = partial(overflow.again, scope, entry.key, entry.id)
         # What is being saved does not have its row.
         if self._saving or not again(expires_s=entry.expires_s):
-            raw = self._raw(entry)
+            raw = self.raw(entry)
             if raw is None:
                 return False
             vector = entry.partition.vectors_of(entry)[0]
@@ -374,13 +385,17 @@ class Disk(Generic[V]):
         self.lose(overflow.too_many())
         return True
 
-    def _raw(self, entry: Entry[V]) -> bytes | None:
+    def raw(self, entry: Entry[V]) -> bytes | None:
         """Return the bytes of an answer, or None of one that has none any more."""
         try:
             if entry.place is not None:
-                return self.log.raw(entry.place)
+                try:
+                    return self.log.raw(entry.place)
+                except DamageError:
+                    if entry.unread:
+                        raise
             return self.dumps(entry.value)
-        except Exception:  # it goes, as it would without an overflow
+        except Exception:  # it is damaged, or was changed since it was put
             _logger.warning("%s: lets an answer go", self.path, exc_info=True)
             return None
 
@@ -417,9 +432,9 @@ class Disk(Generic[V]):
 
     def _placed(self, notes: Sequence[Note[V]], starts: Sequence[int]) -> None:
         for note, start in zip(notes, starts, strict=True):
-            if note.entry is not None:
-                end = start + len(note.payload)
-                note.entry.place = Place(end - note.size, note.size, note.size)
+            if note.entry is not None and note.place is not None:
+                offset = start + note.place.offset
+                note.entry.place = note.place._replace(offset=offset)
             if note.sunk is not None and self.overflow is not None:
                 self.overflow.placed(*note.sunk, start, len(note.payload))
 

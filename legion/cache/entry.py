@@ -55,6 +55,7 @@ class Entry(Generic[V]):
             near as the floor, or where nobody asks.
         expires_s: When it expires, in machine time.
         place: Where on disk its answer lies, or None where it does not.
+        used_s: When it answered last, or was stored.
         slots: Where its vector lies; nowhere any more where the entry is gone.
         group: Entries with the same value, where values are compared.
         origin: Number of the entry that it is an alias of: a question that was judged
@@ -72,6 +73,9 @@ class Entry(Generic[V]):
     redundancy: float = 0.0
     expires_s: float = math.inf
     place: Place | None = None
+    used_s: float = attrs.field(
+        default=attrs.Factory(lambda self: self.stored_s, takes_self=True)
+    )
     slots: list[int] = attrs.field(init=False, factory=list)
     group: Group | None = attrs.field(init=False, default=None)
     origin: int | None = attrs.field(init=False, default=None)
@@ -80,6 +84,11 @@ class Entry(Generic[V]):
     def family(self) -> int:
         """Number of the entry that it stands or falls with."""
         return self.id if self.origin is None else self.origin
+
+    @property
+    def unread(self) -> bool:
+        """Whether the answer lies on disk and nowhere else."""
+        return type(self._value) is Unread
 
     @property
     def value(self) -> V:

@@ -134,6 +134,7 @@ class Filling(Generic[V]):
             parts.setdefault(scope, []).append(self._added(puts))
         for one in parts.values():
             self._place(one)
+        self._rank([entry for one in parts.values() for p in one for entry in p.entries])
         self.shelf._last_id = max(self.shelf._last_id, changes.last_id)
 
     def _related(self, found: Found, changes: Changes) -> Iterator[Put]:
@@ -230,6 +231,8 @@ class Filling(Generic[V]):
     def _entries(self, loaded: Loaded) -> list[Entry[V]]:
         columns = loaded.columns
         stored_s, expires_s = self._times(columns["stored_ms"], columns["expires_ms"])
+        used_ms = np.maximum(columns["used_ms"], columns["stored_ms"])
+        used_s, _ = self._times(used_ms, used_ms)
         partitions = self._partitions(loaded.scopes)
         sizes = columns["size"].tolist()
         if self.shelf.capacity_bytes is None:
@@ -248,6 +251,7 @@ class Filling(Generic[V]):
                 columns["redundancy"].tolist(),
                 expires_s,
                 loaded.places,
+                used_s,
             )
         )
 
@@ -325,7 +329,6 @@ class Filling(Generic[V]):
         if shelf.capacity_bytes is not None:
             for entry in entries:
                 self._weigh(entry)
-        shelf._room.fill(entries)
         for entry, group in zip(entries, part.groups, strict=True):
             if entry.origin is None:
                 shelf.rule.restored(entry, group)
@@ -333,6 +336,12 @@ class Filling(Generic[V]):
                 entry.group = shelf._entries[entry.origin].group
             if entry.expires_s < math.inf:
                 shelf._expiries.rise(entry.id, entry.expires_s)
+
+    def _rank(self, entries: list[Entry[V]]) -> None:
+        """Let them all go in the order in which they were used or stored."""
+        used_s = np.array([entry.used_s for entry in entries])
+        order = np.lexsort((np.array([entry.id for entry in entries]), used_s))
+        self.shelf._room.fill([entries[i] for i in order.tolist()])
 
     def _weigh(self, entry: Entry[V]) -> None:
         """Count the bytes of an entry that was stored where nobody counted them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -103,8 +104,15 @@ class CacheLog:
         return starts
 
     def raw(self, place: Place) -> bytes:
-        """Return the bytes of an answer, as its serializer made them."""
+        """
+        Return the bytes of an answer, as its serializer made them.
+
+        Raises:
+            DamageError: What lies there is not what was written.
+        """
         data = self.file.read(place.offset, place.packed)
+        if place.check not in {None, zlib.crc32(data)}:
+            raise DamageError(place.offset, "an answer")
         if place.packed == place.size:
             return data
         with self._lock:
@@ -130,9 +138,8 @@ class CacheLog:
             assert isinstance(said, records.Put)
             return said
         data = self.file.read(spot.offset, spot.length)
-        values = self.head.sections["values"].offset
         with self._lock:
-            return sunken.read(data, spot.offset, values, self._small())
+            return sunken.read(data, spot.offset, self.head, self._small())
 
     def lying(self, copied: sunken.Sunken | None) -> NDArray[Any]:
         """Return where the entries lie that are on disk alone in this snapshot."""

@@ -22,7 +22,7 @@ from .overflow import spot_of
 from .records import Put
 from .serializer import Serializer, plain_size
 from .sketch import BITS
-from .snapshot import FOREVER_MS, Place, Row
+from .snapshot import FOREVER_MS, Row
 from .sunken import Sunken
 
 
@@ -58,7 +58,7 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
         learned = disk.state()
         sunken = disk.sunken()
     try:
-        kept, rows, vectors = _copied(shelf, disk, entries)
+        kept, lost, rows, vectors = _copied(shelf, disk, entries)
         sketches = (
             shelf._sketches(vectors[0]).sketch_many(vectors)
             if len(vectors)
@@ -79,13 +79,15 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
             raise
         file.close()
         with shelf._lock:
+            for entry_id in lost:
+                shelf.drop(entry_id)
             disk.finish_saving(file, mark, shelf._entries.values(), sunken)
             offset = disk.log.head.sections["values"].offset
             if sunken is not None:  # who rose meanwhile
                 kept += [shelf._entries.get(one.id) for one in sunken.entries]
-            for entry, (start, packed, size) in zip(kept, within, strict=True):
+            for entry, place in zip(kept, within, strict=True):
                 if entry is not None:
-                    entry.place = Place(offset + start, packed, size)
+                    entry.place = place._replace(offset=offset + place.offset)
     finally:
         with shelf._lock:
             disk.end_saving()
@@ -93,8 +95,10 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
 
 def _copied(
     shelf: Shelf[V], disk: Disk[V], entries: Sequence[Entry[V]]
-) -> tuple[list[Entry[V] | None], list[Row], NDArray[np.float32]]:
+) -> tuple[list[Entry[V] | None], list[int], list[Row], NDArray[np.float32]]:
+    """Return whose answers could be read, and who has none any more; rows; vectors."""
     kept: list[Entry[V] | None] = []
+    lost: list[int] = []
     rows: list[Row] = []
     vectors: list[NDArray[np.float32]] = []
     rest = iter(entries)
@@ -106,48 +110,41 @@ def _copied(
                 if entry.slots
             ]
         for entry, its in there:
-            raw = _raw(disk, entry)
+            raw = disk.raw(entry)
             if raw is None:
+                if entry.unread:
+                    lost.append(entry.id)
                 continue
             kept.append(entry)
             rows.append(disk.row(entry, raw, len(its)))
             vectors.append(its)
-    return kept, rows, np.concatenate(vectors) if vectors else np.empty((0, 1), "<f4")
+    joined = np.concatenate(vectors) if vectors else np.empty((0, 1), "<f4")
+    return kept, lost, rows, joined
 
 
 def _raised(disk: Disk[V], sunken: Sunken) -> Sunken | None:
     """Read what is on disk alone, for the next file; None where nothing is left of it."""
     now_s, now_ms = disk.clock.machine(), disk.clock.wall() * 1_000
-    read: list[tuple[int, Put]] = []
+    read: list[tuple[int, Put, bytes]] = []
     for at, row in enumerate(sunken.table):
         if row["expires_s"] <= now_s:
             continue
         try:
-            read.append((at, disk.log.row(spot_of(row))))
+            put = disk.log.row(spot_of(row))
+            read.append((at, put, disk.log.raw(put.place)))
         except DamageError as damage:
             _logger.warning("%s: leaves out an entry: %r", disk.path, damage)
     if not read:
         return None
-    table = sunken.table[[at for at, _ in read]]
+    table = sunken.table[[at for at, _, _ in read]]
     lasts_ms = np.minimum((table["expires_s"] - now_s) * 1_000 + now_ms, FOREVER_MS)
     table["expires_s"] = lasts_ms
     entries = [
-        put.row._replace(value=disk.log.raw(put.place), expires_ms=int(ends_ms))
-        for (_, put), ends_ms in zip(read, lasts_ms.tolist(), strict=True)
+        put.row._replace(value=raw, expires_ms=int(ends_ms))
+        for (_, put, raw), ends_ms in zip(read, lasts_ms.tolist(), strict=True)
     ]
-    vectors = [put.floats() for _, put in read]
+    vectors = [put.floats() for _, put, _ in read]
     return Sunken(table, sunken.scopes, sunken.tags, entries, vectors)
-
-
-def _raw(disk: Disk[V], entry: Entry[V]) -> bytes | None:
-    """Return the bytes of an answer, or None of one that has none any more."""
-    if entry.place is not None:
-        return disk.log.raw(entry.place)
-    try:
-        return disk.dumps(entry.value)
-    except Exception:  # it was changed since it was put, and could not be written then
-        _logger.warning("%s: leaves out an answer", disk.path, exc_info=True)
-        return None
 
 
 def _measured(

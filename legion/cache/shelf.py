@@ -283,6 +283,7 @@ class Shelf(Generic[V]):
         entry, ticket.told = ticket.entry, self.told
         partition, origin = entry.partition, entry.origin
         for used in (entry,) if origin is None else (entry, self._entries[origin]):
+            used.used_s = now
             self._room.order.touch(used)
             if partition.room is not None:
                 partition.room.order.touch(used)
