@@ -15,7 +15,7 @@ import pytest
 
 from legion import SemanticCache
 from legion.cache import codec, file, layout
-from legion.exceptions import StateCorruptError, StateError
+from legion.exceptions import EmbeddingError, StateCorruptError, StateError
 from legion.testing import ManualClock
 
 
@@ -358,3 +358,145 @@ def test_a_file_of_version_2_is_read_and_written_anew(path):
         with SemanticCache(old, **more) as cache:
             assert answers(cache, wanted) == wanted
             assert disk_of(cache).log.head.version == layout.VERSION
+
+
+def test_a_reader_refuses_vectors_of_another_dimension(path):
+    """It keeps what it read; faiss would read behind the end of a shorter query."""
+
+    def longer(texts):
+        return np.hstack([embed(texts)] * 4)
+
+    writer = SemanticCache(longer, path=path)
+    reader = opened(path, readonly=True, threshold=0.01)
+    assert reader.get("anything") is None
+    assert reader._embed(["anything"]).shape == (1, 16)
+    writer.put("q", 1)
+    writer.save()
+    with pytest.raises(StateError, match="dimension 64, those of your embedder have 16"):
+        reader.refresh()
+    assert len(reader) == 0
+    other = opened(path, readonly=True, threshold=0.01)
+    with pytest.raises(EmbeddingError, match="dimension 16; return 64"):
+        other.get("anything")
+    with pytest.raises(ValueError, match=r"shape \(16,\), not \(64,\)"):
+        other._partition.top(embed(["anything"])[0].astype(np.float32), 1)
+    late = SemanticCache(longer, path=path, readonly=True)
+    assert late.get("q").value == 1
+
+
+def test_a_refresh_settles_the_dimension(path):
+    """A reader of a file that was empty knows it from then on."""
+    writer, reader = opened(path), opened(path, readonly=True)
+    assert reader.embedder is None
+    writer.put("q", 1)
+    writer.save()
+    assert reader.refresh()
+    assert reader.embedder.dim == 16
+
+
+def test_two_threads_may_refresh(path, monkeypatch):
+    """One after the other: neither meets a file that the other one closed."""
+    writer, reader = opened(path), opened(path, readonly=True)
+    writer.put("q", 1)
+    writer.save()
+    disk, come, wrong = disk_of(reader), threading.Event(), []
+
+    class Turn:
+        def __init__(self, lock):
+            self.lock = lock
+
+        def __enter__(self):
+            if threading.current_thread().name == "second":
+                come.set()
+            self.lock.acquire()
+
+        def __exit__(self, *raised):
+            self.lock.release()
+
+    def second():
+        try:
+            reader.refresh()
+        except BaseException as error:
+            wrong.append(error)
+        come.set()
+
+    identity = file.CacheFile.identity
+    thread = threading.Thread(target=second, name="second")
+
+    def identify(self):
+        if thread.ident is None:
+            thread.start()
+            come.wait()
+        return identity(self)
+
+    monkeypatch.setattr(file.CacheFile, "identity", identify)
+    disk.turn = Turn(disk.turn)
+    assert reader.refresh()
+    thread.join()
+    assert wrong == []
+    assert reader.get("q").value == 1
+
+
+def test_what_was_found_before_a_refresh_is_looked_for_again(path):
+    """A search needs no lock, and what it found may be of the file before."""
+    writer = opened(path)
+    writer.put("q", "old")
+    writer.save()
+    reader = opened(path, readonly=True)
+    asked = reader._asked("Q ?", "another", reader._embed(["q"])[0])
+    (found,) = reader._shelf.search(reader._partition, [asked.vector])
+    writer.put("q", "new")
+    writer.save()
+    assert reader.refresh()
+    assert reader._shelf.similar(reader._partition, asked, found).value == "new"
+
+
+class Fussy:
+    """Cannot be read where `broken` is set."""
+
+    broken = False
+
+    def __init__(self, n):
+        self.n = n
+
+    def __setstate__(self, state):
+        if self.broken:
+            raise RuntimeError("not now")
+        self.__dict__.update(state)
+
+
+@pytest.mark.parametrize("more", [{"max_error": 0.1}, {"capacity_bytes": 100_000}])
+def test_an_answer_that_cannot_be_read_now_keeps_no_file_closed(
+    path, monkeypatch, more
+):
+    """Who asks for it is told; the others are served, and it is not lost."""
+    with opened(path, serializer="pickle") as cache:
+        cache.put("odd", Fussy(1))
+        cache.put("even", 2)
+    with monkeypatch.context() as broken:
+        broken.setattr(Fussy, "broken", True)
+        with opened(path, serializer="pickle", **more) as cache:
+            assert cache.get("even").value == 2
+            with pytest.raises(StateError, match="serializer cannot read"):
+                cache.get("odd")
+            cache.save()
+    with opened(path, serializer="pickle", **more) as cache:
+        assert cache.get("odd").value.n == 1
+
+
+def test_answers_are_read_while_a_snapshot_is_taken(path):
+    """Each is found whole, wherever it lies by then."""
+    texts = {f"q{i}": f"answer {i} " * 40 for i in range(200)}
+    with opened(path) as cache:
+        cache.put_many(texts.items())
+        cache.save()
+    for _ in range(3):
+        cache, found = opened(path), {}
+        thread = threading.Thread(target=lambda c=cache: found.update(answers(c, texts)))
+        thread.start()
+        cache.save()
+        cache.put("more", 1)
+        cache.save()
+        thread.join()
+        assert found == texts
+        cache.close()

@@ -364,7 +364,7 @@ class SemanticCache(Scope[V]):
         """
         from .keeping import refresh
 
-        return refresh(self._shelf, self._disk())
+        return refresh(self._shelf, self._disk(), self._embed)
 
     def close(self) -> None:
         """

@@ -93,6 +93,7 @@ class Disk(Generic[V]):
         learned: What a promise learned and spent, or None where nothing is promised.
         overflow: Which entries are on disk alone, or None where none ever is.
         take: How to take a snapshot; `keeping.keep` says.
+        turn: Held by whoever has the file replaced, or turns to another.
     """
 
     path: Path
@@ -111,7 +112,7 @@ class Disk(Generic[V]):
     _backoff: Backoff = attrs.field(init=False)
     _saving: bool = attrs.field(init=False, default=False)
     take: Callable[[], None] = attrs.field(init=False, default=_nothing)
-    _turn: threading.Lock = attrs.field(
+    turn: threading.Lock = attrs.field(
         init=False, factory=partial(over_fork, Order.DISK, threading.Lock)
     )
     _followed: int = attrs.field(init=False, default=0)
@@ -489,7 +490,7 @@ class Disk(Generic[V]):
 
     def _save_aside(self) -> None:
         def work() -> None:
-            with self._turn:
+            with self.turn:
                 if self._due():
                     self._snapshot()
 
@@ -506,7 +507,7 @@ class Disk(Generic[V]):
         if not self.writes:
             msg = "is written by another process; save it there"
             raise StateError(str(self.path), msg)
-        with self._turn:
+        with self.turn:
             failed = self._snapshot()
         if self._behind is not None:
             raise self._unwritten(self._behind) from failed
@@ -666,7 +667,7 @@ class Disk(Generic[V]):
 
     def let_go(self) -> None:
         """Close the file as it is, and let others write it; who saves it is let."""
-        with self._turn:
+        with self.turn:
             self._let_go()
 
     def _let_go(self) -> None:

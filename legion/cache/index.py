@@ -228,6 +228,8 @@ class VectorSlots(Generic[T]):
             pair was stored at some moment of the search.
         """
         block, floor = self._block, self.sketcher.floor
+        for vector in vectors:
+            self._refuse_other(vector)
         with OneThread():
             if block.wide is None:
                 rows: NDArray[Any] = np.arange(block.n)
@@ -353,8 +355,15 @@ class VectorSlots(Generic[T]):
     def nearest(self, vector: NDArray[np.float32]) -> tuple[T, float] | None:
         """Return who is nearest of all, and the cosine, or None without anybody."""
         block = self._block
+        self._refuse_other(vector)
         best = self._best(block, vector, np.arange(block.n), 1, -2.0)
         return best[0] if best else None
+
+    def _refuse_other(self, vector: NDArray[np.float32]) -> None:
+        # The kernels would read on behind a shorter one.
+        if vector.shape != (self.sketcher.dim,):
+            msg = f"got a vector of shape {vector.shape}, not ({self.sketcher.dim},)"
+            raise ValueError(msg)
 
 
 def _chosen(

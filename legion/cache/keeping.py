@@ -7,8 +7,9 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from ..exceptions import EmbeddingError, StateError
 from .disk import Disk, Found
 from .hit import V
 from .learned import Learned
@@ -16,6 +17,11 @@ from .loading import Changes, Filling
 from .promise import Promise
 from .saving import save
 from .shelf import Shelf
+
+
+if TYPE_CHECKING:
+    from .embedding import UnitVectors
+    from .log import CacheLog
 
 
 def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
@@ -86,25 +92,46 @@ def _follow(shelf: Shelf[V], disk: Disk[V]) -> bool:
     return bool(changes.gone or changes.replaced)
 
 
-def refresh(shelf: Shelf[V], disk: Disk[V]) -> bool:
+def refresh(shelf: Shelf[V], disk: Disk[V], embed: UnitVectors) -> bool:
     """
     Follow the process that writes the file, and say whether there was something.
 
     Raises:
-        StateError: The file cannot be read; what was read before stays.
+        StateError: The file cannot be read, or its vectors have another dimension than
+            those of *embed*; what was read before stays.
     """
     if not disk.readonly:
         return False
-    if not disk.replaced():
-        return _follow(shelf, disk)
-    log, found = disk.look()
-    # Under one lock, since what an answer's place means changes with the file.
-    with shelf._lock:
-        disk.turn_to(log)
-        shelf.reset()
-        _fill(shelf, disk, found)
-        _follow(shelf, disk)
+    with disk.turn:
+        if not disk.replaced():
+            return _follow(shelf, disk)
+        log, found = disk.look()
+        try:
+            _settle(embed, log, disk)
+        except BaseException:
+            log.close()
+            raise
+        # Under one lock, since what an answer's place means changes with the file.
+        with shelf._lock:
+            disk.turn_to(log)
+            shelf.reset()
+            _fill(shelf, disk, found)
+            _follow(shelf, disk)
     return True
+
+
+def _settle(embed: UnitVectors, log: CacheLog, disk: Disk[V]) -> None:
+    dim = cast("int | None", log.head.facts["dim"])
+    if dim is None:
+        return
+    try:
+        embed.settle(dim)
+    except EmbeddingError as error:
+        msg = (
+            f"has vectors of dimension {dim}, those of your embedder have {embed.dim}; "
+            f"give the cache the embedder that the file is written with"
+        )
+        raise StateError(str(disk.path), msg) from error
 
 
 def close(shelf: Shelf[V], disk: Disk[V]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, pairwise, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 import attrs
 import numpy as np
 
+from ..exceptions import StateError
 from .disk import Disk, Found
 from .entry import Entry, Unread
 from .hit import V
@@ -331,7 +333,9 @@ class Filling(Generic[V]):
                 self._weigh(entry)
         for entry, group in zip(entries, part.groups, strict=True):
             if entry.origin is None:
-                shelf.rule.restored(entry, group)
+                # An answer that its serializer cannot read now is in no group.
+                with suppress(StateError):
+                    shelf.rule.restored(entry, group)
             else:
                 entry.group = shelf._entries[entry.origin].group
             if entry.expires_s < math.inf:
@@ -346,11 +350,19 @@ class Filling(Generic[V]):
     def _weigh(self, entry: Entry[V]) -> None:
         """Count the bytes of an entry that was stored where nobody counted them."""
         if not entry.size:
-            vector = entry.partition.vectors_of(entry)[0]
-            item = Item(entry.key, entry.question, entry.value, vector)
-            weigh = self.shelf._size if entry.origin is None else self.shelf._overhead
-            entry.size = weigh(item)
+            entry.size = self._size(entry)
             entry.partition.bytes += entry.size
+
+    def _size(self, entry: Entry[V]) -> int:
+        vector = entry.partition.vectors_of(entry)[0]
+        item = Item[Any](entry.key, entry.question, None, vector)
+        if entry.origin is not None:
+            return self.shelf._overhead(item)
+        try:
+            return self.shelf._size(item._replace(value=entry.value))
+        except StateError:  # its serializer cannot read it now
+            assert entry.place is not None
+            return self.shelf._overhead(item) + entry.place.size
 
     def _relate(self, alias: Entry[V], origin: Entry[V]) -> None:
         """Make *alias* one of *origin*, whose answer it has."""
