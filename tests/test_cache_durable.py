@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import shutil
 import stat
+import sys
 import threading
 import uuid
 import zlib
@@ -500,3 +502,76 @@ def test_answers_are_read_while_a_snapshot_is_taken(path):
         thread.join()
         assert found == texts
         cache.close()
+
+
+def modes(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_nobody_can_read_what_was_not_open_to_them(path, monkeypatch):
+    """A new file is its owner's; what it was changed to stays, while it is written too."""
+    seen, rename = [], file.CacheFile.rename
+    monkeypatch.setattr(
+        file.CacheFile,
+        "rename",
+        lambda self, name: (seen.append(modes(self.path)), rename(self, name)),
+    )
+    before = os.umask(0)
+    try:
+        cache = opened(path)
+        assert {modes(each) for each in path.parent.iterdir()} == {0o600}
+        for mode in (0o640, 0o600):
+            path.chmod(mode)
+            cache.put("q", mode)
+            cache.save()
+            assert modes(path) == mode
+    finally:
+        os.umask(before)
+    assert seen == [0o600] * 3
+    cache.close()
+
+
+def test_a_group_that_cannot_be_kept_is_not_let_in(path, monkeypatch):
+    """The bits for a group mean nothing, or too much, where the group is another."""
+    cache = opened(path)
+    path.chmod(0o664)
+    monkeypatch.setattr(file.os, "fchown", no_permission)
+    real = os.stat_result
+
+    def another(self):
+        found = os.stat(self)
+        return real((*found[:4], found.st_uid + 1, *found[5:]))
+
+    monkeypatch.setattr(type(path), "stat", lambda self, **_: another(self))
+    cache.save()
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o604
+    monkeypatch.undo()
+    cache.close()
+
+
+def no_permission(*_args):
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize(
+    "ttl_s",
+    [sys.maxsize, 1e18, 10**400, math.inf],
+    ids=["whole", "float", "huge", "inf"],
+)
+def test_a_life_that_is_too_long_to_end_has_no_end(path, ttl_s):
+    """However long it is said to be, in whatever words; a save can write it."""
+    with opened(path, ttl_s=60, max_age_s=ttl_s, clock=ManualClock()) as cache:
+        cache.put("q", 1, ttl_s=ttl_s)
+        cache.save()
+        cache.put("r", 2, ttl_s=ttl_s)
+    later = ManualClock(start_s=1e9)
+    with opened(path, clock=later) as cache:
+        assert answers(cache, ["q", "r"]) == {"q": 1, "r": 2}
+
+
+def test_a_cost_that_is_no_number_any_more_is_refused(path):
+    """Nothing is stored for it, whatever the eviction would have made of it."""
+    with opened(path, eviction="cost") as cache:
+        with pytest.raises(ValueError, match="write a number from 0 up"):
+            cache.put("q", 1, cost=10**400)
+        assert cache.get("q") is None

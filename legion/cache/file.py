@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import stat
 import threading
 import weakref
 
@@ -50,7 +51,7 @@ class WriterLock:
 
     def __attrs_post_init__(self) -> None:
         beside = self.path.with_name(self.path.name + ".lock")
-        self._handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -109,10 +110,15 @@ class CacheFile:
 
     @classmethod
     def beside(cls, path: Path) -> CacheFile:
-        """Begin what will replace *path*; what a killed process began is overwritten."""
+        """
+        Begin what will replace *path*, to be read by nobody else until then.
+
+        What a killed process began is removed.
+        """
         name = path.with_name(path.name + ".new")
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        return cls(name, os.open(name, flags, 0o644))
+        name.unlink(missing_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return cls(name, os.open(name, flags, 0o600))
 
     def identity(self) -> tuple[int, int]:
         """Return what tells the file from the one that replaced it."""
@@ -201,11 +207,24 @@ class CacheFile:
         """
         Take the name *path*, from whatever has it; `sync` has the disk know.
 
+        Whoever could read what had it can read this one, and nobody else.
+
         Raises:
             OSError: It cannot be taken; everything is as it was.
         """
+        with contextlib.suppress(FileNotFoundError):
+            self._permit(path.stat())
         self.path.replace(path)
         self.path, self._named = path, False
+
+    def _permit(self, like: os.stat_result) -> None:
+        mode, own = stat.S_IMODE(like.st_mode), os.fstat(self._handle)
+        try:
+            if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid):
+                os.fchown(self._handle, like.st_uid, like.st_gid)
+        except PermissionError:  # it is another user's, whose group may not be ours
+            mode &= ~stat.S_IRWXG
+        os.fchmod(self._handle, mode)
 
     def link(self, path: Path) -> None:
         """Give the file one more name, instead of whatever has it."""
