@@ -416,11 +416,29 @@ def test_a_closed_cache_says_so(path):
     with opened(path) as cache:
         cache.put("q", 1)
     cache = opened(path)
+    assert cache.get("q").value == 1
+    view = cache.scope("a")
+    view.put("r", 2)
     cache.close()
-    with pytest.raises(StateError, match="is closed"):
-        cache.get("q")
-    with pytest.raises(StateError, match="is closed"):
-        cache.put("q", 2)
+    assert len(cache) == len(view) == 0
+    assert cache.get("q") is view.get("r") is None
+    for act in (
+        lambda: cache.put("q", 2),
+        lambda: view.put_many([("q", 2)]),
+        lambda: cache.get_or_compute("q", str),
+        cache.save,
+        cache.flush,
+        cache.refresh,
+        cache.clear,
+        lambda: cache.invalidate("t"),
+    ):
+        with pytest.raises(StateError, match="is closed; make another"):
+            act()
+        assert cache.get("q") is None
+    cache.close()
+    assert path.stat().st_size
+    with opened(path) as cache:
+        assert cache.get("q").value == 1
 
 
 def test_the_savings_are_measured(path):

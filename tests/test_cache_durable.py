@@ -575,3 +575,65 @@ def test_a_cost_that_is_no_number_any_more_is_refused(path):
         with pytest.raises(ValueError, match="write a number from 0 up"):
             cache.put("q", 1, cost=10**400)
         assert cache.get("q") is None
+
+
+class Incomparable:
+    """Says nothing of what it is equal to."""
+
+    def __init__(self, *, hashable):
+        self.hashable = hashable
+
+    def __hash__(self):
+        if self.hashable:
+            return 1
+        raise RuntimeError("no hash")
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+
+@pytest.mark.parametrize("hashable", [True, False])
+def test_what_cannot_be_compared_is_stored_and_equals_nothing(hashable):
+    """Its class may raise whatever it likes; no half of it is stored."""
+    cache = SemanticCache(embed, max_error=0.1)
+    for i in range(3):
+        cache.put(f"q{i % 2}", Incomparable(hashable=hashable))
+    assert len(cache) == 2
+    groups = [entry.group for entry in cache._partition.exact.values()]
+    assert groups[0] is not groups[1]
+    assert [group.questions for group in groups] == [1, 1]
+    cache.clear()
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize("bad", ["text", None, bytearray(b"b")])
+def test_a_serializer_that_returns_no_bytes_stores_nothing(path, bad):
+    """The put says so, and what was stored for the question before stays."""
+
+    class Odd:
+        def dumps(self, value):
+            return bad if value == "bad" else value.encode()
+
+        def loads(self, data):
+            return data.decode()
+
+    cache = opened(path, serializer=Odd())
+    cache.put("q", "good")
+    with pytest.raises(TypeError, match=r"serializer: got .* for 'bad'; return bytes"):
+        cache.put("q", "bad")
+    assert cache.get("q").value == "good"
+    assert answers(after_a_kill(path, serializer=Odd()), ["q"]) == {"q": "good"}
+
+
+def test_a_full_disk_is_opened_and_closed_where_nothing_changed(path, monkeypatch):
+    """Nothing has to be written, so nothing is wrong."""
+    cache = opened(path)
+    cache.put_many((f"q{i}", "a" * 500) for i in range(20))
+    disk_of(cache).let_go()
+    monkeypatch.setattr(file.os, "pwrite", no_room)
+    with opened(path) as cache:
+        assert disk_of(cache).worth_saving()
+        assert cache.get("q1").value == "a" * 500
+    monkeypatch.undo()
+    with opened(path) as cache:
+        assert len(cache) == 20

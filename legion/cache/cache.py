@@ -335,6 +335,7 @@ class SemanticCache(Scope[V]):
             StateError: It cannot be written.
         """
         disk = self._disk()
+        disk.refuse_closed()
         with self._shelf._lock:
             disk.commit()
         disk.settle(must=True)
@@ -370,7 +371,7 @@ class SemanticCache(Scope[V]):
         """
         Write what is left, and let others write the file; without one, do nothing.
 
-        A cache that was closed has no answers any more.
+        A cache that was closed has no answers any more, and takes none.
 
         Raises:
             StateError: It could not be written; the file is closed all the same.

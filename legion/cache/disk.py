@@ -25,7 +25,7 @@ from .layout import DamageError, LaterError
 from .learned import Known, Learned, known
 from .log import CacheLog
 from .overflow import Overflow
-from .serializer import Serializer, name_of
+from .serializer import Serializer, dumped, name_of
 from .sketch import BITS
 from .snapshot import FOREVER_MS, Loaded, Place, Row
 
@@ -235,6 +235,16 @@ class Disk(Generic[V]):
         """Whether the file will have what is spent now, or is not this process's."""
         return self._behind is None or not self.writes
 
+    def refuse_closed(self) -> None:
+        """
+        Raise if the file was let go.
+
+        Raises:
+            StateError: It was.
+        """
+        if self._log is None:
+            raise StateError(str(self.path), "is closed; make another SemanticCache")
+
     @property
     def log(self) -> CacheLog:
         """
@@ -243,18 +253,8 @@ class Disk(Generic[V]):
         Raises:
             StateError: It was closed.
         """
-        if self._log is None:
-            raise StateError(str(self.path), "is closed; make another SemanticCache")
-        return self._log
-
-    def dumps(self, value: V) -> bytes:
-        """
-        Return the bytes of an answer.
-
-        Raises:
-            TypeError: The serializer has none for it.
-        """
-        return self.serializer.dumps(value)
+        self.refuse_closed()
+        return cast("CacheLog", self._log)
 
     def value(self, place: Place) -> V:
         """
@@ -395,7 +395,7 @@ class Disk(Generic[V]):
                 except DamageError:
                     if entry.unread:
                         raise
-            return self.dumps(entry.value)
+            return dumped(self.serializer, entry.value)
         except Exception:  # it is damaged, or was changed since it was put
             _logger.warning("%s: lets an answer go", self.path, exc_info=True)
             return None
@@ -496,6 +496,11 @@ class Disk(Generic[V]):
 
         threading.Thread(target=work, name="legion-cache-snapshot", daemon=True).start()
 
+    def try_saving(self) -> None:
+        """Take a snapshot; why there is none is logged."""
+        with self.turn:
+            self._snapshot()
+
     def save(self) -> None:
         """
         Take a snapshot, and wait for it.
@@ -504,6 +509,7 @@ class Disk(Generic[V]):
             StateError: It cannot be written; the file is as it was, and what changes
                 goes to its log.
         """
+        self.refuse_closed()
         if not self.writes:
             msg = "is written by another process; save it there"
             raise StateError(str(self.path), msg)

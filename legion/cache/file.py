@@ -63,7 +63,8 @@ class WriterLock:
             )
             raise StateError(str(self.path), msg) from error
         os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, this_process().encode(), 0)
+        with contextlib.suppress(OSError):  # it holds though the disk is full
+            os.pwrite(self._handle, this_process().encode(), 0)
         _held.add(self)
 
     def ours(self) -> bool:

@@ -48,11 +48,9 @@ class ValueGroups:
     def add(self, value: object) -> Group:
         """Return the group of *value*, whose entry is counted in it."""
         try:
-            key = _key(value)
-            hash(key)
-        except (TypeError, ValueError, RecursionError):
-            key = None
-        return self.join(key)
+            return self.join(_key(value))
+        except Exception:  # noqa: BLE001 - what cannot be compared equals only itself
+            return self.join(None)
 
     def join(self, key: Hashable | None) -> Group:
         """Return the group with that key, whose entry is counted in it."""

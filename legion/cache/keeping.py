@@ -100,6 +100,7 @@ def refresh(shelf: Shelf[V], disk: Disk[V], embed: UnitVectors) -> bool:
         StateError: The file cannot be read, or its vectors have another dimension than
             those of *embed*; what was read before stays.
     """
+    disk.refuse_closed()
     if not disk.readonly:
         return False
     with disk.turn:
@@ -136,7 +137,7 @@ def _settle(embed: UnitVectors, log: CacheLog, disk: Disk[V]) -> None:
 
 def close(shelf: Shelf[V], disk: Disk[V]) -> None:
     """
-    Write what is left, so that it is soon read, and let the file go, if it was not.
+    Write what is left, so that it is soon read, let the file go, and be empty.
 
     Raises:
         StateError: It could not be written; the file is let go all the same.
@@ -148,7 +149,8 @@ def close(shelf: Shelf[V], disk: Disk[V]) -> None:
             disk.commit()
         if disk.writes:
             if disk.behind or disk.worth_saving():
-                disk.save()
+                disk.try_saving()
             disk.settle(must=True)
     finally:
         disk.let_go()
+        shelf.reset()

@@ -25,6 +25,7 @@ from .meter import Cost
 from .partition import Partition
 from .rising import RisingHeap
 from .room import Room
+from .serializer import dumped
 from .signal import Neighbours
 from .size import ENTRY_BYTES, deep_size
 from .stats import CacheStats, Tally
@@ -392,6 +393,8 @@ class Shelf(Generic[V]):
             How many; one that takes more bytes than there may be is refused.
         """
         disk = self.disk
+        if disk is not None:
+            disk.refuse_closed()
         if disk is not None and disk.readonly:
             for _ in items:
                 self.count(partition, "refused")
@@ -401,7 +404,7 @@ class Shelf(Generic[V]):
             (
                 item,
                 self._size(item),
-                None if serializer is None else serializer.dumps(item.value),
+                None if serializer is None else dumped(serializer, item.value),
             )
             for item in items
         ]
@@ -422,7 +425,7 @@ class Shelf(Generic[V]):
         if self.capacity_bytes is None:
             return 0
         size = self.size_of(item.value)
-        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**62:
             msg = f"size_of: got {size!r}; return a whole number of bytes"
             raise ValueError(msg)
         return self._overhead(item) + size
@@ -439,6 +442,8 @@ class Shelf(Generic[V]):
             self.disk.settle(must=must, put=put)
 
     def _writable(self, what: str) -> None:
+        if self.disk is not None:
+            self.disk.refuse_closed()
         if self.disk is not None and self.disk.readonly:
             msg = f"is open with readonly=True; {what} where it is written"
             raise StateError(str(self.disk.path), msg)
@@ -448,6 +453,8 @@ class Shelf(Generic[V]):
     ) -> bool:
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         with self._lock:
+            if self.disk is not None:
+                self.disk.refuse_closed()
             now = self.clock.machine()
             self._sweep(now, at_most=_SWEPT)
             old = partition.exact.get(item.key)
