@@ -637,3 +637,23 @@ def test_a_full_disk_is_opened_and_closed_where_nothing_changed(path, monkeypatc
     monkeypatch.undo()
     with opened(path) as cache:
         assert len(cache) == 20
+
+
+def test_what_is_saved_may_not_save(path, monkeypatch):
+    """A destructor, for one, or a serializer: it is told, and nobody waits for itself."""
+    cache, said = opened(path), []
+    real = file.CacheFile.beside
+
+    def beside(path):
+        with pytest.raises(StateError, match="is being saved"):
+            cache.save()
+        said.append("told")
+        return real(path)
+
+    monkeypatch.setattr(file.CacheFile, "beside", beside)
+    thread = threading.Thread(target=cache.save, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert said == ["told"]
+    assert not thread.is_alive()
+    cache.close()

@@ -19,7 +19,7 @@ from . import layout, records, snapshot
 from .backoff import Backoff
 from .entry import Entry
 from .file import CacheFile, WriterLock, stands
-from .fork import Order, over_fork
+from .fork import anew_after_fork
 from .hit import V
 from .layout import DamageError, LaterError
 from .learned import Known, Learned, known
@@ -112,14 +112,17 @@ class Disk(Generic[V]):
     _backoff: Backoff = attrs.field(init=False)
     _saving: bool = attrs.field(init=False, default=False)
     take: Callable[[], None] = attrs.field(init=False, default=_nothing)
-    turn: threading.Lock = attrs.field(
-        init=False, factory=partial(over_fork, Order.DISK, threading.Lock)
-    )
+    turn: threading.RLock = attrs.field(init=False, factory=threading.RLock)
     _followed: int = attrs.field(init=False, default=0)
     _known: Known | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self._backoff = Backoff(self.clock)
+        anew_after_fork(self)
+
+    def begin_anew(self) -> None:
+        """Leave what others do, who are not in this process, to the parent."""
+        self.turn, self._saving = threading.RLock(), False
 
     def open(self, *, repair: bool) -> Found:
         """
@@ -514,6 +517,9 @@ class Disk(Generic[V]):
             msg = "is written by another process; save it there"
             raise StateError(str(self.path), msg)
         with self.turn:
+            if self._saving:
+                msg = "is being saved, and what is saved says save() again; leave it out"
+                raise StateError(str(self.path), msg)
             failed = self._snapshot()
         if self._behind is not None:
             raise self._unwritten(self._behind) from failed
