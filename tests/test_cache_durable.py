@@ -17,6 +17,7 @@ import pytest
 
 from legion import SemanticCache
 from legion.cache import codec, file, layout
+from legion.cache.disk import Disk
 from legion.exceptions import EmbeddingError, StateCorruptError, StateError
 from legion.testing import ManualClock
 
@@ -45,6 +46,15 @@ def after_a_kill(path, **more):
 def answers(cache, questions):
     hits = {question: cache.get(question) for question in questions}
     return {question: hit.value for question, hit in hits.items() if hit}
+
+
+def check_places(cache):
+    """Where an entry's answer is said to lie, it lies."""
+    disk = disk_of(cache)
+    for entry in cache._shelf._entries.values():
+        if entry.place is not None:
+            raw = disk.log.raw(entry.place)
+            assert raw == disk.serializer.dumps(entry.value)
 
 
 def no_room(*_args, **_more):
@@ -656,4 +666,52 @@ def test_what_is_saved_may_not_save(path, monkeypatch):
     thread.join(20)
     assert said == ["told"]
     assert not thread.is_alive()
+    cache.close()
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 99])
+def test_what_somebody_waited_for_is_in_a_new_file_before_it_has_the_name(
+    path, monkeypatch, rounds
+):
+    """However much is put while it is written; and nobody waits for the disk to ask."""
+    cache, on_disk, returned, held = opened(path, sync="always"), {}, [], []
+    fsync, rename, catch_up = os.fsync, file.CacheFile.rename, Disk.catch_up
+    seen = []
+
+    def put(n):
+        cache.put(f"q{n}", n)
+        returned.append(f"q{n}")
+
+    def watched_fsync(handle):
+        fsync(handle)
+        held.append(cache._shelf._lock._is_owned())
+        on_disk[os.fstat(handle).st_ino] = os.fstat(handle).st_size
+
+    def busy(self, new, start):
+        copied = catch_up(self, new, start)
+        if len(returned) <= rounds and not cache._shelf._lock._is_owned():
+            put(len(returned))
+        return copied
+
+    def watched_rename(self, name):
+        size = on_disk[self.path.stat().st_ino]
+        lost_power = path.with_name("lost-power")
+        lost_power.write_bytes(self.path.read_bytes()[:size])
+        found = opened(lost_power)
+        seen.append(set(returned) - set(answers(found, returned)))
+        disk_of(found).let_go()
+        rename(self, name)
+
+    put(0)
+    monkeypatch.setattr(file.os, "fsync", watched_fsync)
+    monkeypatch.setattr(Disk, "catch_up", busy)
+    monkeypatch.setattr(file.CacheFile, "rename", watched_rename)
+    cache.save()
+    monkeypatch.undo()
+    assert any(held) == (rounds == 99), "it has to come to an end"
+    assert seen == [set()]
+    assert len(returned) == 1 + min(rounds, 8)
+    assert len(answers(after_a_kill(path), returned)) == len(returned)
+    assert len(answers(cache, returned)) == len(returned)
+    check_places(cache)
     cache.close()

@@ -111,6 +111,8 @@ class Disk(Generic[V]):
     _behind: OSError | None = attrs.field(init=False, default=None)
     _backoff: Backoff = attrs.field(init=False)
     _saving: bool = attrs.field(init=False, default=False)
+    # Whose answers lie in the log since then.
+    _since: dict[Entry[V], None] = attrs.field(init=False, factory=dict)
     take: Callable[[], None] = attrs.field(init=False, default=_nothing)
     turn: threading.RLock = attrs.field(init=False, factory=threading.RLock)
     _followed: int = attrs.field(init=False, default=0)
@@ -406,6 +408,7 @@ class Disk(Generic[V]):
     def rise(self, entry: Entry[V]) -> None:
         """Note that *entry* is in memory again."""
         self._notes.append(Note(records.risen(entry.id)))
+        self._note_place(entry)
 
     def commit(self) -> None:
         """
@@ -439,8 +442,13 @@ class Disk(Generic[V]):
             if note.entry is not None and note.place is not None:
                 offset = start + note.place.offset
                 note.entry.place = note.place._replace(offset=offset)
+                self._note_place(note.entry)
             if note.sunk is not None and self.overflow is not None:
                 self.overflow.placed(*note.sunk, start, len(note.payload))
+
+    def _note_place(self, entry: Entry[V]) -> None:
+        if self._saving:
+            self._since[entry] = None
 
     def _unsunk(self, notes: Iterable[Note[V]]) -> None:
         """Give up what was to be on disk alone and is not."""
@@ -567,50 +575,71 @@ class Disk(Generic[V]):
         self._saving = True
         return self.log.file.end
 
+    def catch_up(self, new: CacheLog, start: int) -> int:
+        """
+        Let *new* have what the log has from *start* on, and the disk have it there.
+
+        Returns:
+            Up to where that was.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        end = self.log.file.end
+        new.append([payload for _, payload in self.log.records(start, end)])
+        new.file.sync()
+        return end
+
     def finish_saving(
         self,
-        file: CacheFile,
+        new: CacheLog,
         mark: int,
-        entries: Iterable[Entry[V]],
+        copied: int,
         sunken: Sunken | None,
-    ) -> None:
+        *,
+        wait: bool,
+    ) -> bool:
         """
-        Let *file* replace the log up to *mark*, and what follows follow.
+        Let *new* replace the log up to *mark*, and what follows follow.
 
         Args:
-            file: The snapshot.
+            new: The snapshot, and what `catch_up` copied.
             mark: What `begin_saving` returned.
-            entries: Those that are there; where their answers lie changes.
+            copied: What `catch_up` returned.
             sunken: Those of the snapshot that were on disk alone, or None without any.
+            wait: Whether to wait for the disk if it has to be.
+
+        Returns:
+            False if it has to be, as somebody waited for what came since.
 
         Raises:
             OSError: It cannot be written; the file is as it was.
         """
         self.commit()
-        old, new = self.log, CacheLog.open(file.path, readonly=False)
-        notes = self._notes
-        moved = new.file.end - mark
-        try:
-            new.append([payload for _, payload in old.records(mark)])
-            starts = new.append([note.payload for note in notes])
-            new.file.sync()
-            new.file.rename(self.path)
-        except BaseException:
-            new.file.drop()
-            raise
-        for entry in entries:
+        old = self.log
+        if old.file.synced > copied:
+            if not wait:
+                return False
+            copied = self.catch_up(new, copied)
+        moved = new.file.end - copied
+        new.append([payload for _, payload in old.records(copied)])
+        starts = new.append([note.payload for note in self._notes])
+        new.file.rename(self.path)
+        self._log, notes, self._notes, self._behind = new, self._notes, [], None
+        for entry in self._since:
             if entry.place is not None and entry.place.offset >= mark:
                 at = entry.place.offset + moved
                 entry.place = entry.place._replace(offset=at)
         if self.overflow is not None:
             self.overflow.moved(mark, moved, new.lying(sunken))
         self._placed(notes, starts)
-        self._log, self._notes, self._behind = new, [], None
         old.close()
+        return True
 
     def end_saving(self) -> None:
         """Let others take a snapshot."""
         self._saving = False
+        self._since.clear()
 
     def size(self) -> int:
         """Return the bytes of the file, or 0 once it is closed."""

@@ -96,6 +96,8 @@ class CacheFile:
     _handle: int
     end: int = attrs.field(init=False)
     _synced: int = attrs.field(init=False, default=0)
+    # Whether it is yet to take the name of another.
+    _begun: bool = attrs.field(default=False)
     # Whether the disk has its name.
     _named: bool = attrs.field(init=False, default=True)
     _syncing: threading.Lock = attrs.field(init=False, factory=threading.Lock)
@@ -119,7 +121,7 @@ class CacheFile:
         name = path.with_name(path.name + ".new")
         name.unlink(missing_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return cls(name, os.open(name, flags, 0o600))
+        return cls(name, os.open(name, flags, 0o600), begun=True)
 
     def identity(self) -> tuple[int, int]:
         """Return what tells the file from the one that replaced it."""
@@ -200,6 +202,11 @@ class CacheFile:
                 self._named = True
 
     @property
+    def synced(self) -> int:
+        """Up to where the disk has it, since somebody waited for that."""
+        return self._synced
+
+    @property
     def unsynced(self) -> int:
         """Bytes that the disk may not have; those of another process among them."""
         return self.end - self._synced
@@ -216,7 +223,7 @@ class CacheFile:
         with contextlib.suppress(FileNotFoundError):
             self._permit(path.stat())
         self.path.replace(path)
-        self.path, self._named = path, False
+        self.path, self._begun, self._named = path, False, False
 
     def _permit(self, like: os.stat_result) -> None:
         mode, own = stat.S_IMODE(like.st_mode), os.fstat(self._handle)
@@ -233,9 +240,10 @@ class CacheFile:
         path.hardlink_to(self.path)
 
     def drop(self) -> None:
-        """Close it, and remove it."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+        """Remove it, unless it took another's name: there is no way back."""
+        if self._begun:
+            self.close()
+            self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close it."""

@@ -64,10 +64,20 @@ class CacheLog:
             LaterError: It is of a format version to come.
         """
         file = CacheFile.open(path, readonly=readonly)
+        return cls.of(file, file.mapped() if readonly else None)
+
+    @classmethod
+    def of(cls, file: CacheFile, mapped: mmap.mmap | None = None) -> CacheLog:
+        """
+        Read the head of a *file* that is open, and *mapped* where it is only read.
+
+        Raises:
+            DamageError: Its head is damaged, or its snapshot has no end.
+            LaterError: It is of a format version to come.
+        """
         head = layout.read_head(file.read)
         if file.end < head.log:
             raise DamageError(file.end, "the snapshot, whose end is missing")
-        mapped = file.mapped() if readonly else None
         return cls(head, file, mapped)
 
     def section(self, name: str) -> memoryview:
@@ -79,14 +89,25 @@ class CacheLog:
         self.file.read_into(section.offset, data)
         return data
 
-    def records(self, start: int | None = None) -> Iterator[tuple[int, memoryview]]:
+    def records(
+        self, start: int | None = None, end: int | None = None
+    ) -> Iterator[tuple[int, memoryview]]:
         """
         Yield the payloads of the log and where each begins, up to a torn end.
+
+        Args:
+            start: Where a record begins; that of the log by default.
+            end: Where one ends, beyond which others write; of all by default.
 
         Raises:
             DamageError: A record is damaged.
         """
-        return layout.records(self.file.read, self.head, start)
+
+        def read(offset: int, size: int) -> bytes:
+            left = size if end is None else max(min(size, end - offset), 0)
+            return self.file.read(offset, left)
+
+        return layout.records(read, self.head, start)
 
     def append(self, payloads: Sequence[bytes | memoryview]) -> list[int]:
         """

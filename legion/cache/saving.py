@@ -7,7 +7,7 @@ import logging
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,12 @@ from .entry import Entry
 from .file import CacheFile
 from .hit import V
 from .layout import DamageError
+from .log import CacheLog
 from .overflow import spot_of
 from .records import Put
 from .serializer import Serializer, plain_size
 from .sketch import BITS
-from .snapshot import FOREVER_MS, Row
+from .snapshot import FOREVER_MS, Place, Row
 from .sunken import Sunken
 
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("legion")
 _AT_ONCE = 1_000
 """So many entries are copied before others have their turn."""
+_ROUNDS = 8
+"""So often what others write meanwhile is copied before they have to wait."""
 
 
 def save(shelf: Shelf[V], disk: Disk[V]) -> None:
@@ -50,14 +53,12 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
     """
     with shelf._lock:
         mark = disk.begin_saving()
-        entries = sorted(
-            shelf._entries.values(),
-            key=lambda one: (one.partition.scope, one.id),
-        )
+        entries = list(shelf._entries.values())
         last_id = shelf._last_id
         learned = disk.state()
         sunken = disk.sunken()
     try:
+        entries.sort(key=lambda one: (one.partition.scope, one.id))
         kept, lost, rows, vectors = _copied(shelf, disk, entries)
         sketches = (
             shelf._sketches(vectors[0]).sketch_many(vectors)
@@ -73,24 +74,53 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
         file = CacheFile.beside(disk.path)
         try:
             file.append(layout.snapshot(facts, sections))
-            file.sync()
+            _replace(shelf, disk, file, mark, Copy(kept, lost, within, sunken))
         except BaseException:
             file.drop()
             raise
-        file.close()
-        with shelf._lock:
-            for entry_id in lost:
-                shelf.drop(entry_id)
-            disk.finish_saving(file, mark, shelf._entries.values(), sunken)
-            offset = disk.log.head.sections["values"].offset
-            if sunken is not None:  # who rose meanwhile
-                kept += [shelf._entries.get(one.id) for one in sunken.entries]
-            for entry, place in zip(kept, within, strict=True):
-                if entry is not None:
-                    entry.place = place._replace(offset=offset + place.offset)
     finally:
         with shelf._lock:
             disk.end_saving()
+
+
+class Copy(NamedTuple, Generic[V]):
+    """
+    What is in a snapshot.
+
+    Attributes:
+        kept: Whose answers, or None where the entry is gone.
+        lost: Who has none any more.
+        places: Where the answers lie among all, those of *sunken* last.
+        sunken: Who was on disk alone, or None without any.
+    """
+
+    kept: list[Entry[V] | None]
+    lost: list[int]
+    places: list[Place]
+    sunken: Sunken | None
+
+
+def _replace(
+    shelf: Shelf[V], disk: Disk[V], file: CacheFile, mark: int, copy: Copy[V]
+) -> None:
+    """Let *file* replace the log, once the disk has all there that it has here."""
+    new = CacheLog.of(file)
+    offset = new.head.sections["values"].offset
+    places = [place._replace(offset=offset + place.offset) for place in copy.places]
+    copied, kept = mark, copy.kept
+    for left in reversed(range(_ROUNDS)):
+        copied = disk.catch_up(new, copied)
+        with shelf._lock:
+            for entry_id in copy.lost:
+                shelf.drop(entry_id)
+            if not disk.finish_saving(new, mark, copied, copy.sunken, wait=not left):
+                continue
+            if copy.sunken is not None:  # who rose meanwhile
+                kept += [shelf._entries.get(one.id) for one in copy.sunken.entries]
+            for entry, place in zip(kept, places, strict=True):
+                if entry is not None:
+                    entry.place = place
+            return
 
 
 def _copied(
