@@ -6,6 +6,7 @@ import logging
 import threading
 
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, cast
 
@@ -210,7 +211,7 @@ class Disk(Generic[V]):
                 raise StateError(str(self.path), msg)
 
     def _damaged(self, damage: DamageError, *, repair: bool) -> None:
-        aside = self.path.with_name(self.path.name + ".damaged")
+        aside = self._aside()
         if not repair or self.readonly:
             msg = (
                 f"is damaged from byte {damage.offset} on, in {damage.what}; put a copy "
@@ -226,6 +227,13 @@ class Disk(Generic[V]):
             self._begin()
             self._log = CacheLog.open(self.path, readonly=False)
         self._behind = OSError(f"damaged from byte {damage.offset} on")
+
+    def _aside(self) -> Path:
+        """Return a name for a damaged file that no earlier one has."""
+        name = self.path.name + ".damaged"
+        names = chain([name], (f"{name}-{n}" for n in count(2)))
+        paths = map(self.path.with_name, names)
+        return next(path for path in paths if stands(path) is None)
 
     @property
     def behind(self) -> bool:

@@ -235,8 +235,12 @@ class CacheFile:
         os.fchmod(self._handle, mode)
 
     def link(self, path: Path) -> None:
-        """Give the file one more name, instead of whatever has it."""
-        path.unlink(missing_ok=True)
+        """
+        Give the file one more name.
+
+        Raises:
+            FileExistsError: Another one has it.
+        """
         path.hardlink_to(self.path)
 
     def drop(self) -> None:
