@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 import os
@@ -715,3 +716,58 @@ def test_what_somebody_waited_for_is_in_a_new_file_before_it_has_the_name(
     assert len(answers(cache, returned)) == len(returned)
     check_places(cache)
     cache.close()
+
+
+@pytest.mark.parametrize("how", ["computed", "streamed"])
+def test_the_loop_goes_on_while_the_disk_is_waited_for(path, monkeypatch, how):
+    """What is computed for asyncio is put in a thread, which waits for it."""
+
+    def quick(texts):
+        return embed(texts)
+
+    quick.quick = True
+    cache = SemanticCache(quick, path=path, sync="always")
+    went_on, fsync = [], os.fsync
+
+    async def compute(question):
+        return question
+
+    @cache.cached()
+    async def streamed(question):
+        yield question
+
+    async def story():
+        loop = asyncio.get_running_loop()
+
+        def waited(handle):
+            turned = threading.Event()
+            loop.call_soon_threadsafe(turned.set)
+            went_on.append(turned.wait(5))
+            fsync(handle)
+
+        monkeypatch.setattr(file.os, "fsync", waited)
+        if how == "computed":
+            assert await cache.aget_or_compute("q", compute) == "q"
+        else:
+            assert [chunk async for chunk in streamed("q")] == ["q"]
+
+    asyncio.run(story())
+    monkeypatch.undo()
+    assert went_on == [True]
+    cache.close()
+
+
+def test_each_repair_keeps_the_file_as_it_was(path):
+    """The second one does not take the place of what the first put aside."""
+    damaged = []
+    for n in range(3):
+        with opened(path, repair=True) as cache:
+            cache.put("q", "a" * 50 + str(n))
+            cache.save()
+        flip(path, b"legion")
+        damaged.append(path.read_bytes())
+        with pytest.raises(StateCorruptError, match="damaged"):
+            opened(path)
+    opened(path, repair=True).close()
+    names = ["answers.cache.damaged", "answers.cache.damaged-2", "answers.cache.damaged-3"]
+    assert [path.with_name(name).read_bytes() for name in names] == damaged

@@ -268,18 +268,17 @@ class Scope(Generic[V]):
     async def _aside(
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Return what *function* does; the loop goes on if it asks others."""
-        if self._shelf.tiers is None or self._shelf.tiers.sharing is None:
+        """Return what *function* does; the loop goes on if that may have to wait."""
+        if not self._shelf.waits:
             return function(*args, **kwargs)
         return await asyncio.to_thread(function, *args, **kwargs)
 
     async def _aput(self, question: str, answer: V) -> None:
         """Do as `put` does, for asyncio."""
-        tiers = self._shelf.tiers
-        if tiers is None or tiers.sharing is None:
-            await self._embed.aside(self.put, question, answer)
-        else:
+        if self._shelf.waits:
             await asyncio.to_thread(self.put, question, answer)
+        else:
+            await self._embed.aside(self.put, question, answer)
 
     def _vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         distinct = list(dict.fromkeys(keys))

@@ -415,6 +415,13 @@ class Shelf(Generic[V]):
             self.tiers.share(partition, kept, since)
         return len(stored)
 
+    @property
+    def waits(self) -> bool:
+        """Whether what is stored may have to wait: for the disk, or for others."""
+        if self.disk is not None and self.disk.writes:
+            return True
+        return self.tiers is not None and self.tiers.sharing is not None
+
     def _serializer(self) -> Serializer | None:
         if self.disk is not None:
             return self.disk.serializer
