@@ -549,6 +549,8 @@ class Shelf(Generic[V]):
         return gone
 
     def _evict(self, entry: Entry[V]) -> Entry[V]:
+        # First, so that no file says of one that its origin is not in memory.
+        self._drop_aliases(entry)
         alone = (
             self.disk is not None
             and entry.origin is None
@@ -656,6 +658,9 @@ class Shelf(Generic[V]):
         if entry.origin is not None:
             return []
         self.rule.removed(entry)
+        return self._drop_aliases(entry)
+
+    def _drop_aliases(self, entry: Entry[V]) -> list[Entry[V]]:
         aliases = [self._entries[n] for n in self._aliases.pop(entry.id, ())]
         for alias in aliases:
             self._remove(alias)
