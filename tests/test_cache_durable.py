@@ -13,6 +13,9 @@ import threading
 import uuid
 import zlib
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -385,7 +388,9 @@ def test_a_reader_refuses_vectors_of_another_dimension(path):
     assert reader._embed(["anything"]).shape == (1, 16)
     writer.put("q", 1)
     writer.save()
-    with pytest.raises(StateError, match="dimension 64, those of your embedder have 16"):
+    with pytest.raises(
+        StateError, match="dimension 64, those of your embedder have 16"
+    ):
         reader.refresh()
     assert len(reader) == 0
     other = opened(path, readonly=True, threshold=0.01)
@@ -504,14 +509,13 @@ def test_answers_are_read_while_a_snapshot_is_taken(path):
         cache.put_many(texts.items())
         cache.save()
     for _ in range(3):
-        cache, found = opened(path), {}
-        thread = threading.Thread(target=lambda c=cache: found.update(answers(c, texts)))
-        thread.start()
-        cache.save()
-        cache.put("more", 1)
-        cache.save()
-        thread.join()
-        assert found == texts
+        cache = opened(path)
+        with ThreadPoolExecutor() as pool:
+            found = pool.submit(answers, cache, texts)
+            cache.save()
+            cache.put("more", 1)
+            cache.save()
+        assert found.result() == texts
         cache.close()
 
 
@@ -547,16 +551,16 @@ def test_a_group_that_cannot_be_kept_is_not_let_in(path, monkeypatch):
     cache = opened(path)
     path.chmod(0o664)
     monkeypatch.setattr(file.os, "fchown", no_permission)
-    real = os.stat_result
+    real = Path.stat
 
-    def another(self):
-        found = os.stat(self)
-        return real((*found[:4], found.st_uid + 1, *found[5:]))
+    def another(self, **more):
+        found = real(self, **more)
+        return os.stat_result((*found[:4], found.st_uid + 1, *found[5:]))
 
-    monkeypatch.setattr(type(path), "stat", lambda self, **_: another(self))
+    monkeypatch.setattr(Path, "stat", another)
     cache.save()
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o604
     monkeypatch.undo()
+    assert modes(path) == 0o604
     cache.close()
 
 
@@ -769,5 +773,9 @@ def test_each_repair_keeps_the_file_as_it_was(path):
         with pytest.raises(StateCorruptError, match="damaged"):
             opened(path)
     opened(path, repair=True).close()
-    names = ["answers.cache.damaged", "answers.cache.damaged-2", "answers.cache.damaged-3"]
+    names = [
+        "answers.cache.damaged",
+        "answers.cache.damaged-2",
+        "answers.cache.damaged-3",
+    ]
     assert [path.with_name(name).read_bytes() for name in names] == damaged

@@ -11,10 +11,11 @@ import traceback
 
 import pytest
 
-from legion.cache.layout import RECORD_SIZE
-from legion.testing import ManualClock
 from test_cache_learned import budget_of, entries_of, kill, opened, questions, told
 from test_cache_learned import topic_of as topic
+
+from legion.cache.layout import RECORD_SIZE
+from legion.testing import ManualClock
 
 
 CAPACITY = 30

@@ -534,7 +534,9 @@ class Disk(Generic[V]):
             raise StateError(str(self.path), msg)
         with self.turn:
             if self._saving:
-                msg = "is being saved, and what is saved says save() again; leave it out"
+                msg = (
+                    "is being saved, and what is saved says save() again; leave it out"
+                )
                 raise StateError(str(self.path), msg)
             failed = self._snapshot()
         if self._behind is not None:

@@ -136,7 +136,9 @@ class Filling(Generic[V]):
             parts.setdefault(scope, []).append(self._added(puts))
         for one in parts.values():
             self._place(one)
-        self._rank([entry for one in parts.values() for p in one for entry in p.entries])
+        self._rank(
+            [entry for one in parts.values() for p in one for entry in p.entries]
+        )
         self.shelf._last_id = max(self.shelf._last_id, changes.last_id)
 
     def _related(self, found: Found, changes: Changes) -> Iterator[Put]:

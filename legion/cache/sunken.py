@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 # CRC-32 of all that follows; bytes of what is packed, before and after.
 _FRAME = struct.Struct("<III")
 _PLACE = struct.Struct("<QIII")
-_UNCHECKED = struct.Struct("<QII")  # until version 2
+_UNCHECKED = struct.Struct("<QII")
+_CHECKED_SINCE = 3
 _LENGTH = struct.Struct("<I")
 
 
@@ -128,11 +129,11 @@ def read(data: bytes, offset: int, head: Head, codec: Codec) -> Put:
     _, size, packed = _FRAME.unpack_from(data)
     end = _FRAME.size + packed
     told = codec.unpack(data[_FRAME.size : end], size)
-    form = _PLACE if head.version > 2 else _UNCHECKED  # noqa: PLR2004 - as it says
+    form = _UNCHECKED if head.version < _CHECKED_SINCE else _PLACE
     said = records.read(memoryview(told)[: -form.size], 0)
     assert isinstance(said, records.Put)
-    start, *sizes = form.unpack_from(told, len(told) - form.size)
+    start, stored, size, *check = form.unpack_from(told, len(told) - form.size)
     vector = memoryview(data)[end:]
     values = head.sections["values"].offset
-    place = Place(values + start, *sizes[:2], sizes[2] if sizes[2:] else None)
+    place = Place(values + start, stored, size, check[0] if check else None)
     return said._replace(place=place, vector=vector, alone=(offset, len(data)))
