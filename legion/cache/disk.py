@@ -6,7 +6,6 @@ import logging
 import threading
 
 from functools import partial
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, cast
 
@@ -16,19 +15,19 @@ import numpy as np
 from ..canonical import JSON
 from ..exceptions import StateCorruptError, StateError
 from ..model import Clock
-from . import layout, records, snapshot
+from . import records
 from .backoff import Backoff
 from .entry import Entry
-from .file import CacheFile, WriterLock, stands
+from .file import WriterLock, stands
 from .fork import anew_after_fork
 from .hit import V
-from .layout import DamageError, LaterError
+from .layout import DamageError
 from .learned import Known, Learned, known
 from .log import CacheLog
+from .opening import Found, Opening
 from .overflow import Overflow
 from .serializer import Serializer, dumped, name_of
-from .sketch import BITS
-from .snapshot import FOREVER_MS, Loaded, Place, Row
+from .snapshot import FOREVER_MS, Place, Row
 
 
 if TYPE_CHECKING:
@@ -48,14 +47,6 @@ _UNSYNCED = 1 << 20
 
 def _nothing() -> None:
     """Stand in for a snapshot before there is a shelf."""
-
-
-class Found(NamedTuple):
-    """What a file says: its snapshot, or None of a damaged one; what happened since."""
-
-    loaded: Loaded | None
-    said: list[records.Said]
-    lost: int = 0  # bytes at the end of a damaged log
 
 
 class Note(NamedTuple, Generic[V]):
@@ -136,12 +127,14 @@ class Disk(Generic[V]):
             StateCorruptError: It is damaged, and not to be repaired.
             MissingExtraError: What it was packed with is not installed.
         """
+        opening = self._opening()
         try:
             if not self.readonly:
                 self._lock = WriterLock(self.path)
                 if stands(self.path) is None:
-                    self._begin()
-            return self._read(repair=repair)
+                    opening.begin()
+            self._log, found, self._behind = opening.read(repair=repair)
+            self._followed = self._log.head.log
         except OSError as error:
             self.let_go()
             msg = f"cannot be opened: {error}"
@@ -151,89 +144,14 @@ class Disk(Generic[V]):
         except BaseException:
             self.let_go()
             raise
-
-    def _begin(self) -> None:
-        nothing = np.empty((0, 1), np.float32), np.empty((0, BITS // 8), np.uint8)
-        facts, sections, _ = snapshot.sections([], *nothing, last_id=0, learned=None)
-        file = CacheFile.beside(self.path)
-        file.append(layout.snapshot({**facts, **self.facts()}, sections))
-        file.sync()
-        file.rename(self.path)
-        file.sync()
-        file.close()
+        return found
 
     def facts(self) -> dict[str, JSON]:
         """Return what a file is told by from another cache's."""
         return {"embedder": self.embedder, "serializer": name_of(self.serializer)}
 
-    def _read(self, *, repair: bool) -> Found:
-        found = Found(None, [])
-        try:
-            self._log = log = self._opened()
-            found = Found(snapshot.load(log.head, log.section), [])
-        except DamageError as damage:
-            self._damaged(damage, repair=repair)
-        log = self.log
-        if self.readonly:
-            self._followed = log.head.log
-            return found
-        end = log.head.log
-        try:
-            for offset, payload in log.records():
-                found.said.append(records.read(payload, offset))
-                end = offset + len(payload)
-        except DamageError as damage:
-            self._damaged(damage, repair=repair)
-            return found._replace(lost=log.file.end - end)
-        log.file.cut(end)
-        if log.head.version < layout.VERSION:
-            self._behind = OSError(f"of format {log.head.version}")
-        return found
-
-    def _opened(self) -> CacheLog:
-        try:
-            log = CacheLog.open(self.path, readonly=self.readonly)
-        except LaterError as error:
-            msg = f"has format {error}, of a later legion; open it with that"
-            raise StateError(str(self.path), msg) from error
-        self._refuse_another(log)
-        return log
-
-    def _refuse_another(self, log: CacheLog) -> None:
-        theirs, ours = log.head.facts, self.facts()
-        for what in ("embedder", "serializer"):
-            given, found = ours[what], theirs[what]
-            if found != given and found is not None:
-                msg = (
-                    f"was filled with the {what} {found!r}; got {given!r}: give the "
-                    f"cache the same {what} again, or a path of its own"
-                )
-                raise StateError(str(self.path), msg)
-
-    def _damaged(self, damage: DamageError, *, repair: bool) -> None:
-        aside = self._aside()
-        if not repair or self.readonly:
-            msg = (
-                f"is damaged from byte {damage.offset} on, in {damage.what}; put a copy "
-                f"from before in its place, or open it once with repair=True, which "
-                f"keeps the whole records before that, and the file as {aside.name}"
-            )
-            raise StateCorruptError(str(self.path), msg) from damage
-        _logger.warning("%s: repaired from byte %d on", self.path, damage.offset)
-        file = CacheFile.open(self.path, readonly=True)
-        file.link(aside)
-        file.close()
-        if self._log is None:
-            self._begin()
-            self._log = CacheLog.open(self.path, readonly=False)
-        self._behind = OSError(f"damaged from byte {damage.offset} on")
-
-    def _aside(self) -> Path:
-        """Return a name for a damaged file that no earlier one has."""
-        name = self.path.name + ".damaged"
-        names = chain([name], (f"{name}-{n}" for n in count(2)))
-        paths = map(self.path.with_name, names)
-        return next(path for path in paths if stands(path) is None)
+    def _opening(self) -> Opening:
+        return Opening(path=self.path, facts=self.facts(), readonly=self.readonly)
 
     @property
     def behind(self) -> bool:
@@ -676,14 +594,11 @@ class Disk(Generic[V]):
             StateError: It cannot be read.
         """
         try:
-            log = self._opened()
-            return log, Found(snapshot.load(log.head, log.section), [])
-        except DamageError as damage:
-            self._damaged(damage, repair=False)
-            raise
+            log, found, _ = self._opening().read(repair=False)
         except OSError as error:
             msg = f"cannot be opened: {error}"
             raise StateError(str(self.path), msg) from error
+        return log, found
 
     def turn_to(self, log: CacheLog) -> None:
         """Read answers from *log* from now on."""
@@ -703,7 +618,7 @@ class Disk(Generic[V]):
                 said.append(records.read(payload, offset))
                 self._followed = offset + len(payload)
         except DamageError as damage:
-            self._damaged(damage, repair=False)
+            raise self._opening().refused(damage) from damage
         return said
 
     @property

@@ -10,10 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from ..exceptions import EmbeddingError, StateError
-from .disk import Disk, Found
+from .disk import Disk
 from .hit import V
 from .learned import Learned
 from .loading import Changes, Filling
+from .opening import Found
 from .promise import Promise
 from .saving import save
 from .shelf import Shelf

@@ -14,9 +14,10 @@ import attrs
 import numpy as np
 
 from ..exceptions import StateError
-from .disk import Disk, Found
+from .disk import Disk
 from .entry import Entry, Unread
 from .hit import V
+from .opening import Found
 from .overflow import Overflow, digest_of, spot_of
 from .records import Gone, Put, Risen, Said
 from .shelf import Item
