@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import math
 import os
 import shutil
@@ -779,3 +780,27 @@ def test_each_repair_keeps_the_file_as_it_was(path):
         "answers.cache.damaged-3",
     ]
     assert [path.with_name(name).read_bytes() for name in names] == damaged
+
+
+@pytest.mark.parametrize("more", [{}, {"overflow_bytes": 1_000}])
+def test_whoever_leaves_a_cache_without_a_word_lets_others_write(path, more):
+    """At once, without a garbage collection; a view of it keeps it."""
+    with opened(path) as cache:
+        cache.put("q", 1)
+        cache.scope("a").put("r", 2)
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        cache = opened(path, **more)
+        view = cache.scope("a")
+        cache.put("s", 3)
+        del cache
+        with pytest.raises(StateError, match="is written by"):
+            opened(path)
+        assert view.get("r").value == 2
+        del view
+        with opened(path) as cache:
+            assert len(cache) == 3
+    finally:
+        if collects:
+            gc.enable()

@@ -472,7 +472,8 @@ class Disk(Generic[V]):
             _logger.warning("%s: no snapshot: %s", self.path, error, exc_info=True)
             return error
         self._backoff.worked()
-        self._synced(must=True)
+        if not self.closed:  # as when nobody else had the cache any more
+            self._synced(must=True)
         return None
 
     def _unwritten(self, error: OSError) -> StateError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,9 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     try:
         _fill(shelf, disk, found)
         shelf.disk = disk
-        disk.take = partial(save, shelf, disk)
+        disk.take = partial(_save, weakref.ref(shelf), disk)
+        # Whoever leaves it without a word lets others write the file.
+        weakref.finalize(shelf, disk.let_go).atexit = False
         with shelf._lock:
             while shelf._room.lacks(entries=0, size=0):
                 shelf._evict(shelf._room.order.victim())
@@ -60,6 +63,13 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     if shelf._sketcher is not None:
         return shelf._sketcher.dim
     return cast("int | None", disk.log.head.facts["dim"])
+
+
+def _save(shelf: weakref.ref[Shelf[V]], disk: Disk[V]) -> None:
+    """Take a snapshot, while there is something to take one of."""
+    there = shelf()
+    if there is not None:
+        save(there, disk)
 
 
 def _fill(shelf: Shelf[V], disk: Disk[V], found: Found) -> None:
