@@ -213,11 +213,12 @@ class SemanticCache(Scope[V]):
         sharing = None if shared is None else self._sharing(shared, by)
         if path is not None:
             from .disk import Disk
+            from .file import real
             from .keeping import keep
 
-            # By whatever name it is opened, from wherever, it is one file with one lock.
-            real = Path(os.path.realpath(path))
-            disk: Disk[V] = Disk(real, by, given_name(embed), clock, sync, readonly)
+            disk: Disk[V] = Disk(
+                real(Path(path)), by, given_name(embed), clock, sync, readonly
+            )
             if overflow_bytes is not None:
                 from .overflow import Overflow
 

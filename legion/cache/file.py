@@ -268,6 +268,11 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def real(path: Path) -> Path:
+    """Return the one name of a file: from wherever, whatever links lead to it."""
+    return Path(os.path.realpath(path))
+
+
 def stands(path: Path) -> tuple[int, int] | None:
     """Return the identity of the file that has the name now, or None."""
     with contextlib.suppress(FileNotFoundError):
