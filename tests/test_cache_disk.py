@@ -374,7 +374,7 @@ def test_with_always_a_put_waits_for_the_disk(path, monkeypatch):
 
 
 def test_a_snapshot_is_on_disk_before_it_has_the_name(path, monkeypatch):
-    """The file is synced, then renamed, then its folder is synced."""
+    """The file is synced, then it has the name, then its folder is synced."""
     events = []
     fsync, replace = os.fsync, Path.replace
 
@@ -390,7 +390,7 @@ def test_a_snapshot_is_on_disk_before_it_has_the_name(path, monkeypatch):
         cache.put("q", 1)
         events.clear()
         cache.save()
-        assert events == ["file", "file", "name", "folder"]
+        assert events == ["file", "name", "folder"]
 
 
 def test_others_go_on_while_a_snapshot_is_taken(path):
@@ -444,11 +444,29 @@ def test_a_closed_cache_says_so(path):
     with opened(path) as cache:
         cache.put("q", 1)
     cache = opened(path)
+    assert cache.get("q").value == 1
+    view = cache.scope("a")
+    view.put("r", 2)
     cache.close()
-    with pytest.raises(StateError, match="is closed"):
-        cache.get("q")
-    with pytest.raises(StateError, match="is closed"):
-        cache.put("q", 2)
+    assert len(cache) == len(view) == 0
+    assert cache.get("q") is view.get("r") is None
+    for act in (
+        lambda: cache.put("q", 2),
+        lambda: view.put_many([("q", 2)]),
+        cache.save,
+        cache.flush,
+        cache.refresh,
+        cache.clear,
+        lambda: cache.invalidate("t"),
+    ):
+        with pytest.raises(StateError, match="is closed; make another"):
+            act()
+        assert cache.get("q") is None
+    assert cache.get_or_compute("q", str) == "q"  # as an answer that cannot be stored
+    cache.close()
+    assert path.stat().st_size
+    with opened(path) as cache:
+        assert cache.get("q").value == 1
 
 
 def test_the_savings_are_measured(path):

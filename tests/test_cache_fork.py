@@ -83,6 +83,44 @@ thread.join()
 print(cache.get("q").value)
 """
 
+SAVING = """
+import tempfile
+from legion.cache.file import CacheFile
+from legion.exceptions import StateError
+
+path = tempfile.mkdtemp() + "/answers.cache"
+cache = SemanticCache(embed, path=path)
+cache.put("q", "a")
+begun, go, real = threading.Event(), threading.Event(), CacheFile.beside
+waited = []
+
+def beside(path):
+    begun.set()
+    waited.append(go.wait(20))
+    return real(path)
+
+def check():
+    try:
+        cache.save()
+    except StateError:
+        found = cache.get("q").value
+        cache.put("r", "b")
+        cache.close()
+        return found == "a"
+
+CacheFile.beside = beside
+thread = threading.Thread(target=cache.save)
+thread.start()
+assert begun.wait(20)
+print([in_a_child(check)])
+go.set()
+thread.join()
+print(waited, cache.get("q").value, cache.get("r"))
+cache.close()
+with SemanticCache(embed, path=path) as cache:
+    print(len(cache))
+"""
+
 
 def run(story):
     done = subprocess.run(
@@ -174,3 +212,9 @@ def test_a_child_spends_on_requests_of_its_own():
 def test_a_child_is_given_nothing_back_for_what_its_parent_served():
     """A hit from before the fork clears nothing there, and a wrong one is told."""
     assert run(PROMISED + BEFORE_THE_FORK) == ["True 0 True", "True"]
+
+
+@needs_fork
+def test_a_fork_does_not_wait_for_a_snapshot():
+    """It may take seconds; the child leaves it to its parent, and goes on in memory."""
+    assert run(SAVING) == ["[0]", "[True] a None", "1"]

@@ -664,6 +664,6 @@ def test_a_file_of_version_1_is_read_and_written_anew(path):
         assert (path.read_bytes() == data) == readonly
         kill(cache)
     head = layout.read_head(lambda at, size: path.read_bytes()[at : at + size])
-    assert head.version == layout.VERSION == 2
+    assert head.version == layout.VERSION == 3
     with pytest.raises(StateError, match="serializer"):
         SemanticCache(old, path=path, serializer="pickle")

@@ -227,10 +227,11 @@ class SemanticCache(Scope[V]):
         sharing = None if shared is None else self._sharing(shared, by)
         if path is not None:
             from .disk import Disk
+            from .file import real
             from .keeping import keep
 
             disk: Disk[V] = Disk(
-                file_path(path), by, given_name(embed), clock, sync, readonly
+                real(file_path(path)), by, given_name(embed), clock, sync, readonly
             )
             if overflow_bytes is not None:
                 from .overflow import Overflow
@@ -356,6 +357,7 @@ class SemanticCache(Scope[V]):
             StateError: It cannot be written.
         """
         disk = self._disk()
+        disk.refuse_closed()
         with self._shelf._lock:
             disk.commit()
         disk.settle(must=True)
@@ -385,13 +387,13 @@ class SemanticCache(Scope[V]):
         """
         from .keeping import refresh
 
-        return refresh(self._shelf, self._disk())
+        return refresh(self._shelf, self._disk(), self._embed)
 
     def close(self) -> None:
         """
         Write what is left, and let others write the file; without one, do nothing.
 
-        A cache that was closed has no answers any more.
+        A cache that was closed has no answers any more, and takes none.
 
         Raises:
             StateError: It could not be written; the file is closed all the same.

@@ -15,18 +15,19 @@ import numpy as np
 from ..canonical import JSON
 from ..exceptions import StateCorruptError, StateError
 from ..model import Clock
-from . import layout, records, snapshot
+from . import records
+from .backoff import Backoff
 from .entry import Entry
-from .file import CacheFile, WriterLock, stands
-from .fork import Order, over_fork
+from .file import WriterLock, stands
+from .fork import anew_after_fork
 from .hit import V
-from .layout import DamageError, LaterError
+from .layout import DamageError
 from .learned import Known, Learned, known
 from .log import CacheLog
+from .opening import Found, Opening
 from .overflow import Overflow
-from .serializer import Serializer, name_of
-from .sketch import BITS
-from .snapshot import FOREVER_MS, Loaded, Place, Row
+from .serializer import Serializer, dumped, name_of
+from .snapshot import FOREVER_MS, Place, Row
 
 
 if TYPE_CHECKING:
@@ -48,14 +49,6 @@ def _nothing() -> None:
     """Stand in for a snapshot before there is a shelf."""
 
 
-class Found(NamedTuple):
-    """What a file says: its snapshot, or None of a damaged one; what happened since."""
-
-    loaded: Loaded | None
-    said: list[records.Said]
-    lost: int = 0  # bytes at the end of a damaged log
-
-
 class Note(NamedTuple, Generic[V]):
     """
     A change to be written.
@@ -63,13 +56,13 @@ class Note(NamedTuple, Generic[V]):
     Attributes:
         payload: Its record.
         entry: Whose answer are its last bytes, or None.
-        size: How many bytes.
+        place: Where these lie within the record, or None.
         sunk: Scope, question and id of the entry that is on disk alone from now on.
     """
 
     payload: bytes
     entry: Entry[V] | None = None
-    size: int = 0
+    place: Place | None = None
     sunk: tuple[str, str, int] | None = None
 
 
@@ -92,6 +85,7 @@ class Disk(Generic[V]):
         learned: What a promise learned and spent, or None where nothing is promised.
         overflow: Which entries are on disk alone, or None where none ever is.
         take: How to take a snapshot; `keeping.keep` says.
+        turn: Held by whoever has the file replaced, or turns to another.
     """
 
     path: Path
@@ -107,13 +101,22 @@ class Disk(Generic[V]):
     _notes: list[Note[V]] = attrs.field(init=False, factory=list)
     # Why the file lacks something, until a snapshot has it all.
     _behind: OSError | None = attrs.field(init=False, default=None)
+    _backoff: Backoff = attrs.field(init=False)
     _saving: bool = attrs.field(init=False, default=False)
+    # Whose answers lie in the log since then.
+    _since: dict[Entry[V], None] = attrs.field(init=False, factory=dict)
     take: Callable[[], None] = attrs.field(init=False, default=_nothing)
-    _turn: threading.Lock = attrs.field(
-        init=False, factory=partial(over_fork, Order.DISK, threading.Lock)
-    )
+    turn: threading.RLock = attrs.field(init=False, factory=threading.RLock)
     _followed: int = attrs.field(init=False, default=0)
     _known: Known | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._backoff = Backoff(self.clock)
+        anew_after_fork(self)
+
+    def begin_anew(self) -> None:
+        """Leave what others do, who are not in this process, to the parent."""
+        self.turn, self._saving = threading.RLock(), False
 
     def open(self, *, repair: bool) -> Found:
         """
@@ -124,12 +127,14 @@ class Disk(Generic[V]):
             StateCorruptError: It is damaged, and not to be repaired.
             MissingExtraError: What it was packed with is not installed.
         """
+        opening = self._opening()
         try:
             if not self.readonly:
                 self._lock = WriterLock(self.path)
                 if stands(self.path) is None:
-                    self._begin()
-            return self._read(repair=repair)
+                    opening.begin()
+            self._log, found, self._behind = opening.read(repair=repair)
+            self._followed = self._log.head.log
         except OSError as error:
             self.let_go()
             msg = f"cannot be opened: {error}"
@@ -139,90 +144,37 @@ class Disk(Generic[V]):
         except BaseException:
             self.let_go()
             raise
-
-    def _begin(self) -> None:
-        nothing = np.empty((0, 1), np.float32), np.empty((0, BITS // 8), np.uint8)
-        facts, sections, _ = snapshot.sections([], *nothing, last_id=0, learned=None)
-        file = CacheFile.beside(self.path)
-        file.append(layout.snapshot({**facts, **self.facts()}, sections))
-        file.sync()
-        file.rename(self.path)
-        file.close()
+        return found
 
     def facts(self) -> dict[str, JSON]:
         """Return what a file is told by from another cache's."""
         return {"embedder": self.embedder, "serializer": name_of(self.serializer)}
 
-    def _read(self, *, repair: bool) -> Found:
-        found = Found(None, [])
-        try:
-            self._log = log = self._opened()
-            found = Found(snapshot.load(log.head, log.section), [])
-        except DamageError as damage:
-            self._damaged(damage, repair=repair)
-        log = self.log
-        if self.readonly:
-            self._followed = log.head.log
-            return found
-        end = log.head.log
-        try:
-            for offset, payload in log.records():
-                found.said.append(records.read(payload, offset))
-                end = offset + len(payload)
-        except DamageError as damage:
-            self._damaged(damage, repair=repair)
-            return found._replace(lost=log.file.end - end)
-        log.file.cut(end)
-        if log.head.version < layout.VERSION:
-            self._behind = OSError(f"of format {log.head.version}")
-        return found
-
-    def _opened(self) -> CacheLog:
-        try:
-            log = CacheLog.open(self.path, readonly=self.readonly)
-        except LaterError as error:
-            msg = f"has format {error}, of a later legion; open it with that"
-            raise StateError(str(self.path), msg) from error
-        self._refuse_another(log)
-        return log
-
-    def _refuse_another(self, log: CacheLog) -> None:
-        theirs, ours = log.head.facts, self.facts()
-        for what in ("embedder", "serializer"):
-            given, found = ours[what], theirs[what]
-            if found != given and found is not None:
-                msg = (
-                    f"was filled with the {what} {found!r}; got {given!r}: give the "
-                    f"cache the same {what} again, or a path of its own"
-                )
-                raise StateError(str(self.path), msg)
-
-    def _damaged(self, damage: DamageError, *, repair: bool) -> None:
-        aside = self.path.with_name(self.path.name + ".damaged")
-        if not repair or self.readonly:
-            msg = (
-                f"is damaged from byte {damage.offset} on, in {damage.what}; put a copy "
-                f"from before in its place, or open it once with repair=True, which "
-                f"keeps the whole records before that, and the file as {aside.name}"
-            )
-            raise StateCorruptError(str(self.path), msg) from damage
-        _logger.warning("%s: repaired from byte %d on", self.path, damage.offset)
-        file = CacheFile.open(self.path, readonly=True)
-        file.link(aside)
-        file.close()
-        if self._log is None:
-            self._begin()
-            self._log = CacheLog.open(self.path, readonly=False)
-        self._behind = OSError(f"damaged from byte {damage.offset} on")
+    def _opening(self) -> Opening:
+        return Opening(path=self.path, facts=self.facts(), readonly=self.readonly)
 
     @property
     def behind(self) -> bool:
         """Whether the file lacks something that only a snapshot mends."""
         return self._behind is not None
 
+    def trouble(self) -> str | None:
+        """Return why the file lacks something, or None where it does not."""
+        return None if self._behind is None else str(self._behind)
+
     def keeps(self) -> bool:
         """Whether the file will have what is spent now, or is not this process's."""
         return self._behind is None or not self.writes
+
+    def refuse_closed(self) -> None:
+        """
+        Raise if the file was let go.
+
+        Raises:
+            StateError: It was.
+        """
+        if self._log is None:
+            raise StateError(str(self.path), "is closed; make another SemanticCache")
 
     @property
     def log(self) -> CacheLog:
@@ -232,27 +184,24 @@ class Disk(Generic[V]):
         Raises:
             StateError: It was closed.
         """
-        if self._log is None:
-            raise StateError(str(self.path), "is closed; make another SemanticCache")
-        return self._log
-
-    def dumps(self, value: V) -> bytes:
-        """
-        Return the bytes of an answer.
-
-        Raises:
-            TypeError: The serializer has none for it.
-        """
-        return self.serializer.dumps(value)
+        self.refuse_closed()
+        return cast("CacheLog", self._log)
 
     def raw(self, place: Place) -> bytes:
         """
         Read the bytes of an answer.
 
         Raises:
-            StateError: The file was closed.
+            StateError: The file was closed; `StateCorruptError` if it is damaged.
         """
-        return self.log.raw(place)
+        try:
+            return self.log.raw(place)
+        except DamageError as damage:
+            msg = (
+                f"is damaged at byte {damage.offset}, in an answer; put it again, or a "
+                f"copy of the file from before in its place"
+            )
+            raise StateCorruptError(str(self.path), msg) from damage
 
     def loads(self, raw: bytes, place: Place) -> V:
         """
@@ -306,15 +255,18 @@ class Disk(Generic[V]):
             vectors,
             entry.origin or 0,
             b"" if entry.group is None else entry.group.digest,
+            round((entry.used_s + date_s) * 1_000),
         )
 
     def put(self, entry: Entry[V], raw: bytes, vector: NDArray[np.float32]) -> None:
         """Note that *entry* was stored; *raw* is its answer."""
         self._forget(entry)
         payload = records.put(self.row(entry, raw, 1), vector)
-        # The answer of an alias lies where that of its origin does.
-        placed = entry if entry.origin is None else None
-        self._notes.append(Note(payload, placed, len(raw)))
+        if entry.origin is None:
+            place = Place.of(raw, len(payload) - len(raw))
+            self._notes.append(Note(payload, entry, place))
+        else:  # the answer of an alias lies where that of its origin does
+            self._notes.append(Note(payload))
 
     def gone(self, entry: Entry[V]) -> None:
         """Note that *entry* was taken out."""
@@ -351,7 +303,7 @@ class Disk(Generic[V]):
         again = partial(overflow.again, scope, entry.key, entry.id)
         # What is being saved does not have its row.
         if self._saving or not again(expires_s=entry.expires_s):
-            raw = self._raw(entry)
+            raw = self.raw_of(entry)
             if raw is None:
                 return False
             vector = entry.partition.vectors_of(entry)[0]
@@ -372,19 +324,24 @@ class Disk(Generic[V]):
         self.lose(overflow.too_many())
         return True
 
-    def _raw(self, entry: Entry[V]) -> bytes | None:
+    def raw_of(self, entry: Entry[V]) -> bytes | None:
         """Return the bytes of an answer, or None of one that has none any more."""
         try:
             if entry.place is not None:
-                return self.log.raw(entry.place)
-            return self.dumps(entry.value)
-        except Exception:  # it goes, as it would without an overflow
+                try:
+                    return self.log.raw(entry.place)
+                except DamageError:
+                    if not entry.read:
+                        raise
+            return dumped(self.serializer, entry.value)
+        except Exception:  # it is damaged, or was changed since it was put
             _logger.warning("%s: lets an answer go", self.path, exc_info=True)
             return None
 
     def rise(self, entry: Entry[V]) -> None:
         """Note that *entry* is in memory again."""
         self._notes.append(Note(records.risen(entry.id)))
+        self._note_place(entry)
 
     def commit(self) -> None:
         """
@@ -415,11 +372,16 @@ class Disk(Generic[V]):
 
     def _placed(self, notes: Sequence[Note[V]], starts: Sequence[int]) -> None:
         for note, start in zip(notes, starts, strict=True):
-            if note.entry is not None:
-                end = start + len(note.payload)
-                note.entry.place = Place(end - note.size, note.size, note.size)
+            if note.entry is not None and note.place is not None:
+                offset = start + note.place.offset
+                note.entry.place = note.place._replace(offset=offset)
+                self._note_place(note.entry)
             if note.sunk is not None and self.overflow is not None:
                 self.overflow.placed(*note.sunk, start, len(note.payload))
+
+    def _note_place(self, entry: Entry[V]) -> None:
+        if self._saving:
+            self._since[entry] = None
 
     def _unsunk(self, notes: Iterable[Note[V]]) -> None:
         """Give up what was to be on disk alone and is not."""
@@ -441,50 +403,85 @@ class Disk(Generic[V]):
         if not self.writes:
             return
         must = must or (put and self.sync == "always")
+        self._synced(must=must)
+        if must and self._behind is not None:
+            raise self._unwritten(self._behind) from self._behind
+        if not self._saving and self._due():
+            self._save_aside()
+
+    def _due(self) -> bool:
+        """Whether a snapshot is to be taken, and none failed just now."""
         log = self._log
-        if log is not None and log.file.unsynced > (0 if must else _UNSYNCED):
+        if log is None or not (self.behind or log.too_long()):
+            return False
+        return self._backoff.over()
+
+    def _synced(self, *, must: bool) -> None:
+        """Wait for the disk if it *must* be, or if much waits for it."""
+        while True:
+            log = self.log if must else self._log
+            if log is None or not (must or log.file.unsynced > _UNSYNCED):
+                return
             try:
                 log.file.sync()
             except OSError as error:
-                # One that was replaced meanwhile, and closed, is on disk in its heir.
                 if self._log is log:
                     self._behind = error
                     _logger.warning("%s: not on disk: %s", self.path, error)
-        if must and self._behind is not None:
-            raise self._unwritten(self._behind) from self._behind
-
-        if log is not None and not self._saving and log.too_long():
-            self._save_aside()
+            # What was replaced meanwhile is on disk when its heir is.
+            if self._log is log:
+                return
 
     def _save_aside(self) -> None:
         def work() -> None:
-            with self._turn:
-                if self._log is not None and self._log.too_long():
+            with self.turn:
+                if self._due():
                     self._snapshot()
 
         threading.Thread(target=work, name="legion-cache-snapshot", daemon=True).start()
+
+    def try_saving(self) -> None:
+        """Take a snapshot; why there is none is logged."""
+        with self.turn:
+            self._snapshot()
 
     def save(self) -> None:
         """
         Take a snapshot, and wait for it.
 
         Raises:
-            StateError: It cannot be written; the file is as it was.
+            StateError: It cannot be written; the file is as it was, and what changes
+                goes to its log.
         """
+        self.refuse_closed()
         if not self.writes:
             msg = "is written by another process; save it there"
             raise StateError(str(self.path), msg)
-        with self._turn:
-            self._snapshot()
+        with self.turn:
+            if self._saving:
+                msg = (
+                    "is being saved, and what is saved says save() again; leave it out"
+                )
+                raise StateError(str(self.path), msg)
+            failed = self._snapshot()
         if self._behind is not None:
-            raise self._unwritten(self._behind)
+            raise self._unwritten(self._behind) from failed
+        if failed is not None:
+            msg = f"could not be saved ({failed}); nothing is lost: its log has it all"
+            raise StateError(str(self.path), msg) from failed
 
-    def _snapshot(self) -> None:
+    def _snapshot(self) -> Exception | None:
+        """Take a snapshot, and return why there is none."""
         try:
             self.take()
-        except OSError as error:
-            self._behind = error
-            _logger.warning("%s: no snapshot: %s", self.path, error)
+        except Exception as error:
+            self._backoff.failed()
+            _logger.warning("%s: no snapshot: %s", self.path, error, exc_info=True)
+            return error
+        self._backoff.worked()
+        if not self.closed:  # as when nobody else had the cache any more
+            self._synced(must=True)
+        return None
 
     def _unwritten(self, error: OSError) -> StateError:
         msg = (
@@ -514,50 +511,71 @@ class Disk(Generic[V]):
         self._saving = True
         return self.log.file.end
 
+    def catch_up(self, new: CacheLog, start: int) -> int:
+        """
+        Let *new* have what the log has from *start* on, and the disk have it there.
+
+        Returns:
+            Up to where that was.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        end = self.log.file.end
+        new.append([payload for _, payload in self.log.records(start, end)])
+        new.file.sync()
+        return end
+
     def finish_saving(
         self,
-        file: CacheFile,
+        new: CacheLog,
         mark: int,
-        entries: Iterable[Entry[V]],
+        copied: int,
         sunken: Sunken | None,
-    ) -> None:
+        *,
+        wait: bool,
+    ) -> bool:
         """
-        Let *file* replace the log up to *mark*, and what follows follow.
+        Let *new* replace the log up to *mark*, and what follows follow.
 
         Args:
-            file: The snapshot.
+            new: The snapshot, and what `catch_up` copied.
             mark: What `begin_saving` returned.
-            entries: Those that are there; where their answers lie changes.
+            copied: What `catch_up` returned.
             sunken: Those of the snapshot that were on disk alone, or None without any.
+            wait: Whether to wait for the disk if it has to be.
+
+        Returns:
+            False if it has to be, as somebody waited for what came since.
 
         Raises:
             OSError: It cannot be written; the file is as it was.
         """
         self.commit()
-        old, new = self.log, CacheLog.open(file.path, readonly=False)
-        notes = self._notes
-        moved = new.file.end - mark
-        try:
-            new.append([payload for _, payload in old.records(mark)])
-            starts = new.append([note.payload for note in notes])
-            new.file.sync()
-            new.file.rename(self.path)
-        except BaseException:
-            new.file.drop()
-            raise
-        for entry in entries:
+        old = self.log
+        if old.file.synced > copied:
+            if not wait:
+                return False
+            copied = self.catch_up(new, copied)
+        moved = new.file.end - copied
+        new.append([payload for _, payload in old.records(copied)])
+        starts = new.append([note.payload for note in self._notes])
+        new.file.rename(self.path)
+        self._log, notes, self._notes, self._behind = new, self._notes, [], None
+        for entry in self._since:
             if entry.place is not None and entry.place.offset >= mark:
                 at = entry.place.offset + moved
                 entry.place = entry.place._replace(offset=at)
         if self.overflow is not None:
             self.overflow.moved(mark, moved, new.lying(sunken))
         self._placed(notes, starts)
-        self._log, self._notes, self._behind = new, [], None
         old.close()
+        return True
 
     def end_saving(self) -> None:
         """Let others take a snapshot."""
         self._saving = False
+        self._since.clear()
 
     def size(self) -> int:
         """Return the bytes of the file, or 0 once it is closed."""
@@ -584,14 +602,11 @@ class Disk(Generic[V]):
             StateError: It cannot be read.
         """
         try:
-            log = self._opened()
-            return log, Found(snapshot.load(log.head, log.section), [])
-        except DamageError as damage:
-            self._damaged(damage, repair=False)
-            raise
+            log, found, _ = self._opening().read(repair=False)
         except OSError as error:
             msg = f"cannot be opened: {error}"
             raise StateError(str(self.path), msg) from error
+        return log, found
 
     def turn_to(self, log: CacheLog) -> None:
         """Read answers from *log* from now on."""
@@ -611,7 +626,7 @@ class Disk(Generic[V]):
                 said.append(records.read(payload, offset))
                 self._followed = offset + len(payload)
         except DamageError as damage:
-            self._damaged(damage, repair=False)
+            raise self._opening().refused(damage) from damage
         return said
 
     @property
@@ -626,7 +641,7 @@ class Disk(Generic[V]):
 
     def let_go(self) -> None:
         """Close the file as it is, and let others write it; who saves it is let."""
-        with self._turn:
+        with self.turn:
             self._let_go()
 
     def _let_go(self) -> None:

@@ -71,6 +71,7 @@ class Entry(Generic[V]):
             near as the floor, or where nobody asks.
         expires_s: When it expires, in machine time.
         place: Where on disk its answer lies, or None where it does not.
+        used_s: When it answered last, or was stored.
         slots: Where its vector lies; nowhere any more where the entry is gone.
         group: Entries with the same value, where values are compared.
         origin: Number of the entry that it is an alias of: a question that was judged
@@ -88,6 +89,9 @@ class Entry(Generic[V]):
     redundancy: float = 0.0
     expires_s: float = math.inf
     place: Place | None = None
+    used_s: float = attrs.field(
+        default=attrs.Factory(lambda self: self.stored_s, takes_self=True)
+    )
     slots: list[int] = attrs.field(init=False, factory=list)
     group: Group | None = attrs.field(init=False, default=None)
     origin: int | None = attrs.field(init=False, default=None)
@@ -107,7 +111,7 @@ class Entry(Generic[V]):
 
     @property
     def read(self) -> bool:
-        """Whether the answer is in memory."""
+        """Whether the answer is in memory, and not on disk alone."""
         return type(self._value) is not Unread
 
     def raw(self) -> Raw:

@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import mmap
 import os
+import stat
+import threading
 import weakref
 
 from collections.abc import Iterable
@@ -49,7 +51,7 @@ class WriterLock:
 
     def __attrs_post_init__(self) -> None:
         beside = self.path.with_name(self.path.name + ".lock")
-        self._handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -61,7 +63,8 @@ class WriterLock:
             )
             raise StateError(str(self.path), msg) from error
         os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, this_process().encode(), 0)
+        with contextlib.suppress(OSError):  # it holds though the disk is full
+            os.pwrite(self._handle, this_process().encode(), 0)
         _held.add(self)
 
     def ours(self) -> bool:
@@ -93,6 +96,11 @@ class CacheFile:
     _handle: int
     end: int = attrs.field(init=False)
     _synced: int = attrs.field(init=False, default=0)
+    # Whether it is yet to take the name of another.
+    _begun: bool = attrs.field(default=False)
+    # Whether the disk has its name.
+    _named: bool = attrs.field(init=False, default=True)
+    _syncing: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
     def __attrs_post_init__(self) -> None:
         self.end = os.fstat(self._handle).st_size
@@ -105,10 +113,15 @@ class CacheFile:
 
     @classmethod
     def beside(cls, path: Path) -> CacheFile:
-        """Begin what will replace *path*; what a killed process began is overwritten."""
+        """
+        Begin what will replace *path*, to be read by nobody else until then.
+
+        What a killed process began is removed.
+        """
         name = path.with_name(path.name + ".new")
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        return cls(name, os.open(name, flags, 0o644))
+        name.unlink(missing_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return cls(name, os.open(name, flags, 0o600), begun=True)
 
     def identity(self) -> tuple[int, int]:
         """Return what tells the file from the one that replaced it."""
@@ -163,16 +176,35 @@ class CacheFile:
     def cut(self, size: int) -> None:
         """Leave off what comes after the first *size* bytes."""
         os.ftruncate(self._handle, size)
-        self.end = size
+        self.end, self._synced = size, min(self._synced, size)
 
     def sync(self) -> None:
-        """Wait until the disk has it all; others may close the file meanwhile."""
-        end, handle = self.end, os.dup(self._handle)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        self._synced = end
+        """
+        Wait until the disk has all that was written by now, and the name.
+
+        Of those who wait at a time, one does it for all. Others may close the file
+        meanwhile.
+
+        Raises:
+            OSError: The disk does not have it.
+        """
+        end = self.end
+        with self._syncing:
+            if self._synced < end:
+                end, handle = self.end, os.dup(self._handle)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+                self._synced = end
+            if not self._named:
+                sync_folder(self.path.parent)
+                self._named = True
+
+    @property
+    def synced(self) -> int:
+        """Up to where the disk has it, since somebody waited for that."""
+        return self._synced
 
     @property
     def unsynced(self) -> int:
@@ -180,20 +212,42 @@ class CacheFile:
         return self.end - self._synced
 
     def rename(self, path: Path) -> None:
-        """Take the name *path*, from whatever has it, for good."""
+        """
+        Take the name *path*, from whatever has it; `sync` has the disk know.
+
+        Whoever could read what had it can read this one, and nobody else.
+
+        Raises:
+            OSError: It cannot be taken; everything is as it was.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self._permit(path.stat())
         self.path.replace(path)
-        self.path = path
-        sync_folder(path.parent)
+        self.path, self._begun, self._named = path, False, False
+
+    def _permit(self, like: os.stat_result) -> None:
+        mode, own = stat.S_IMODE(like.st_mode), os.fstat(self._handle)
+        try:
+            if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid):
+                os.fchown(self._handle, like.st_uid, like.st_gid)
+        except PermissionError:  # it is another user's, whose group may not be ours
+            mode &= ~stat.S_IRWXG
+        os.fchmod(self._handle, mode)
 
     def link(self, path: Path) -> None:
-        """Give the file one more name, instead of whatever has it."""
-        path.unlink(missing_ok=True)
+        """
+        Give the file one more name.
+
+        Raises:
+            FileExistsError: Another one has it.
+        """
         path.hardlink_to(self.path)
 
     def drop(self) -> None:
-        """Close it, and remove it."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+        """Remove it, unless it took another's name: there is no way back."""
+        if self._begun:
+            self.close()
+            self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close it."""
@@ -212,6 +266,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def real(path: Path) -> Path:
+    """Return the one name of a file: from wherever, whatever links lead to it."""
+    return Path(os.path.realpath(path))
 
 
 def stands(path: Path) -> tuple[int, int] | None:

@@ -34,12 +34,11 @@ class BeginsAnew(Protocol):
 class Order(IntEnum):
     """In which order a fork takes the locks: as whoever holds one may take a later."""
 
-    DISK = 0
-    SHELF = 1
-    EMBEDDER = 2
-    FLIGHTS = 3
-    WAITS = 4
-    LEAF = 5
+    SHELF = 0
+    EMBEDDER = 1
+    FLIGHTS = 2
+    WAITS = 3
+    LEAF = 4
 
 
 L = TypeVar("L", bound=Held)

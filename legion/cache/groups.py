@@ -69,7 +69,7 @@ class ValueGroups:
         try:
             key = _key(value)
             known = self._groups.get(key)
-        except (TypeError, ValueError, RecursionError):
+        except Exception:  # noqa: BLE001 - what cannot be compared equals only itself
             return Group(None)
         return Group(key) if known is None else known
 

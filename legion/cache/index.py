@@ -254,6 +254,8 @@ class VectorSlots(Generic[T]):
             pair was stored at some moment of the search.
         """
         block, floor = self._block, self.sketcher.floor
+        for vector in vectors:
+            self._refuse_other(vector)
         with OneThread():
             if block.wide is None:
                 return [self._best(block, v, None, k, floor) for v in vectors]
@@ -388,7 +390,14 @@ class VectorSlots(Generic[T]):
     def nearest(self, vector: NDArray[np.float32], k: int) -> list[tuple[T, float]]:
         """Return the *k* who are nearest, however far, and their cosines."""
         block = self._block
+        self._refuse_other(vector)
         return self._best(block, vector, None, k, -2.0)
+
+    def _refuse_other(self, vector: NDArray[np.float32]) -> None:
+        # The kernels would read on behind a shorter one.
+        if vector.shape != (self.sketcher.dim,):
+            msg = f"got a vector of shape {vector.shape}, not ({self.sketcher.dim},)"
+            raise ValueError(msg)
 
 
 def _chosen(

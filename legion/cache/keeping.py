@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from .disk import Disk, Found
+from ..exceptions import EmbeddingError, StateError
+from .disk import Disk
 from .hit import V
 from .learned import Learned
 from .loading import Changes, Filling
+from .opening import Found
 from .promise import Promise
 from .saving import save
 from .shelf import Shelf
+
+
+if TYPE_CHECKING:
+    from .embedding import UnitVectors
+    from .log import CacheLog
 
 
 def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
@@ -36,7 +44,9 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     try:
         _fill(shelf, disk, found)
         shelf.disk = disk
-        disk.take = partial(save, shelf, disk)
+        disk.take = partial(_save, weakref.ref(shelf), disk)
+        # Whoever leaves it without a word lets others write the file.
+        weakref.finalize(shelf, disk.let_go).atexit = False
         with shelf._lock:
             while shelf._room.lacks(entries=0, size=0):
                 shelf._evict(shelf._room.order.victim())
@@ -53,6 +63,13 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     if shelf._sketcher is not None:
         return shelf._sketcher.dim
     return cast("int | None", disk.log.head.facts["dim"])
+
+
+def _save(shelf: weakref.ref[Shelf[V]], disk: Disk[V]) -> None:
+    """Take a snapshot, while there is something to take one of."""
+    there = shelf()
+    if there is not None:
+        save(there, disk)
 
 
 def _fill(shelf: Shelf[V], disk: Disk[V], found: Found) -> None:
@@ -86,30 +103,52 @@ def _follow(shelf: Shelf[V], disk: Disk[V]) -> bool:
     return bool(changes.gone or changes.replaced)
 
 
-def refresh(shelf: Shelf[V], disk: Disk[V]) -> bool:
+def refresh(shelf: Shelf[V], disk: Disk[V], embed: UnitVectors) -> bool:
     """
     Follow the process that writes the file, and say whether there was something.
 
     Raises:
-        StateError: The file cannot be read; what was read before stays.
+        StateError: The file cannot be read, or its vectors have another dimension than
+            those of *embed*; what was read before stays.
     """
+    disk.refuse_closed()
     if not disk.readonly:
         return False
-    if not disk.replaced():
-        return _follow(shelf, disk)
-    log, found = disk.look()
-    # Under one lock, since what an answer's place means changes with the file.
-    with shelf._lock:
-        disk.turn_to(log)
-        shelf.reset()
-        _fill(shelf, disk, found)
-        _follow(shelf, disk)
+    with disk.turn:
+        if not disk.replaced():
+            return _follow(shelf, disk)
+        log, found = disk.look()
+        try:
+            _settle(embed, log, disk)
+        except BaseException:
+            log.close()
+            raise
+        # Under one lock, since what an answer's place means changes with the file.
+        with shelf._lock:
+            disk.turn_to(log)
+            shelf.reset()
+            _fill(shelf, disk, found)
+            _follow(shelf, disk)
     return True
+
+
+def _settle(embed: UnitVectors, log: CacheLog, disk: Disk[V]) -> None:
+    dim = cast("int | None", log.head.facts["dim"])
+    if dim is None:
+        return
+    try:
+        embed.settle(dim)
+    except EmbeddingError as error:
+        msg = (
+            f"has vectors of dimension {dim}, those of your embedder have {embed.dim}; "
+            f"give the cache the embedder that the file is written with"
+        )
+        raise StateError(str(disk.path), msg) from error
 
 
 def close(shelf: Shelf[V], disk: Disk[V]) -> None:
     """
-    Write what is left, so that it is soon read, and let the file go, if it was not.
+    Write what is left, so that it is soon read, let the file go, and be empty.
 
     Raises:
         StateError: It could not be written; the file is let go all the same.
@@ -121,7 +160,8 @@ def close(shelf: Shelf[V], disk: Disk[V]) -> None:
             disk.commit()
         if disk.writes:
             if disk.behind or disk.worth_saving():
-                disk.save()
+                disk.try_saving()
             disk.settle(must=True)
     finally:
         disk.let_go()
+        shelf.reset()

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 
 MAGIC = b"legion cache"
-VERSION = 2
-"""Version 1 has neither what was learned nor groups of equal answers."""
+VERSION = 3
+"""
+Version 1 has neither what was learned nor groups of equal answers; neither it nor 2 has
+checksums of single answers, or says when they were used.
+"""
 BLOCK = 1 << 20
 """Bytes of a section that share a checksum."""
 _ALIGNED = 64

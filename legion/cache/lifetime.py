@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from collections.abc import Iterable
 from reprlib import repr as brief
 
 import attrs
+
+
+ENDLESS_S = 1e12
+"""Whatever lasts longer, 30,000 years, has no end."""
+
+
+def _number(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool)
+
+
+def _ending(given: float | None) -> float | None:
+    """Return a time, infinite if nobody will see its end."""
+    return math.inf if _number(given) and given > ENDLESS_S else given  # type: ignore[operator]
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +37,7 @@ class Terms:
 
     """
 
-    ttl_s: float | None = None
+    ttl_s: float | None = attrs.field(default=None, converter=_ending)
     sliding: bool | None = None
     tags: frozenset[str] = frozenset()
     cost: float = 1.0
@@ -47,7 +61,7 @@ class Terms:
         if ttl_s is None and sliding is None and tags == () and cost == 1:
             return NOTHING_SAID
         check_seconds("put", "ttl_s", ttl_s)
-        if not _number(cost) or not 0 <= cost < math.inf:
+        if not _number(cost) or not 0 <= cost <= sys.float_info.max:
             msg = f"put: got cost={brief(cost)}; write a number from 0 up"
             raise ValueError(msg)
         return cls(ttl_s=ttl_s, sliding=sliding, tags=_tags(tags), cost=cost)
@@ -72,10 +86,10 @@ class Lifetime:
         ValueError: A time is not above 0.
     """
 
-    ttl_s: float | None = None
+    ttl_s: float | None = attrs.field(default=None, converter=_ending)
     sliding: bool = False
-    max_age_s: float | None = None
-    negative_ttl_s: float | None = None
+    max_age_s: float | None = attrs.field(default=None, converter=_ending)
+    negative_ttl_s: float | None = attrs.field(default=None, converter=_ending)
 
     def __attrs_post_init__(self) -> None:
         for name in ("ttl_s", "max_age_s", "negative_ttl_s"):
@@ -111,10 +125,6 @@ def check_seconds(who: str, name: str, given: object) -> None:
     if given is not None and not (_number(given) and given > 0):  # type: ignore[operator]
         msg = f"{who}: got {name}={brief(given)}; write seconds above 0"
         raise ValueError(msg)
-
-
-def _number(given: object) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool)
 
 
 def _tags(tags: Iterable[str]) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, pairwise, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 import attrs
 import numpy as np
 
-from .disk import Disk, Found
+from ..exceptions import StateError
+from .disk import Disk
 from .entry import Entry, Unread
 from .hit import V
+from .opening import Found
 from .overflow import Overflow, digest_of, spot_of
 from .records import Gone, Put, Risen, Said
 from .shelf import Item
@@ -134,6 +137,9 @@ class Filling(Generic[V]):
             parts.setdefault(scope, []).append(self._added(puts))
         for one in parts.values():
             self._place(one)
+        self._rank(
+            [entry for one in parts.values() for p in one for entry in p.entries]
+        )
         self.shelf._last_id = max(self.shelf._last_id, changes.last_id)
 
     def _related(self, found: Found, changes: Changes) -> Iterator[Put]:
@@ -230,6 +236,8 @@ class Filling(Generic[V]):
     def _entries(self, loaded: Loaded) -> list[Entry[V]]:
         columns = loaded.columns
         stored_s, expires_s = self._times(columns["stored_ms"], columns["expires_ms"])
+        used_ms = np.maximum(columns["used_ms"], columns["stored_ms"])
+        used_s, _ = self._times(used_ms, used_ms)
         partitions = self._partitions(loaded.scopes)
         sizes = columns["size"].tolist()
         if self.shelf.capacity_bytes is None:
@@ -248,6 +256,7 @@ class Filling(Generic[V]):
                 columns["redundancy"].tolist(),
                 expires_s,
                 loaded.places,
+                used_s,
             )
         )
 
@@ -325,23 +334,38 @@ class Filling(Generic[V]):
         if shelf.capacity_bytes is not None:
             for entry in entries:
                 self._weigh(entry)
-        shelf._room.fill(entries)
         for entry, group in zip(entries, part.groups, strict=True):
             if entry.origin is None:
-                shelf.rule.restored(entry, group)
+                # An answer that its serializer cannot read now is in no group.
+                with suppress(StateError):
+                    shelf.rule.restored(entry, group)
             else:
                 entry.group = shelf._entries[entry.origin].group
             if entry.expires_s < math.inf:
                 shelf._expiries.rise(entry.id, entry.expires_s)
 
+    def _rank(self, entries: list[Entry[V]]) -> None:
+        """Let them all go in the order in which they were used or stored."""
+        used_s = np.array([entry.used_s for entry in entries])
+        order = np.lexsort((np.array([entry.id for entry in entries]), used_s))
+        self.shelf._room.fill([entries[i] for i in order.tolist()])
+
     def _weigh(self, entry: Entry[V]) -> None:
         """Count the bytes of an entry that was stored where nobody counted them."""
         if not entry.size:
-            vector = entry.partition.vectors_of(entry)[0]
-            item = Item(entry.key, entry.question, entry.value, vector)
-            weigh = self.shelf._size if entry.origin is None else self.shelf._overhead
-            entry.size = weigh(item)
+            entry.size = self._size(entry)
             entry.partition.bytes += entry.size
+
+    def _size(self, entry: Entry[V]) -> int:
+        vector = entry.partition.vectors_of(entry)[0]
+        item = Item[Any](entry.key, entry.question, None, vector)
+        if entry.origin is not None:
+            return self.shelf._overhead(item)
+        try:
+            return self.shelf._size(item._replace(value=entry.value))
+        except StateError:  # its serializer cannot read it now
+            assert entry.place is not None
+            return self.shelf._overhead(item) + entry.place.size
 
     def _relate(self, alias: Entry[V], origin: Entry[V]) -> None:
         """Make *alias* one of *origin*, whose answer it has."""

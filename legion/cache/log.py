@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -63,10 +64,20 @@ class CacheLog:
             LaterError: It is of a format version to come.
         """
         file = CacheFile.open(path, readonly=readonly)
+        return cls.of(file, file.mapped() if readonly else None)
+
+    @classmethod
+    def of(cls, file: CacheFile, mapped: mmap.mmap | None = None) -> CacheLog:
+        """
+        Read the head of a *file* that is open, and *mapped* where it is only read.
+
+        Raises:
+            DamageError: Its head is damaged, or its snapshot has no end.
+            LaterError: It is of a format version to come.
+        """
         head = layout.read_head(file.read)
         if file.end < head.log:
             raise DamageError(file.end, "the snapshot, whose end is missing")
-        mapped = file.mapped() if readonly else None
         return cls(head, file, mapped)
 
     def section(self, name: str) -> memoryview:
@@ -78,14 +89,25 @@ class CacheLog:
         self.file.read_into(section.offset, data)
         return data
 
-    def records(self, start: int | None = None) -> Iterator[tuple[int, memoryview]]:
+    def records(
+        self, start: int | None = None, end: int | None = None
+    ) -> Iterator[tuple[int, memoryview]]:
         """
         Yield the payloads of the log and where each begins, up to a torn end.
+
+        Args:
+            start: Where a record begins; that of the log by default.
+            end: Where one ends, beyond which others write; of all by default.
 
         Raises:
             DamageError: A record is damaged.
         """
-        return layout.records(self.file.read, self.head, start)
+
+        def read(offset: int, size: int) -> bytes:
+            left = size if end is None else max(min(size, end - offset), 0)
+            return self.file.read(offset, left)
+
+        return layout.records(read, self.head, start)
 
     def append(self, payloads: Sequence[bytes | memoryview]) -> list[int]:
         """
@@ -103,8 +125,15 @@ class CacheLog:
         return starts
 
     def raw(self, place: Place) -> bytes:
-        """Return the bytes of an answer, as its serializer made them."""
+        """
+        Return the bytes of an answer, as its serializer made them.
+
+        Raises:
+            DamageError: What lies there is not what was written.
+        """
         data = self.file.read(place.offset, place.packed)
+        if place.check not in {None, zlib.crc32(data)}:
+            raise DamageError(place.offset, "an answer")
         if place.packed == place.size:
             return data
         with self._lock:
@@ -130,9 +159,8 @@ class CacheLog:
             assert isinstance(said, records.Put)
             return said
         data = self.file.read(spot.offset, spot.length)
-        values = self.head.sections["values"].offset
         with self._lock:
-            return sunken.read(data, spot.offset, values, self._small())
+            return sunken.read(data, spot.offset, self.head, self._small())
 
     def lying(self, copied: sunken.Sunken | None) -> NDArray[Any]:
         """Return where the entries lie that are on disk alone in this snapshot."""

@@ -157,7 +157,9 @@ def _read_put(payload: memoryview, offset: int, before: int = 0) -> Put:
         size,
         redundancy,
         1,
+        used_ms=stored_ms,
     )
-    place = Place(offset + len(payload) - lengths[5], lengths[5], lengths[5])
+    begin = len(payload) - lengths[5]
+    place = Place.of(payload[begin:], offset + begin)
     alone = (offset, len(payload)) if payload[:1] == _SUNK else None
     return Put(row, place, parts[4], alone)

@@ -7,7 +7,7 @@ import logging
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .entry import Entry
 from .file import CacheFile
 from .hit import V
 from .layout import DamageError
+from .log import CacheLog
 from .overflow import spot_of
 from .records import Put
 from .serializer import Serializer, plain_size
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("legion")
 _AT_ONCE = 1_000
 """So many entries are copied before others have their turn."""
+_ROUNDS = 8
+"""So often what others write meanwhile is copied before they have to wait."""
 
 
 def save(shelf: Shelf[V], disk: Disk[V]) -> None:
@@ -50,15 +53,13 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
     """
     with shelf._lock:
         mark = disk.begin_saving()
-        entries = sorted(
-            shelf._entries.values(),
-            key=lambda one: (one.partition.scope, one.id),
-        )
+        entries = list(shelf._entries.values())
         last_id = shelf._last_id
         learned = disk.state()
         sunken = disk.sunken()
     try:
-        kept, rows, vectors = _copied(shelf, disk, entries)
+        entries.sort(key=lambda one: (one.partition.scope, one.id))
+        kept, lost, rows, vectors = _copied(shelf, disk, entries)
         sketches = (
             shelf._sketches(vectors[0]).sketch_many(vectors)
             if len(vectors)
@@ -73,28 +74,61 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
         file = CacheFile.beside(disk.path)
         try:
             file.append(layout.snapshot(facts, sections))
-            file.sync()
+            _replace(shelf, disk, file, mark, Copy(kept, lost, within, sunken))
         except BaseException:
             file.drop()
             raise
-        file.close()
-        with shelf._lock:
-            disk.finish_saving(file, mark, shelf._entries.values(), sunken)
-            offset = disk.log.head.sections["values"].offset
-            if sunken is not None:  # who rose meanwhile
-                kept += [shelf._entries.get(one.id) for one in sunken.entries]
-            for entry, (start, packed, size) in zip(kept, within, strict=True):
-                if entry is not None:
-                    entry.place = Place(offset + start, packed, size)
     finally:
         with shelf._lock:
             disk.end_saving()
 
 
+class Copy(NamedTuple, Generic[V]):
+    """
+    What is in a snapshot.
+
+    Attributes:
+        kept: Whose answers, or None where the entry is gone.
+        lost: Who has none any more.
+        places: Where the answers lie among all, those of *sunken* last.
+        sunken: Who was on disk alone, or None without any.
+    """
+
+    kept: list[Entry[V] | None]
+    lost: list[int]
+    places: list[Place]
+    sunken: Sunken | None
+
+
+def _replace(
+    shelf: Shelf[V], disk: Disk[V], file: CacheFile, mark: int, copy: Copy[V]
+) -> None:
+    """Let *file* replace the log, once the disk has all there that it has here."""
+    new = CacheLog.of(file)
+    offset = new.head.sections["values"].offset
+    places = [place._replace(offset=offset + place.offset) for place in copy.places]
+    copied, kept = mark, copy.kept
+    for left in reversed(range(_ROUNDS)):
+        copied = disk.catch_up(new, copied)
+        with shelf._lock:
+            for entry_id in copy.lost:
+                shelf.drop(entry_id)
+            if not disk.finish_saving(new, mark, copied, copy.sunken, wait=not left):
+                continue
+            if copy.sunken is not None:  # who rose meanwhile
+                kept += [shelf._entries.get(one.id) for one in copy.sunken.entries]
+            for entry, place in zip(kept, places, strict=True):
+                if entry is not None:
+                    entry.place = place
+            return
+
+
 def _copied(
     shelf: Shelf[V], disk: Disk[V], entries: Sequence[Entry[V]]
-) -> tuple[list[Entry[V] | None], list[Row], NDArray[np.float32]]:
+) -> tuple[list[Entry[V] | None], list[int], list[Row], NDArray[np.float32]]:
+    """Return whose answers could be read, and who has none any more; rows; vectors."""
     kept: list[Entry[V] | None] = []
+    lost: list[int] = []
     rows: list[Row] = []
     vectors: list[NDArray[np.float32]] = []
     rest = iter(entries)
@@ -106,48 +140,41 @@ def _copied(
                 if entry.slots
             ]
         for entry, its in there:
-            raw = _raw(disk, entry)
+            raw = disk.raw_of(entry)
             if raw is None:
+                if not entry.read:
+                    lost.append(entry.id)
                 continue
             kept.append(entry)
             rows.append(disk.row(entry, raw, len(its)))
             vectors.append(its)
-    return kept, rows, np.concatenate(vectors) if vectors else np.empty((0, 1), "<f4")
+    joined = np.concatenate(vectors) if vectors else np.empty((0, 1), "<f4")
+    return kept, lost, rows, joined
 
 
 def _raised(disk: Disk[V], sunken: Sunken) -> Sunken | None:
     """Read what is on disk alone, for the next file; None where nothing is left of it."""
     now_s, now_ms = disk.clock.machine(), disk.clock.wall() * 1_000
-    read: list[tuple[int, Put]] = []
+    read: list[tuple[int, Put, bytes]] = []
     for at, row in enumerate(sunken.table):
         if row["expires_s"] <= now_s:
             continue
         try:
-            read.append((at, disk.log.row(spot_of(row))))
+            put = disk.log.row(spot_of(row))
+            read.append((at, put, disk.log.raw(put.place)))
         except DamageError as damage:
             _logger.warning("%s: leaves out an entry: %r", disk.path, damage)
     if not read:
         return None
-    table = sunken.table[[at for at, _ in read]]
+    table = sunken.table[[at for at, _, _ in read]]
     lasts_ms = np.minimum((table["expires_s"] - now_s) * 1_000 + now_ms, FOREVER_MS)
     table["expires_s"] = lasts_ms
     entries = [
-        put.row._replace(value=disk.log.raw(put.place), expires_ms=int(ends_ms))
-        for (_, put), ends_ms in zip(read, lasts_ms.tolist(), strict=True)
+        put.row._replace(value=raw, expires_ms=int(ends_ms))
+        for (_, put, raw), ends_ms in zip(read, lasts_ms.tolist(), strict=True)
     ]
-    vectors = [put.floats() for _, put in read]
+    vectors = [put.floats() for _, put, _ in read]
     return Sunken(table, sunken.scopes, sunken.tags, entries, vectors)
-
-
-def _raw(disk: Disk[V], entry: Entry[V]) -> bytes | None:
-    """Return the bytes of an answer, or None of one that has none any more."""
-    if entry.place is not None:
-        return disk.log.raw(entry.place)
-    try:
-        return disk.dumps(entry.value)
-    except Exception:  # it was changed since it was put, and could not be written then
-        _logger.warning("%s: leaves out an answer", disk.path, exc_info=True)
-        return None
 
 
 def _measured(

@@ -284,16 +284,15 @@ class Scope(Generic[V]):
     async def _aside(
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Return what *function* does; the loop goes on if it asks others."""
-        if self._shelf.tiers is None or self._shelf.tiers.sharing is None:
+        """Return what *function* does; the loop goes on if that may have to wait."""
+        if not self._shelf.waits:
             return function(*args, **kwargs)
         return await self._embed.in_thread(function, *args, **kwargs)
 
     async def _aput_answered(self, question: str, answer: V) -> None:
         """Do as `_put_answered` does, for asyncio."""
-        tiers, embed = self._shelf.tiers, self._embed
-        shared = tiers is not None and tiers.sharing is not None
-        aside = embed.in_thread if shared else embed.aside
+        embed = self._embed
+        aside = embed.in_thread if self._shelf.waits else embed.aside
         await aside(self._put_answered, question, answer)
 
     def _vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:

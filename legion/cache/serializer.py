@@ -28,6 +28,7 @@ class Serializer(Protocol):
 
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
+_MOST_BYTES = 2**32 - 1
 
 Serialization: TypeAlias = Serializer | Literal["json", "pickle"]
 
@@ -123,6 +124,23 @@ def serializer_of(given: Serialization) -> Serializer:
         )
         raise TypeError(msg)
     return given
+
+
+def dumped(serializer: Serializer, value: object) -> bytes:
+    """
+    Return the bytes of *value*.
+
+    Raises:
+        TypeError: The serializer has none for it, or returned something else.
+    """
+    raw: object = serializer.dumps(value)
+    if not isinstance(raw, bytes) or len(raw) > _MOST_BYTES:
+        msg = (
+            f"serializer: got {brief(raw)} for {brief(value)}; return bytes, "
+            f"{_MOST_BYTES} at most"
+        )
+        raise TypeError(msg)
+    return raw
 
 
 def name_of(serializer: Serializer) -> str:

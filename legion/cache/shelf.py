@@ -27,6 +27,7 @@ from .meter import Cost
 from .partition import Partition
 from .rising import RisingHeap
 from .room import Room
+from .serializer import dumped
 from .signal import Neighbours
 from .size import ENTRY_BYTES, deep_size
 from .stats import CacheStats, Tally
@@ -364,11 +365,13 @@ class Shelf(Generic[V]):
 
     def _hit(self, ticket: Ticket[V], similarity: float, now: float) -> Hit[V]:
         entry, ticket.told = ticket.entry, self.told
+        entry.used_s = now
         partition = entry.partition
         both: tuple[Entry[V], ...] = (entry,)
         if entry.origin is not None:
             origin = self._entries[entry.origin]
             origin.keep(entry.value)
+            origin.used_s = now
             both = entry, origin
         for used in both:
             self._room.order.touch(used)
@@ -495,6 +498,8 @@ class Shelf(Generic[V]):
             How many; one that takes more bytes than there may be is refused.
         """
         disk = self.disk
+        if disk is not None:
+            disk.refuse_closed()
         if disk is not None and disk.readonly:
             for _ in items:
                 self.count(partition, "refused")
@@ -504,7 +509,7 @@ class Shelf(Generic[V]):
             (
                 item,
                 self._size(item),
-                None if serializer is None else serializer.dumps(item.value),
+                None if serializer is None else dumped(serializer, item.value),
             )
             for item in items
         ]
@@ -514,6 +519,13 @@ class Shelf(Generic[V]):
             kept = [(item, raw) for item, _, raw in stored if raw is not None]
             self.tiers.share(partition, kept, since)
         return len(stored)
+
+    @property
+    def waits(self) -> bool:
+        """Whether what is stored may have to wait: for the disk, or for others."""
+        if self.disk is not None and self.disk.writes:
+            return True
+        return self.tiers is not None and self.tiers.sharing is not None
 
     def _serializer(self) -> Serializer | None:
         if self.disk is not None:
@@ -525,7 +537,7 @@ class Shelf(Generic[V]):
         if self.capacity_bytes is None:
             return 0
         size = self.size_of(item.value)
-        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**62:
             msg = f"size_of: got {size!r}; return a whole number of bytes"
             raise ValueError(msg)
         return self._overhead(item) + size
@@ -542,6 +554,8 @@ class Shelf(Generic[V]):
             self.disk.settle(must=must, put=put)
 
     def _writable(self, what: str) -> None:
+        if self.disk is not None:
+            self.disk.refuse_closed()
         if self.disk is not None and self.disk.readonly:
             msg = f"is open with readonly=True; {what} where it is written"
             raise StateError(str(self.disk.path), msg)
@@ -552,6 +566,8 @@ class Shelf(Generic[V]):
         redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
         group = self.rule.group(item.value)
         with self._lock:
+            if self.disk is not None:
+                self.disk.refuse_closed()
             now = self.clock.machine()
             if self._expiries:
                 self._sweep(now, at_most=_SWEPT)
@@ -641,6 +657,8 @@ class Shelf(Generic[V]):
         return gone
 
     def _evict(self, entry: Entry[V]) -> Entry[V]:
+        # First, so that no file says of one that its origin is not in memory.
+        self._drop_aliases(entry)
         alone = (
             self.disk is not None
             and entry.origin is None
@@ -748,6 +766,9 @@ class Shelf(Generic[V]):
         if entry.origin is not None:
             return []
         self.rule.removed(entry)
+        return self._drop_aliases(entry)
+
+    def _drop_aliases(self, entry: Entry[V]) -> list[Entry[V]]:
         if entry.id not in self._aliases:
             return []
         aliases = [self._entries[n] for n in self._aliases.pop(entry.id)]
@@ -867,6 +888,7 @@ class Shelf(Generic[V]):
             stats,
             disk_bytes=disk.size(),
             storage_savings=disk.savings(),
+            behind=disk.trouble(),
             overflow_bytes=0 if overflow is None else overflow.bytes,
         )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import zlib
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import compress
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import attrs
@@ -43,18 +44,31 @@ _COLUMNS: dict[str, str] = {
     "redundancy": "<f4",
     "origin": "<i8",
     "group": "<u4",
+    "used_ms": "<i8",
 }
-_NEW = {"origin", "group"}  # since version 2
-_RISING = {"id", "stored_ms", "scope"}
-_VALUES: dict[str, str] = {"size": "<u4", "packed": "<u4"}
+_RISING = {"id", "stored_ms", "scope", "used_ms"}
+_VALUES: dict[str, str] = {"size": "<u4", "packed": "<u4", "check": "<u4"}
+_SINCE = {"origin": 2, "group": 2, "used_ms": 3, "check": 3}
+"""The version from which on there is a column."""
 
 
 class Place(NamedTuple):
-    """Where in the file an answer lies: packed, or as it is if both sizes are equal."""
+    """
+    Where in the file an answer lies: packed, or as it is if both sizes are equal.
+
+    What lies there has the CRC-32 *check*, which no file before version 3 says.
+    """
 
     offset: int
     packed: int
     size: int
+    check: int | None
+
+    @classmethod
+    def of(cls, raw: Buffer, offset: int) -> Place:
+        """Say that *raw* lies at *offset* as it is."""
+        size = memoryview(raw).nbytes
+        return cls(offset, size, size, zlib.crc32(raw))
 
 
 class Row(NamedTuple):
@@ -77,6 +91,7 @@ class Row(NamedTuple):
     vectors: int
     origin: int = 0
     group: bytes = b""
+    used_ms: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -134,7 +149,7 @@ def sections(
     last_id: int,
     learned: JSON,
     sunken: Sunken | None = None,
-) -> tuple[dict[str, JSON], dict[str, Buffer], list[tuple[int, int, int]]]:
+) -> tuple[dict[str, JSON], dict[str, Buffer], list[Place]]:
     """
     Return the facts and sections of a snapshot.
 
@@ -147,8 +162,8 @@ def sections(
         sunken: Entries that are to be on disk alone, or None without any.
 
     Returns:
-        Facts; sections by name; for each row, those that are sunken last, offset within
-        the section ``values``, packed size and size of its answer.
+        Facts; sections by name; for each row, those that are sunken last, where its
+        answer lies within the section ``values``.
     """
     below = [] if sunken is None else sunken.entries
     heads = [] if sunken is None else sunken.heads()
@@ -181,8 +196,13 @@ def sections(
         "redundancy": [row.redundancy for row in rows],
         "origin": [row.origin for row in rows],
         "group": [groups.setdefault(row.group, len(groups)) for row in rows],
+        "used_ms": [row.used_ms for row in rows],
     }
-    values = {"size": list(map(len, distinct)), "packed": list(map(len, packed))}
+    values = {
+        "size": list(map(len, distinct)),
+        "packed": list(map(len, packed)),
+        "check": list(map(zlib.crc32, packed)),
+    }
     names = {
         "scopes": list(scopes),
         "terms": [[t.ttl_s, t.sliding, sorted(t.tags), t.cost] for t in terms],
@@ -199,7 +219,8 @@ def sections(
         "learned": json.dumps(learned).encode(),
     }
     ends = np.cumsum([0, *values["packed"]]).tolist()
-    places = [(ends[i], values["packed"][i], values["size"][i]) for i in value_of]
+    each = [*map(Place, ends, values["packed"], values["size"], values["check"])]
+    places = [each[i] for i in value_of]
     dim = vectors.shape[1] if len(vectors) else None
     alone: dict[str, Buffer] = {}
     if sunken is not None:
@@ -244,6 +265,11 @@ def _columns(columns: Mapping[str, Sequence[float]], kinds: Mapping[str, str]) -
             else b""
         )
     return b"".join(parts)
+
+
+def _of(version: int, kinds: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns that there are in a file of that *version*."""
+    return {k: v for k, v in kinds.items() if version >= _SINCE.get(k, 1)}
 
 
 def _read_columns(
@@ -296,13 +322,12 @@ def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
         checked(name)
     names = json.loads(plain("names"))
     old = head.version == 1
-    kinds = {k: v for k, v in _COLUMNS.items() if not (old and k in _NEW)}
-    columns = _read_columns(plain("columns"), n, kinds)
-    if old:
-        columns |= {name: np.zeros(n, _COLUMNS[name]) for name in _NEW}
+    columns = _read_columns(plain("columns"), n, _of(head.version, _COLUMNS))
+    for name in _COLUMNS.keys() - columns.keys():
+        columns[name] = np.zeros(n, _COLUMNS[name])
     digests = b"" if old else plain("groups")
     groups = [b"", *(digests[i : i + DIGEST] for i in range(0, len(digests), DIGEST))]
-    values = _read_columns(plain("sizes"), distinct, _VALUES)
+    values = _read_columns(plain("sizes"), distinct, _of(head.version, _VALUES))
     texts = plain("texts").decode("utf-8", "surrogatepass")
     terms = [
         Terms(ttl_s=ttl_s, sliding=sliding, tags=frozenset(tags), cost=cost)
@@ -319,11 +344,13 @@ def load(head: Head, read: Callable[[str], memoryview]) -> Loaded:
     packed = values["packed"].astype(np.int64)
     starts = np.cumsum(packed) - packed + head.sections["values"].offset
     each = columns["value"]
+    checks = values.get("check")
     places = map(
         Place,
         starts[each].tolist(),
         packed[each].tolist(),
         values["size"][each].tolist(),
+        repeat(None) if checks is None else checks[each].tolist(),
     )
     return Loaded(
         columns=columns,

@@ -52,6 +52,9 @@ class CacheStats:
         storage_savings: Share of bytes saved by the last snapshot against the same
             entries as lines of plain JSON, vectors counted in neither; None without
             entries on disk, and of a scope.
+        behind: Why the file lacks something that memory has, until a snapshot has it
+            all: one is tried again after a second, two, four, up to a minute. None
+            where it lacks nothing, and of a scope.
     """
 
     lookups: int = 0
@@ -83,6 +86,7 @@ class CacheStats:
     overflow_entries: int = 0
     overflow_bytes: int = 0
     storage_savings: float | None = None
+    behind: str | None = None
 
     @property
     def hits(self) -> int:

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .codec import Codec
+    from .layout import Head
     from .records import Put
     from .snapshot import Row
 
 
 # CRC-32 of all that follows; bytes of what is packed, before and after.
 _FRAME = struct.Struct("<III")
-_PLACE = struct.Struct("<QII")
+_PLACE = struct.Struct("<QIII")
+_UNCHECKED = struct.Struct("<QII")
+_CHECKED_SINCE = 3
 _LENGTH = struct.Struct("<I")
 
 
@@ -65,7 +68,7 @@ class Sunken:
     def pack(
         self,
         heads: Sequence[bytes],
-        places: Sequence[tuple[int, int, int]],
+        places: Sequence[Place],
         codec: Codec,
     ) -> bytes:
         """
@@ -108,14 +111,14 @@ def _framed(head: bytes, vector: NDArray[np.float32], codec: Codec) -> bytes:
     return zlib.crc32(rest).to_bytes(4, "little") + rest
 
 
-def read(data: bytes, offset: int, values: int, codec: Codec) -> Put:
+def read(data: bytes, offset: int, head: Head, codec: Codec) -> Put:
     """
     Return the entry whose bytes are *data*.
 
     Args:
         data: What was packed.
         offset: Where it lies.
-        values: Where the answers begin.
+        head: That of the file.
         codec: What it was packed with.
 
     Raises:
@@ -125,10 +128,12 @@ def read(data: bytes, offset: int, values: int, codec: Codec) -> Put:
         raise DamageError(offset, "an entry")
     _, size, packed = _FRAME.unpack_from(data)
     end = _FRAME.size + packed
-    head = codec.unpack(data[_FRAME.size : end], size)
-    said = records.read(memoryview(head)[: -_PLACE.size], 0)
+    told = codec.unpack(data[_FRAME.size : end], size)
+    form = _UNCHECKED if head.version < _CHECKED_SINCE else _PLACE
+    said = records.read(memoryview(told)[: -form.size], 0)
     assert isinstance(said, records.Put)
-    start, *sizes = _PLACE.unpack_from(head, len(head) - _PLACE.size)
+    start, stored, size, *check = form.unpack_from(told, len(told) - form.size)
     vector = memoryview(data)[end:]
-    place = Place(values + start, *sizes)
+    values = head.sections["values"].offset
+    place = Place(values + start, stored, size, check[0] if check else None)
     return said._replace(place=place, vector=vector, alone=(offset, len(data)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import weakref
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, cast
 
 import attrs
 
@@ -40,22 +41,31 @@ class Lying(NamedTuple):
     trouble: str | None
 
 
+def _weakly(shelf: Shelf[V]) -> weakref.ref[Shelf[V]]:
+    return weakref.ref(shelf)
+
+
 @attrs.define(eq=False)
 class Tiers(Generic[V]):
     """
     The tiers below memory: what is on disk alone, and what is shared with others.
 
     Attributes:
-        shelf: Memory, to which rises what is found.
         disk: The file, or None.
         sharing: What is shared, or None.
         embed: Whose dimension all vectors have.
     """
 
-    shelf: Shelf[V]
+    # Its shelf has it, so that it does not keep that alive.
+    _shelf: weakref.ref[Shelf[V]] = attrs.field(alias="shelf", converter=_weakly)
     disk: Disk[V] | None
     sharing: Sharing[V] | None
     embed: UnitVectors
+
+    @property
+    def shelf(self) -> Shelf[V]:
+        """Memory, to which rises what is found."""
+        return cast("Shelf[V]", self._shelf())
 
     def find(
         self,
