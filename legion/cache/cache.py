@@ -385,7 +385,7 @@ class SemanticCache(Scope[V]):
         Raises:
             StateError: It cannot be read; what was read before stays.
         """
-        from .keeping import refresh
+        from .following import refresh
 
         return refresh(self._shelf, self._disk(), self._embed)
 

@@ -107,7 +107,6 @@ class Disk(Generic[V]):
     _since: dict[Entry[V], None] = attrs.field(init=False, factory=dict)
     take: Callable[[], None] = attrs.field(init=False, default=_nothing)
     turn: threading.RLock = attrs.field(init=False, factory=threading.RLock)
-    _followed: int = attrs.field(init=False, default=0)
     _known: Known | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -127,14 +126,13 @@ class Disk(Generic[V]):
             StateCorruptError: It is damaged, and not to be repaired.
             MissingExtraError: What it was packed with is not installed.
         """
-        opening = self._opening()
+        opening = self.opening()
         try:
             if not self.readonly:
                 self._lock = WriterLock(self.path)
                 if stands(self.path) is None:
                     opening.begin()
             self._log, found, self._behind = opening.read(repair=repair)
-            self._followed = self._log.head.log
         except OSError as error:
             self.let_go()
             msg = f"cannot be opened: {error}"
@@ -150,7 +148,8 @@ class Disk(Generic[V]):
         """Return what a file is told by from another cache's."""
         return {"embedder": self.embedder, "serializer": name_of(self.serializer)}
 
-    def _opening(self) -> Opening:
+    def opening(self) -> Opening:
+        """Return the file as it is found under its name."""
         return Opening(path=self.path, facts=self.facts(), readonly=self.readonly)
 
     @property
@@ -589,45 +588,10 @@ class Disk(Generic[V]):
             return None
         return 1 - kept / plain
 
-    def replaced(self) -> bool:
-        """Whether another file has the name by now."""
-        there = stands(self.path)
-        return there is not None and there != self.log.file.identity()
-
-    def look(self) -> tuple[CacheLog, Found]:
-        """
-        Return the file that has the name now, and what it says.
-
-        Raises:
-            StateError: It cannot be read.
-        """
-        try:
-            log, found, _ = self._opening().read(repair=False)
-        except OSError as error:
-            msg = f"cannot be opened: {error}"
-            raise StateError(str(self.path), msg) from error
-        return log, found
-
     def turn_to(self, log: CacheLog) -> None:
         """Read answers from *log* from now on."""
         self.log.close()
-        self._log, self._followed = log, log.head.log
-
-    def follow(self) -> list[records.Said]:
-        """
-        Return what another process wrote into the log since this was last asked.
-
-        Raises:
-            StateCorruptError: The log is damaged.
-        """
-        said = []
-        try:
-            for offset, payload in self.log.records(self._followed):
-                said.append(records.read(payload, offset))
-                self._followed = offset + len(payload)
-        except DamageError as damage:
-            raise self._opening().refused(damage) from damage
-        return said
+        self._log = log
 
     @property
     def writes(self) -> bool:
