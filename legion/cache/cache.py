@@ -373,7 +373,7 @@ class SemanticCache(Scope[V]):
         """
         disk = self._disk()
         self._shelf._writable("save it")
-        disk.save()
+        disk.saver.save()
 
     def refresh(self) -> bool:
         """

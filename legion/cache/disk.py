@@ -16,7 +16,6 @@ from ..canonical import JSON
 from ..exceptions import StateCorruptError, StateError
 from ..model import Clock
 from . import records
-from .backoff import Backoff
 from .entry import Entry
 from .file import WriterLock, stands
 from .fork import anew_after_fork
@@ -26,12 +25,13 @@ from .learned import Known, Learned, known
 from .log import CacheLog
 from .opening import Found, Opening
 from .overflow import Overflow
+from .saver import Saver
 from .serializer import Serializer, dumped, name_of
 from .snapshot import FOREVER_MS, Place, Row
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,10 +43,6 @@ Sync: TypeAlias = Literal["batch", "always"]
 _logger = logging.getLogger("legion")
 _UNSYNCED = 1 << 20
 """So many bytes, about, wait for the disk at most with ``sync="batch"``."""
-
-
-def _nothing() -> None:
-    """Stand in for a snapshot before there is a shelf."""
 
 
 class Note(NamedTuple, Generic[V]):
@@ -84,7 +80,7 @@ class Disk(Generic[V]):
         readonly: Whether another process writes the file.
         learned: What a promise learned and spent, or None where nothing is promised.
         overflow: Which entries are on disk alone, or None where none ever is.
-        take: How to take a snapshot; `keeping.keep` says.
+        saver: Says when a snapshot is taken.
         turn: Held by whoever has the file replaced, or turns to another.
     """
 
@@ -101,16 +97,15 @@ class Disk(Generic[V]):
     _notes: list[Note[V]] = attrs.field(init=False, factory=list)
     # Why the file lacks something, until a snapshot has it all.
     _behind: OSError | None = attrs.field(init=False, default=None)
-    _backoff: Backoff = attrs.field(init=False)
     _saving: bool = attrs.field(init=False, default=False)
     # Whose answers lie in the log since then.
     _since: dict[Entry[V], None] = attrs.field(init=False, factory=dict)
-    take: Callable[[], None] = attrs.field(init=False, default=_nothing)
+    saver: Saver[V] = attrs.field(init=False)
     turn: threading.RLock = attrs.field(init=False, factory=threading.RLock)
     _known: Known | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self._backoff = Backoff(self.clock)
+        self.saver = Saver(self)
         anew_after_fork(self)
 
     def begin_anew(self) -> None:
@@ -402,20 +397,13 @@ class Disk(Generic[V]):
         if not self.writes:
             return
         must = must or (put and self.sync == "always")
-        self._synced(must=must)
+        self.synced(must=must)
         if must and self._behind is not None:
-            raise self._unwritten(self._behind) from self._behind
-        if not self._saving and self._due():
-            self._save_aside()
+            raise self.unwritten(self._behind) from self._behind
+        if not self._saving and self.saver.due():
+            self.saver.save_aside()
 
-    def _due(self) -> bool:
-        """Whether a snapshot is to be taken, and none failed just now."""
-        log = self._log
-        if log is None or not (self.behind or log.too_long()):
-            return False
-        return self._backoff.over()
-
-    def _synced(self, *, must: bool) -> None:
+    def synced(self, *, must: bool) -> None:
         """Wait for the disk if it *must* be, or if much waits for it."""
         while True:
             log = self.log if must else self._log
@@ -431,58 +419,8 @@ class Disk(Generic[V]):
             if self._log is log:
                 return
 
-    def _save_aside(self) -> None:
-        def work() -> None:
-            with self.turn:
-                if self._due():
-                    self._snapshot()
-
-        threading.Thread(target=work, name="legion-cache-snapshot", daemon=True).start()
-
-    def try_saving(self) -> None:
-        """Take a snapshot; why there is none is logged."""
-        with self.turn:
-            self._snapshot()
-
-    def save(self) -> None:
-        """
-        Take a snapshot, and wait for it.
-
-        Raises:
-            StateError: It cannot be written; the file is as it was, and what changes
-                goes to its log.
-        """
-        self.refuse_closed()
-        if not self.writes:
-            msg = "is written by another process; save it there"
-            raise StateError(str(self.path), msg)
-        with self.turn:
-            if self._saving:
-                msg = (
-                    "is being saved, and what is saved says save() again; leave it out"
-                )
-                raise StateError(str(self.path), msg)
-            failed = self._snapshot()
-        if self._behind is not None:
-            raise self._unwritten(self._behind) from failed
-        if failed is not None:
-            msg = f"could not be saved ({failed}); nothing is lost: its log has it all"
-            raise StateError(str(self.path), msg) from failed
-
-    def _snapshot(self) -> Exception | None:
-        """Take a snapshot, and return why there is none."""
-        try:
-            self.take()
-        except Exception as error:
-            self._backoff.failed()
-            _logger.warning("%s: no snapshot: %s", self.path, error, exc_info=True)
-            return error
-        self._backoff.worked()
-        if not self.closed:  # as when nobody else had the cache any more
-            self._synced(must=True)
-        return None
-
-    def _unwritten(self, error: OSError) -> StateError:
+    def unwritten(self, error: OSError) -> StateError:
+        """Return what is raised where what must be kept cannot be."""
         msg = (
             f"could not be written ({error}), so what changed holds until the cache is "
             f"closed and no longer; make room, then save()"

@@ -35,7 +35,7 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     try:
         fill(shelf, disk, found)
         shelf.disk = disk
-        disk.take = partial(_save, weakref.ref(shelf), disk)
+        disk.saver.take = partial(_save, weakref.ref(shelf), disk)
         # Whoever leaves it without a word lets others write the file.
         weakref.finalize(shelf, disk.let_go).atexit = False
         with shelf._lock:
@@ -47,7 +47,7 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
         if disk.readonly:
             follow(shelf, disk)
         if disk.behind:
-            disk.save()
+            disk.saver.save()
     except BaseException:
         disk.let_go()
         raise
@@ -77,7 +77,7 @@ def close(shelf: Shelf[V], disk: Disk[V]) -> None:
             disk.commit()
         if disk.writes:
             if disk.behind or disk.worth_saving():
-                disk.try_saving()
+                disk.saver.try_saving()
             disk.settle(must=True)
     finally:
         disk.let_go()
