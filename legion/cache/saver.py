@@ -57,14 +57,14 @@ class Saver(Generic[V]):
             msg = "is written by another process; save it there"
             raise StateError(str(self.disk.path), msg)
         with self.disk.turn:
-            if self.disk._saving:
+            if self.disk.journal.saving:
                 msg = (
                     "is being saved, and what is saved says save() again; leave it out"
                 )
                 raise StateError(str(self.disk.path), msg)
             failed = self._snapshot()
-        if self.disk._behind is not None:
-            raise self.disk.unwritten(self.disk._behind) from failed
+        if self.disk.journal.failure is not None:
+            raise self.disk.journal.unwritten(self.disk.journal.failure) from failed
         if failed is not None:
             msg = f"could not be saved ({failed}); nothing is lost: its log has it all"
             raise StateError(str(self.disk.path), msg) from failed
@@ -101,5 +101,5 @@ class Saver(Generic[V]):
             return error
         self._backoff.worked()
         if not self.disk.closed:  # as when nobody else had the cache any more
-            self.disk.synced(must=True)
+            self.disk.journal.sync(must=True)
         return None
