@@ -22,7 +22,7 @@ import pytest
 
 from legion import SemanticCache
 from legion.cache import codec, file, layout
-from legion.cache.disk import Disk
+from legion.cache.journal import Journal
 from legion.exceptions import EmbeddingError, StateCorruptError, StateError
 from legion.testing import ManualClock
 
@@ -681,7 +681,7 @@ def test_what_somebody_waited_for_is_in_a_new_file_before_it_has_the_name(
 ):
     """However much is put while it is written; and nobody waits for the disk to ask."""
     cache, on_disk, returned, held = opened(path, sync="always"), {}, [], []
-    fsync, rename, catch_up = os.fsync, file.CacheFile.rename, Disk.catch_up
+    fsync, rename, catch_up = os.fsync, file.CacheFile.rename, Journal.catch_up
     seen = []
 
     def put(n):
@@ -710,7 +710,7 @@ def test_what_somebody_waited_for_is_in_a_new_file_before_it_has_the_name(
 
     put(0)
     monkeypatch.setattr(file.os, "fsync", watched_fsync)
-    monkeypatch.setattr(Disk, "catch_up", busy)
+    monkeypatch.setattr(Journal, "catch_up", busy)
     monkeypatch.setattr(file.CacheFile, "rename", watched_rename)
     cache.save()
     monkeypatch.undo()

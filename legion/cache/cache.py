@@ -373,7 +373,7 @@ class SemanticCache(Scope[V]):
         """
         disk = self._disk()
         self._shelf._writable("save it")
-        disk.save()
+        disk.saver.save()
 
     def refresh(self) -> bool:
         """
@@ -385,7 +385,7 @@ class SemanticCache(Scope[V]):
         Raises:
             StateError: It cannot be read; what was read before stays.
         """
-        from .keeping import refresh
+        from .following import refresh
 
         return refresh(self._shelf, self._disk(), self._embed)
 

@@ -7,7 +7,7 @@ import threading
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, cast
 
 import attrs
 import numpy as np
@@ -16,22 +16,23 @@ from ..canonical import JSON
 from ..exceptions import StateCorruptError, StateError
 from ..model import Clock
 from . import records
-from .backoff import Backoff
 from .entry import Entry
 from .file import WriterLock, stands
 from .fork import anew_after_fork
 from .hit import V
+from .journal import Journal, Note
 from .layout import DamageError
 from .learned import Known, Learned, known
 from .log import CacheLog
 from .opening import Found, Opening
 from .overflow import Overflow
+from .saver import Saver
 from .serializer import Serializer, dumped, name_of
 from .snapshot import FOREVER_MS, Place, Row
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -41,29 +42,6 @@ if TYPE_CHECKING:
 Sync: TypeAlias = Literal["batch", "always"]
 
 _logger = logging.getLogger("legion")
-_UNSYNCED = 1 << 20
-"""So many bytes, about, wait for the disk at most with ``sync="batch"``."""
-
-
-def _nothing() -> None:
-    """Stand in for a snapshot before there is a shelf."""
-
-
-class Note(NamedTuple, Generic[V]):
-    """
-    A change to be written.
-
-    Attributes:
-        payload: Its record.
-        entry: Whose answer are its last bytes, or None.
-        place: Where these lie within the record, or None.
-        sunk: Scope, question and id of the entry that is on disk alone from now on.
-    """
-
-    payload: bytes
-    entry: Entry[V] | None = None
-    place: Place | None = None
-    sunk: tuple[str, str, int] | None = None
 
 
 @attrs.define(eq=False)
@@ -84,7 +62,8 @@ class Disk(Generic[V]):
         readonly: Whether another process writes the file.
         learned: What a promise learned and spent, or None where nothing is promised.
         overflow: Which entries are on disk alone, or None where none ever is.
-        take: How to take a snapshot; `keeping.keep` says.
+        journal: What changed, and is to be written.
+        saver: Says when a snapshot is taken.
         turn: Held by whoever has the file replaced, or turns to another.
     """
 
@@ -98,25 +77,18 @@ class Disk(Generic[V]):
     overflow: Overflow | None = None
     _log: CacheLog | None = attrs.field(init=False, default=None)
     _lock: WriterLock | None = attrs.field(init=False, default=None)
-    _notes: list[Note[V]] = attrs.field(init=False, factory=list)
-    # Why the file lacks something, until a snapshot has it all.
-    _behind: OSError | None = attrs.field(init=False, default=None)
-    _backoff: Backoff = attrs.field(init=False)
-    _saving: bool = attrs.field(init=False, default=False)
-    # Whose answers lie in the log since then.
-    _since: dict[Entry[V], None] = attrs.field(init=False, factory=dict)
-    take: Callable[[], None] = attrs.field(init=False, default=_nothing)
+    journal: Journal[V] = attrs.field(init=False)
+    saver: Saver[V] = attrs.field(init=False)
     turn: threading.RLock = attrs.field(init=False, factory=threading.RLock)
-    _followed: int = attrs.field(init=False, default=0)
     _known: Known | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self._backoff = Backoff(self.clock)
+        self.journal, self.saver = Journal(self), Saver(self)
         anew_after_fork(self)
 
     def begin_anew(self) -> None:
         """Leave what others do, who are not in this process, to the parent."""
-        self.turn, self._saving = threading.RLock(), False
+        self.turn, self.journal.saving = threading.RLock(), False
 
     def open(self, *, repair: bool) -> Found:
         """
@@ -127,14 +99,13 @@ class Disk(Generic[V]):
             StateCorruptError: It is damaged, and not to be repaired.
             MissingExtraError: What it was packed with is not installed.
         """
-        opening = self._opening()
+        opening = self.opening()
         try:
             if not self.readonly:
                 self._lock = WriterLock(self.path)
                 if stands(self.path) is None:
                     opening.begin()
-            self._log, found, self._behind = opening.read(repair=repair)
-            self._followed = self._log.head.log
+            self._log, found, self.journal.failure = opening.read(repair=repair)
         except OSError as error:
             self.let_go()
             msg = f"cannot be opened: {error}"
@@ -150,21 +121,22 @@ class Disk(Generic[V]):
         """Return what a file is told by from another cache's."""
         return {"embedder": self.embedder, "serializer": name_of(self.serializer)}
 
-    def _opening(self) -> Opening:
+    def opening(self) -> Opening:
+        """Return the file as it is found under its name."""
         return Opening(path=self.path, facts=self.facts(), readonly=self.readonly)
 
     @property
     def behind(self) -> bool:
         """Whether the file lacks something that only a snapshot mends."""
-        return self._behind is not None
+        return self.journal.failure is not None
 
     def trouble(self) -> str | None:
         """Return why the file lacks something, or None where it does not."""
-        return None if self._behind is None else str(self._behind)
+        return None if self.journal.failure is None else str(self.journal.failure)
 
     def keeps(self) -> bool:
         """Whether the file will have what is spent now, or is not this process's."""
-        return self._behind is None or not self.writes
+        return self.journal.failure is None or not self.writes
 
     def refuse_closed(self) -> None:
         """
@@ -264,9 +236,9 @@ class Disk(Generic[V]):
         payload = records.put(self.row(entry, raw, 1), vector)
         if entry.origin is None:
             place = Place.of(raw, len(payload) - len(raw))
-            self._notes.append(Note(payload, entry, place))
+            self.journal.notes.append(Note(payload, entry, place))
         else:  # the answer of an alias lies where that of its origin does
-            self._notes.append(Note(payload))
+            self.journal.notes.append(Note(payload))
 
     def gone(self, entry: Entry[V]) -> None:
         """Note that *entry* was taken out."""
@@ -276,7 +248,7 @@ class Disk(Generic[V]):
     def lose(self, ids: Iterable[int]) -> None:
         """Note that entries were taken out that have these *ids*."""
         if not self.readonly:
-            self._notes += [Note(records.gone(each)) for each in ids]
+            self.journal.notes += [Note(records.gone(each)) for each in ids]
 
     def forget(self, scope: str, key: str, entry_id: int) -> bool:
         """Take out the entry of that id, if it is on disk alone, and say whether."""
@@ -302,7 +274,7 @@ class Disk(Generic[V]):
             return False
         again = partial(overflow.again, scope, entry.key, entry.id)
         # What is being saved does not have its row.
-        if self._saving or not again(expires_s=entry.expires_s):
+        if self.journal.saving or not again(expires_s=entry.expires_s):
             raw = self.raw_of(entry)
             if raw is None:
                 return False
@@ -320,7 +292,7 @@ class Disk(Generic[V]):
                 size=len(payload),
             )
             its = scope, entry.key, entry.id
-            self._notes.append(Note(payload, sunk=its))
+            self.journal.notes.append(Note(payload, sunk=its))
         self.lose(overflow.too_many())
         return True
 
@@ -340,54 +312,12 @@ class Disk(Generic[V]):
 
     def rise(self, entry: Entry[V]) -> None:
         """Note that *entry* is in memory again."""
-        self._notes.append(Note(records.risen(entry.id)))
-        self._note_place(entry)
+        self.journal.notes.append(Note(records.risen(entry.id)))
+        self.journal.moving(entry)
 
     def commit(self) -> None:
-        """
-        Write what was noted, with one write.
-
-        What cannot be written is kept in memory alone until the next snapshot, and
-        `settle` says so.
-        """
-        if self.behind and self._saving:
-            return
-        if self.learned is not None and (raw := self.learned.record()):
-            self._notes.append(Note(records.learned(raw)))
-        if not self._notes:
-            return
-        log, notes, self._notes = self.log, self._notes, []
-        if not self.writes or self.behind:
-            self._unsunk(notes)
-            return
-        try:
-            self._placed(notes, log.append([note.payload for note in notes]))
-        except OSError as error:
-            self._behind = error
-            if self._saving:
-                self._notes = notes
-            else:
-                self._unsunk(notes)
-            _logger.warning("%s: answers are not kept on disk: %s", self.path, error)
-
-    def _placed(self, notes: Sequence[Note[V]], starts: Sequence[int]) -> None:
-        for note, start in zip(notes, starts, strict=True):
-            if note.entry is not None and note.place is not None:
-                offset = start + note.place.offset
-                note.entry.place = note.place._replace(offset=offset)
-                self._note_place(note.entry)
-            if note.sunk is not None and self.overflow is not None:
-                self.overflow.placed(*note.sunk, start, len(note.payload))
-
-    def _note_place(self, entry: Entry[V]) -> None:
-        if self._saving:
-            self._since[entry] = None
-
-    def _unsunk(self, notes: Iterable[Note[V]]) -> None:
-        """Give up what was to be on disk alone and is not."""
-        for note in notes:
-            if note.sunk is not None and self.overflow is not None:
-                self.overflow.discard(*note.sunk[:2])
+        """Write what was noted and learned; see `Journal.commit`."""
+        self.journal.commit()
 
     def settle(self, *, must: bool = False, put: bool = True) -> None:
         """
@@ -403,99 +333,16 @@ class Disk(Generic[V]):
         if not self.writes:
             return
         must = must or (put and self.sync == "always")
-        self._synced(must=must)
-        if must and self._behind is not None:
-            raise self._unwritten(self._behind) from self._behind
-        if not self._saving and self._due():
-            self._save_aside()
-
-    def _due(self) -> bool:
-        """Whether a snapshot is to be taken, and none failed just now."""
-        log = self._log
-        if log is None or not (self.behind or log.too_long()):
-            return False
-        return self._backoff.over()
-
-    def _synced(self, *, must: bool) -> None:
-        """Wait for the disk if it *must* be, or if much waits for it."""
-        while True:
-            log = self.log if must else self._log
-            if log is None or not (must or log.file.unsynced > _UNSYNCED):
-                return
-            try:
-                log.file.sync()
-            except OSError as error:
-                if self._log is log:
-                    self._behind = error
-                    _logger.warning("%s: not on disk: %s", self.path, error)
-            # What was replaced meanwhile is on disk when its heir is.
-            if self._log is log:
-                return
-
-    def _save_aside(self) -> None:
-        def work() -> None:
-            with self.turn:
-                if self._due():
-                    self._snapshot()
-
-        threading.Thread(target=work, name="legion-cache-snapshot", daemon=True).start()
-
-    def try_saving(self) -> None:
-        """Take a snapshot; why there is none is logged."""
-        with self.turn:
-            self._snapshot()
-
-    def save(self) -> None:
-        """
-        Take a snapshot, and wait for it.
-
-        Raises:
-            StateError: It cannot be written; the file is as it was, and what changes
-                goes to its log.
-        """
-        self.refuse_closed()
-        if not self.writes:
-            msg = "is written by another process; save it there"
-            raise StateError(str(self.path), msg)
-        with self.turn:
-            if self._saving:
-                msg = (
-                    "is being saved, and what is saved says save() again; leave it out"
-                )
-                raise StateError(str(self.path), msg)
-            failed = self._snapshot()
-        if self._behind is not None:
-            raise self._unwritten(self._behind) from failed
-        if failed is not None:
-            msg = f"could not be saved ({failed}); nothing is lost: its log has it all"
-            raise StateError(str(self.path), msg) from failed
-
-    def _snapshot(self) -> Exception | None:
-        """Take a snapshot, and return why there is none."""
-        try:
-            self.take()
-        except Exception as error:
-            self._backoff.failed()
-            _logger.warning("%s: no snapshot: %s", self.path, error, exc_info=True)
-            return error
-        self._backoff.worked()
-        if not self.closed:  # as when nobody else had the cache any more
-            self._synced(must=True)
-        return None
-
-    def _unwritten(self, error: OSError) -> StateError:
-        msg = (
-            f"could not be written ({error}), so what changed holds until the cache is "
-            f"closed and no longer; make room, then save()"
-        )
-        return StateError(str(self.path), msg)
+        self.journal.sync(must=must)
+        if must and self.journal.failure is not None:
+            raise self.journal.unwritten(self.journal.failure) from self.journal.failure
+        if not self.journal.saving and self.saver.due():
+            self.saver.save_aside()
 
     def worth_saving(self) -> bool:
         """Whether reading the log takes time beside reading the snapshot."""
         log = self.log
         return log.file.end - log.head.log > log.head.log // 16
-
-    # What follows takes a snapshot; `saving.save` does it, step by step.
 
     def sunken(self) -> Sunken | None:
         """Return which entries are on disk alone, or None without any."""
@@ -504,78 +351,6 @@ class Disk(Generic[V]):
         from .sunken import Sunken
 
         return Sunken(*self.overflow.rows())
-
-    def begin_saving(self) -> int:
-        """Return from where on the log is not part of the snapshot."""
-        self.commit()
-        self._saving = True
-        return self.log.file.end
-
-    def catch_up(self, new: CacheLog, start: int) -> int:
-        """
-        Let *new* have what the log has from *start* on, and the disk have it there.
-
-        Returns:
-            Up to where that was.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        end = self.log.file.end
-        new.append([payload for _, payload in self.log.records(start, end)])
-        new.file.sync()
-        return end
-
-    def finish_saving(
-        self,
-        new: CacheLog,
-        mark: int,
-        copied: int,
-        sunken: Sunken | None,
-        *,
-        wait: bool,
-    ) -> bool:
-        """
-        Let *new* replace the log up to *mark*, and what follows follow.
-
-        Args:
-            new: The snapshot, and what `catch_up` copied.
-            mark: What `begin_saving` returned.
-            copied: What `catch_up` returned.
-            sunken: Those of the snapshot that were on disk alone, or None without any.
-            wait: Whether to wait for the disk if it has to be.
-
-        Returns:
-            False if it has to be, as somebody waited for what came since.
-
-        Raises:
-            OSError: It cannot be written; the file is as it was.
-        """
-        self.commit()
-        old = self.log
-        if old.file.synced > copied:
-            if not wait:
-                return False
-            copied = self.catch_up(new, copied)
-        moved = new.file.end - copied
-        new.append([payload for _, payload in old.records(copied)])
-        starts = new.append([note.payload for note in self._notes])
-        new.file.rename(self.path)
-        self._log, notes, self._notes, self._behind = new, self._notes, [], None
-        for entry in self._since:
-            if entry.place is not None and entry.place.offset >= mark:
-                at = entry.place.offset + moved
-                entry.place = entry.place._replace(offset=at)
-        if self.overflow is not None:
-            self.overflow.moved(mark, moved, new.lying(sunken))
-        self._placed(notes, starts)
-        old.close()
-        return True
-
-    def end_saving(self) -> None:
-        """Let others take a snapshot."""
-        self._saving = False
-        self._since.clear()
 
     def size(self) -> int:
         """Return the bytes of the file, or 0 once it is closed."""
@@ -589,45 +364,10 @@ class Disk(Generic[V]):
             return None
         return 1 - kept / plain
 
-    def replaced(self) -> bool:
-        """Whether another file has the name by now."""
-        there = stands(self.path)
-        return there is not None and there != self.log.file.identity()
-
-    def look(self) -> tuple[CacheLog, Found]:
-        """
-        Return the file that has the name now, and what it says.
-
-        Raises:
-            StateError: It cannot be read.
-        """
-        try:
-            log, found, _ = self._opening().read(repair=False)
-        except OSError as error:
-            msg = f"cannot be opened: {error}"
-            raise StateError(str(self.path), msg) from error
-        return log, found
-
     def turn_to(self, log: CacheLog) -> None:
         """Read answers from *log* from now on."""
         self.log.close()
-        self._log, self._followed = log, log.head.log
-
-    def follow(self) -> list[records.Said]:
-        """
-        Return what another process wrote into the log since this was last asked.
-
-        Raises:
-            StateCorruptError: The log is damaged.
-        """
-        said = []
-        try:
-            for offset, payload in self.log.records(self._followed):
-                said.append(records.read(payload, offset))
-                self._followed = offset + len(payload)
-        except DamageError as damage:
-            raise self._opening().refused(damage) from damage
-        return said
+        self._log = log
 
     @property
     def writes(self) -> bool:

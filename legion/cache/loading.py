@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain, pairwise, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
@@ -14,12 +15,13 @@ import attrs
 import numpy as np
 
 from ..exceptions import StateError
+from .changes import Changes
 from .disk import Disk
 from .entry import Entry, Unread
 from .hit import V
 from .opening import Found
-from .overflow import Overflow, digest_of, spot_of
-from .records import Gone, Put, Risen, Said
+from .overflow import Overflow, spot_of
+from .records import Put
 from .shelf import Item
 from .sketch import Sketcher
 from .snapshot import FOREVER_MS, Loaded
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from .partition import Partition
     from .shelf import Shelf
-    from .sunken import Sunken
 
 
 _id = attrgetter("id")
@@ -38,67 +39,23 @@ _DIFFERENT = 4
 """In so many bits a sketch may differ that another machine made of the same vector."""
 
 
-@attrs.define(eq=False)
-class Changes:
-    """
-    What came of a log, beside the snapshot that it follows.
+def fill(shelf: Shelf[V], disk: Disk[V], found: Found) -> None:
+    """Fill *shelf*, which is empty, with what was found in the file."""
+    disk.restore(found)
+    with no_collection():
+        Filling(shelf, disk)(found)
 
-    Attributes:
-        puts: Answers that are there, by scope and question.
-        gone: Ids of entries of the snapshot that are not.
-        replaced: Questions whose entries of the snapshot are not.
-        risen: Ids of entries that the snapshot has on disk alone, and are in memory.
-        last_id: The highest id that was given, or 0.
-    """
 
-    puts: dict[tuple[str, str], Put] = attrs.field(init=False, factory=dict)
-    gone: set[int] = attrs.field(init=False, factory=set)
-    replaced: set[tuple[str, str]] = attrs.field(init=False, factory=set)
-    risen: set[int] = attrs.field(init=False, factory=set)
-    last_id: int = attrs.field(init=False, default=0)
-
-    def left(self, sunken: Sunken) -> NDArray[np.bool_]:
-        """Return which entries that the snapshot has on disk alone are left."""
-        replaced = [digest_of(*name) for name in self.replaced]
-        digests = np.isin(sunken.table["digest"], np.array(replaced, np.uint64))
-        gone = np.isin(sunken.table["id"], list(self.gone))
-        return ~(digests | gone)
-
-    def kept(self, loaded: Loaded) -> NDArray[np.bool_]:
-        """Return which entries of the snapshot are left."""
-        if not (self.gone or self.replaced):
-            return np.ones(len(loaded.keys), bool)
-        names = zip(loaded.scopes, loaded.keys, strict=True)
-        replaced = [name in self.replaced for name in names]
-        gone = np.isin(loaded.columns["id"], list(self.gone))
-        return ~(np.array(replaced, bool) | gone)
-
-    @classmethod
-    def of(cls, said: Iterable[Said]) -> Changes:
-        """Follow a log."""
-        changes, asked = cls(), {}
-        for one in said:
-            if isinstance(one, Put):
-                name = one.row.scope, one.row.key
-                changes.puts.pop(name, None)
-                changes.puts[name] = one
-                changes.replaced.add(name)
-                asked[one.row.id] = name
-                changes.last_id = max(changes.last_id, one.row.id)
-            elif isinstance(one, Gone):
-                changes.gone.add(one.id)
-                name = asked.get(one.id, ("", ""))
-                if name in changes.puts and changes.puts[name].row.id == one.id:
-                    del changes.puts[name]
-            elif isinstance(one, Risen):
-                name = asked.get(one.id, ("", ""))
-                put = changes.puts.get(name)
-                if put is None or put.row.id != one.id:
-                    changes.risen.add(one.id)
-                else:
-                    del changes.puts[name]
-                    changes.puts[name] = put._replace(alone=None)
-        return changes
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Look for no garbage while many objects are made that all stay: half the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @attrs.define(eq=False)

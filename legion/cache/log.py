@@ -43,16 +43,22 @@ class CacheLog:
     Attributes:
         head: Its head.
         file: Its bytes.
+        followed: Up to where a process that only reads has followed the log.
     """
 
     head: Head
     file: CacheFile
     _map: mmap.mmap | None
+    followed: int = attrs.field(init=False)
     _codec: Codec | None = attrs.field(init=False, default=None)
     # What unpacks serves one thread at a time, and answers are read without the shelf's.
     _lock: threading.Lock = attrs.field(
         init=False, factory=partial(over_fork, Order.LEAF, threading.Lock)
     )
+
+    @followed.default
+    def _begin(self) -> int:
+        return self.head.log
 
     @classmethod
     def open(cls, path: Path, *, readonly: bool) -> CacheLog:

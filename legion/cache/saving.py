@@ -52,7 +52,7 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
         OSError: It cannot be written; the file is as it was.
     """
     with shelf._lock:
-        mark = disk.begin_saving()
+        mark = disk.journal.begin_saving()
         entries = list(shelf._entries.values())
         last_id = shelf._last_id
         learned = disk.state()
@@ -80,7 +80,7 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
             raise
     finally:
         with shelf._lock:
-            disk.end_saving()
+            disk.journal.end_saving()
 
 
 class Copy(NamedTuple, Generic[V]):
@@ -109,11 +109,13 @@ def _replace(
     places = [place._replace(offset=offset + place.offset) for place in copy.places]
     copied, kept = mark, copy.kept
     for left in reversed(range(_ROUNDS)):
-        copied = disk.catch_up(new, copied)
+        copied = disk.journal.catch_up(new, copied)
         with shelf._lock:
             for entry_id in copy.lost:
                 shelf.drop(entry_id)
-            if not disk.finish_saving(new, mark, copied, copy.sunken, wait=not left):
+            if not disk.journal.finish_saving(
+                new, mark, copied, copy.sunken, wait=not left
+            ):
                 continue
             if copy.sunken is not None:  # who rose meanwhile
                 kept += [shelf._entries.get(one.id) for one in copy.sunken.entries]
