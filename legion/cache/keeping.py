@@ -39,17 +39,16 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     with _no_collection():
         found = disk.open(repair=repair)
     if isinstance(shelf.rule, Promise):
-        disk.learned = Learned(shelf.rule, shelf._tally, not disk.readonly)
+        disk.learned = Learned(shelf.rule, shelf.counts.whole, not disk.readonly)
         shelf.rule.budget.kept = disk.keeps
     try:
         _fill(shelf, disk, found)
-        shelf.disk = disk
+        shelf.keep_on(disk)
         disk.take = partial(_save, weakref.ref(shelf), disk)
         # Whoever leaves it without a word lets others write the file.
         weakref.finalize(shelf, disk.let_go).atexit = False
-        with shelf._lock:
-            while shelf._room.lacks(entries=0, size=0):
-                shelf._evict(shelf._room.order.victim())
+        with shelf.lock:
+            shelf.stock.shrink(shelf.stock.room)
             if disk.overflow is not None:
                 disk.lose(disk.overflow.too_many())
             disk.commit()
@@ -60,8 +59,8 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     except BaseException:
         disk.let_go()
         raise
-    if shelf._sketcher is not None:
-        return shelf._sketcher.dim
+    if shelf.stock.dim is not None:
+        return shelf.stock.dim
     return cast("int | None", disk.log.head.facts["dim"])
 
 
@@ -92,14 +91,14 @@ def _no_collection() -> Iterator[None]:
 
 def _follow(shelf: Shelf[V], disk: Disk[V]) -> bool:
     """Take out what the log says is gone or replaced; what is new waits for a snapshot."""
-    with shelf._lock:
+    with shelf.lock:
         changes = Changes.of(disk.follow())
         for entry_id in changes.gone:
-            shelf.drop(entry_id)
+            shelf.stock.drop(entry_id)
         for scope, key in changes.replaced:
             entry = shelf.partition(scope).exact.get(key)
             if entry is not None:
-                shelf.drop(entry.id)
+                shelf.stock.drop(entry.id)
     return bool(changes.gone or changes.replaced)
 
 
@@ -124,7 +123,7 @@ def refresh(shelf: Shelf[V], disk: Disk[V], embed: UnitVectors) -> bool:
             log.close()
             raise
         # Under one lock, since what an answer's place means changes with the file.
-        with shelf._lock:
+        with shelf.lock:
             disk.turn_to(log)
             shelf.reset()
             _fill(shelf, disk, found)
@@ -156,7 +155,7 @@ def close(shelf: Shelf[V], disk: Disk[V]) -> None:
     if disk.closed:
         return
     try:
-        with shelf._lock:
+        with shelf.lock:
             disk.commit()
         if disk.writes:
             if disk.behind or disk.worth_saving():
