@@ -56,7 +56,7 @@ def answers(cache, questions):
 def check_places(cache):
     """Where an entry's answer is said to lie, it lies."""
     disk = disk_of(cache)
-    for entry in cache._shelf._entries.values():
+    for entry in cache._shelf.stock.entries.values():
         if entry.place is not None:
             raw = disk.log.raw(entry.place)
             assert raw == disk.serializer.dumps(entry.value)
@@ -207,7 +207,7 @@ def test_what_changed_during_a_snapshot_is_in_it_though_the_log_was_full(
         with monkeypatch.context() as full:
             full.setattr(file.CacheFile, "append", no_room)
             cache.put("meanwhile", 1)
-            cache._shelf.drop(cache.get("gone").id)
+            cache._shelf.stock.drop(cache.get("gone").id)
             cache.put("later", 2)
         return real(path)
 
@@ -690,12 +690,12 @@ def test_what_somebody_waited_for_is_in_a_new_file_before_it_has_the_name(
 
     def watched_fsync(handle):
         fsync(handle)
-        held.append(cache._shelf._lock._is_owned())
+        held.append(cache._shelf.lock._is_owned())
         on_disk[os.fstat(handle).st_ino] = os.fstat(handle).st_size
 
     def busy(self, new, start):
         copied = catch_up(self, new, start)
-        if len(returned) <= rounds and not cache._shelf._lock._is_owned():
+        if len(returned) <= rounds and not cache._shelf.lock._is_owned():
             put(len(returned))
         return copied
 

@@ -64,7 +64,7 @@ def test_a_right_that_is_taken_back_leaves_no_alias():
     hit.wrong()
 
     assert cache.explain(question).outcome != "exact_hit"
-    assert hit.id in cache._shelf._entries, "the entry answers its own question"
+    assert hit.id in cache._shelf.stock.entries, "the entry answers its own question"
     hit.right()
     assert cache.explain(question).outcome != "exact_hit", "nobody takes a wrong back"
 
@@ -187,7 +187,7 @@ def test_what_judgements_of_an_entry_taught_goes_with_it():
     for question in ("trap 0", "good 9"):
         cache.put(question, question)
     rule = cache._shelf.rule
-    trap, good = cache._shelf._entries.values()
+    trap, good = cache._shelf.stock.entries.values()
     (near,) = cache._shelf.search(cache._partition, cache._embed(["good 8"]))
     as_near = signal(0, near)
     nearness, *others = as_near
@@ -232,14 +232,16 @@ def test_an_alias_is_worth_something_however_near_it_is():
     """Rounding makes cosines above 1; a worth below 0 would lower a key that rises."""
     cache = cache_of(eviction="cost", judged=1.0)
     shelf = cache._shelf
-    base = next(iter(shelf._entries.values()))
+    base = next(iter(shelf.stock.entries.values()))
     for n in range(100):
         asked = cache._asked(f"as near {n}", f"as near {n}", cache._embed(["x 0"])[0])
-        shelf._store_alias(base, asked, 1 + 1e-7 * (n - 50))
-    aliases = [entry for entry in shelf._entries.values() if entry.origin == base.id]
+        shelf.stock.store_alias(base, asked, 1 + 1e-7 * (n - 50))
+    aliases = [
+        entry for entry in shelf.stock.entries.values() if entry.origin == base.id
+    ]
     assert len(aliases) == 100
     assert all(0 <= alias.redundancy <= 1 for alias in aliases)
-    orders = shelf._room.order
+    orders = shelf.stock.room.order
     before = dict(orders._keys._keys)
     for alias in aliases:
         cache.get(alias.question)

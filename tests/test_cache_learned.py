@@ -94,7 +94,7 @@ def spent(cache):
 
 def entries_of(cache):
     """Return what is stored, with whose alias each is and which have equal values."""
-    entries = cache._shelf._entries.values()
+    entries = cache._shelf.stock.entries.values()
     groups = {}
     for entry in entries:
         groups.setdefault(entry.group, set()).add(entry.id)
@@ -408,14 +408,16 @@ def test_what_is_forgotten_is_forgotten_on_disk(path):
     """After a kill, too: the entry, its aliases and labels; what it cost stays spent."""
     cache = opened(path, judged=1.0)
     ask(cache, questions(200))
-    family = next(e.origin for e in cache._shelf._entries.values() if e.origin)
-    entry = cache._shelf._entries[family]
+    family = next(e.origin for e in cache._shelf.stock.entries.values() if e.origin)
+    entry = cache._shelf.stock.entries[family]
     before = spent(cache)
     assert cache.forget(cache.get(entry.question))
     labels = cache._shelf.rule.dump()["calibration"]["labels"]
     kill(cache)
     with opened(path) as again:
-        assert not [e for e in again._shelf._entries.values() if e.family == family]
+        assert not [
+            e for e in again._shelf.stock.entries.values() if e.family == family
+        ]
         assert again._shelf.rule.dump()["calibration"]["labels"] == labels
         assert (spent(again) == before).all()
 
@@ -510,7 +512,7 @@ def test_a_threshold_in_between_leaves_it_alone(path):
     with opened(path) as again:
         assert told(again) == stats
         assert again._shelf.rule.dump() == rule
-        groups = {e.group for e in again._shelf._entries.values() if e.value == 3}
+        groups = {e.group for e in again._shelf.stock.entries.values() if e.value == 3}
         assert len(groups) == 1
 
 

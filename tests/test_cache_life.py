@@ -207,7 +207,7 @@ def test_deadlines_of_what_is_gone_are_forgotten(clock):
     for i in range(1_000):
         cache.put("q", i)
 
-    assert len(cache._shelf._expiries._heap) < 100
+    assert len(cache._shelf.stock.expiries._heap) < 100
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def embed(texts):
 
 def held(cache):
     """Whether this thread has the lock that every other look-up waits for."""
-    return cache._shelf._lock._is_owned()
+    return cache._shelf.lock._is_owned()
 
 
 class Noting:
@@ -95,7 +95,7 @@ def test_answers_are_hashed_and_compared_without_the_lock():
     cache = SemanticCache(embed, max_error=0.1)
     for question in ("a", "b", "a", "c"):
         cache.put(question, Answer())
-    groups = {entry.group for entry in cache._shelf._entries.values()}
+    groups = {entry.group for entry in cache._shelf.stock.entries.values()}
     cache.clear()
 
     assert held_at

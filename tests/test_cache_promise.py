@@ -274,7 +274,9 @@ def test_an_alias_ends_where_its_entry_gets_another_answer():
     hits = ask(cache, questions(400))
     question, hit = next(iter(hits.items()))
     origin = next(
-        e for e in cache._shelf._entries.values() if e.id == hit.id and e.origin is None
+        e
+        for e in cache._shelf.stock.entries.values()
+        if e.id == hit.id and e.origin is None
     )
     cache.put(origin.question, "another answer")
     assert cache.explain(question).outcome != "exact_hit"
@@ -297,7 +299,9 @@ def test_an_alias_is_offered_to_who_keeps_answers_out():
 
     assert private & set(hits), "they are answered"
     assert cache.stats().refused == sum(q not in hits for q in private), "the puts"
-    assert not private & {entry.question for entry in cache._shelf._entries.values()}
+    assert not private & {
+        entry.question for entry in cache._shelf.stock.entries.values()
+    }
 
 
 def test_capacity_holds_with_aliases():
@@ -306,9 +310,9 @@ def test_capacity_holds_with_aliases():
     ask(cache, questions(500))
     assert len(cache) <= 30
     shelf = cache._shelf
-    for origin, aliases in shelf._aliases.items():
-        assert origin in shelf._entries
-        assert aliases <= set(shelf._entries)
+    for origin, aliases in shelf.stock._aliases.items():
+        assert origin in shelf.stock.entries
+        assert aliases <= set(shelf.stock.entries)
 
 
 def test_an_async_judge_is_asked_behind_the_answer_s_back():
@@ -598,7 +602,7 @@ def test_an_alias_ends_with_its_entry_whoever_makes_room(eviction):
         clock.advance(0.1)
         if i % 50 == 49:
             cache.invalidate(str(i % TOPICS))
-    shelf, entries = cache._shelf, cache._shelf._entries
+    shelf, entries = cache._shelf, cache._shelf.stock.entries
 
     assert any(entry.origin is not None for entry in entries.values())
     assert len(scope) <= 20
@@ -607,8 +611,8 @@ def test_an_alias_ends_with_its_entry_whoever_makes_room(eviction):
     assert cache.stats().bytes == taken <= 60_000
     for entry in entries.values():
         if entry.origin is not None:
-            assert entry.id in shelf._aliases[entry.origin]
+            assert entry.id in shelf.stock._aliases[entry.origin]
             assert entry.terms == entries[entry.origin].terms
     clock.advance(100)
     cache.expire()
-    assert len(cache) == len(shelf._aliases) == 0
+    assert len(cache) == len(shelf.stock._aliases) == 0

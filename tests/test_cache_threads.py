@@ -114,8 +114,8 @@ def assert_whole(cache, table):
     assert sum(len(view) for view in views) == len(cache) == stats.entries
     assert sum(view.stats().lookups for view in views) == stats.lookups
     shelf = cache._shelf
-    assert len(shelf._expiries._heap) < 2 * CAPACITY + 100
-    assert set(shelf._entries) == set(shelf._room.order._entries)
+    assert len(shelf.stock.expiries._heap) < 2 * CAPACITY + 100
+    assert set(shelf.stock.entries) == set(shelf.stock.room.order._entries)
     for view in views:
         partition = view._partition
         tagged = {i for entries in partition._by_tag.values() for i in entries}

@@ -50,7 +50,7 @@ def state_of(cache, end):
     """
     rows, _, _ = cache._shelf.disk.overflow.rows()
     entries, groups, _ = entries_of(cache)
-    budget, order = budget_of(cache), cache._shelf._room.order
+    budget, order = budget_of(cache), cache._shelf.stock.room.order
     sunk = rows["id"].tolist()
     found = {
         "there": sorted([*sunk, *(entry[0] for entry in entries if not entry[3])]),
@@ -71,17 +71,17 @@ def check(cache):
     """What belongs together is there together, and lies where it is said to lie."""
     shelf, disk = cache._shelf, cache._shelf.disk
     questions_of = {}
-    for entry in shelf._entries.values():
+    for entry in shelf.stock.entries.values():
         if entry.origin is not None:
-            assert shelf._entries[entry.origin].group is entry.group
-            assert entry.id in shelf._aliases[entry.origin]
+            assert shelf.stock.entries[entry.origin].group is entry.group
+            assert entry.id in shelf.stock._aliases[entry.origin]
         else:
             questions_of[entry.group] = questions_of.get(entry.group, 0) + 1
         if entry.place is not None:
             assert disk.log.raw(entry.place) == disk.serializer.dumps(entry.value)
     assert all(group.questions == n for group, n in questions_of.items())
     stats = cache.stats()
-    assert stats.entries == len(shelf._entries) <= CAPACITY
+    assert stats.entries == len(shelf.stock.entries) <= CAPACITY
     assert stats.overflow_entries == disk.overflow.entries
 
 
@@ -148,11 +148,11 @@ def test_a_kill_while_an_entry_with_aliases_sinks_leaves_no_orphan(path):
     cache = opened(path, judged=1.0, clock=ManualClock(), **MORE)
     asked(cache, questions(120))
     shelf, disk = cache._shelf, cache._shelf.disk
-    origin = next(iter(shelf._aliases))
+    origin = next(iter(shelf.stock._aliases))
     begin = disk.log.file.end
-    with shelf._lock:
-        shelf._room.order.discard(shelf._entries[origin])
-        assert shelf._evict(shelf._entries[origin]).id == origin
+    with shelf.lock:
+        shelf.stock.room.order.discard(shelf.stock.entries[origin])
+        assert shelf.stock.evict(shelf.stock.entries[origin]).id == origin
         disk.commit()
     starts = [offset - RECORD_SIZE for offset, _ in disk.log.records(begin)]
     kill(cache)

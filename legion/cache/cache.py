@@ -39,6 +39,7 @@ from .serializer import Serialization, Serializer, serializer_of
 from .shelf import Shelf
 from .size import deep_size
 from .stats import CacheStats
+from .stock import Stock
 
 
 if TYPE_CHECKING:
@@ -198,17 +199,10 @@ class SemanticCache(Scope[V]):
 
             budget = ErrorBudget(max_error=error_share(max_error), judged=share)
             rule = Promise(budget, random or SystemRandom(), veto is not False)
-        shelf: Shelf[V] = Shelf(
-            rule,
-            threshold,
-            capacity,
-            clock,
-            lifetime,
-            eviction,
-            capacity_bytes,
-            size_of,
-            judges=judge is not None,
+        stock: Stock[V] = Stock(
+            rule, clock, capacity, lifetime, eviction, capacity_bytes, size_of
         )
+        shelf: Shelf[V] = Shelf(stock, threshold, judges=judge is not None)
         super().__init__(
             shelf=shelf,
             embed=UnitVectors(embed),
@@ -303,7 +297,7 @@ class SemanticCache(Scope[V]):
             whole_number("limit", "capacity", capacity)
         if capacity_bytes is not None:
             whole_number("limit", "capacity_bytes", capacity_bytes)
-            if self._shelf.capacity_bytes is None:
+            if self._shelf.stock.capacity_bytes is None:
                 msg = (
                     f"limit: got capacity_bytes={capacity_bytes} for a cache that does "
                     f"not count bytes; give SemanticCache capacity_bytes, too"
@@ -358,7 +352,7 @@ class SemanticCache(Scope[V]):
         """
         disk = self._disk()
         disk.refuse_closed()
-        with self._shelf._lock:
+        with self._shelf.lock:
             disk.commit()
         disk.settle(must=True)
 
@@ -372,7 +366,7 @@ class SemanticCache(Scope[V]):
             StateError: It cannot be written, or this cache only reads.
         """
         disk = self._disk()
-        self._shelf._writable("save it")
+        self._shelf.refuse_readonly("save it")
         disk.saver.save()
 
     def refresh(self) -> bool:

@@ -42,7 +42,7 @@ def refresh(shelf: Shelf[V], disk: Disk[V], embed: UnitVectors) -> bool:
             log.close()
             raise
         # Under one lock, since what an answer's place means changes with the file.
-        with shelf._lock:
+        with shelf.lock:
             disk.turn_to(log)
             shelf.reset()
             fill(shelf, disk, found)
@@ -66,14 +66,14 @@ def _settle(embed: UnitVectors, log: CacheLog, disk: Disk[V]) -> None:
 
 def follow(shelf: Shelf[V], disk: Disk[V]) -> bool:
     """Take out what the log says is gone or replaced; what is new waits for a snapshot."""
-    with shelf._lock:
+    with shelf.lock:
         changes = Changes.of(_said(disk))
         for entry_id in changes.gone:
-            shelf.drop(entry_id)
+            shelf.stock.drop(entry_id)
         for scope, key in changes.replaced:
             entry = shelf.partition(scope).exact.get(key)
             if entry is not None:
-                shelf.drop(entry.id)
+                shelf.stock.drop(entry.id)
     return bool(changes.gone or changes.replaced)
 
 

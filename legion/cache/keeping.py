@@ -30,17 +30,16 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     with no_collection():
         found = disk.open(repair=repair)
     if isinstance(shelf.rule, Promise):
-        disk.learned = Learned(shelf.rule, shelf._tally, not disk.readonly)
+        disk.learned = Learned(shelf.rule, shelf.counts.whole, not disk.readonly)
         shelf.rule.budget.kept = disk.keeps
     try:
         fill(shelf, disk, found)
-        shelf.disk = disk
+        shelf.keep_on(disk)
         disk.saver.take = partial(_save, weakref.ref(shelf), disk)
         # Whoever leaves it without a word lets others write the file.
         weakref.finalize(shelf, disk.let_go).atexit = False
-        with shelf._lock:
-            while shelf._room.lacks(entries=0, size=0):
-                shelf._evict(shelf._room.order.victim())
+        with shelf.lock:
+            shelf.stock.shrink(shelf.stock.room)
             if disk.overflow is not None:
                 disk.lose(disk.overflow.too_many())
             disk.commit()
@@ -51,8 +50,8 @@ def keep(shelf: Shelf[V], disk: Disk[V], *, repair: bool) -> int | None:
     except BaseException:
         disk.let_go()
         raise
-    if shelf._sketcher is not None:
-        return shelf._sketcher.dim
+    if shelf.stock.dim is not None:
+        return shelf.stock.dim
     return cast("int | None", disk.log.head.facts["dim"])
 
 
@@ -73,7 +72,7 @@ def close(shelf: Shelf[V], disk: Disk[V]) -> None:
     if disk.closed:
         return
     try:
-        with shelf._lock:
+        with shelf.lock:
             disk.commit()
         if disk.writes:
             if disk.behind or disk.worth_saving():

@@ -19,10 +19,10 @@ from .changes import Changes
 from .disk import Disk
 from .entry import Entry, Unread
 from .hit import V
+from .item import Item
 from .opening import Found
 from .overflow import Overflow, spot_of
 from .records import Put
-from .shelf import Item
 from .sketch import Sketcher
 from .snapshot import FOREVER_MS, Loaded
 
@@ -97,7 +97,8 @@ class Filling(Generic[V]):
         self._rank(
             [entry for one in parts.values() for p in one for entry in p.entries]
         )
-        self.shelf._last_id = max(self.shelf._last_id, changes.last_id)
+        stock = self.shelf.stock
+        stock.last_id = max(stock.last_id, changes.last_id)
 
     def _related(self, found: Found, changes: Changes) -> Iterator[Put]:
         """Yield what was put, but for aliases whose origin was lost with a snapshot."""
@@ -118,8 +119,8 @@ class Filling(Generic[V]):
             table = sunken.table[changes.left(sunken)]
             risen = table[np.isin(table["id"], list(changes.risen))]
             if overflow is None:  # nothing may be on disk alone
-                risen = table[-self.shelf.capacity :]
-                self.disk.lose(table["id"][: -self.shelf.capacity].tolist())
+                risen = table[-self.shelf.stock.capacity :]
+                self.disk.lose(table["id"][: -self.shelf.stock.capacity].tolist())
             else:
                 ends_ms = table["expires_s"]
                 ends_s = self._now_s + (ends_ms - self._now_ms) / 1_000
@@ -197,7 +198,7 @@ class Filling(Generic[V]):
         used_s, _ = self._times(used_ms, used_ms)
         partitions = self._partitions(loaded.scopes)
         sizes = columns["size"].tolist()
-        if self.shelf.capacity_bytes is None:
+        if self.shelf.stock.capacity_bytes is None:
             sizes = [0] * len(sizes)
         return list(
             map(
@@ -227,7 +228,7 @@ class Filling(Generic[V]):
             np.array([row.stored_ms for row in rows]),
             np.array([row.expires_ms for row in rows]),
         )
-        counted = self.shelf.capacity_bytes is not None
+        counted = self.shelf.stock.capacity_bytes is not None
         partition = self.shelf.partition(rows[0].scope)
         entries = [
             Entry(
@@ -266,7 +267,7 @@ class Filling(Generic[V]):
         single = len(counts) == sum(counts)
         owners = entries if single else list(chain(*map(repeat, entries, counts)))
         vectors = [part.vectors for part in parts]
-        sketcher = self.shelf._sketches(vectors[0][0])
+        sketcher = self.shelf.stock.sketcher_of(vectors[0][0])
         known = parts[0].sketches
         if known is not None and not _same(sketcher, vectors[0][0], known[0]):
             known = None
@@ -282,30 +283,30 @@ class Filling(Generic[V]):
             self._enter(part)
 
     def _enter(self, part: Part[V]) -> None:
-        shelf, entries = self.shelf, part.entries
-        shelf._entries.update(zip(map(_id, entries), entries, strict=True))
+        stock, entries = self.shelf.stock, part.entries
+        stock.entries.update(zip(map(_id, entries), entries, strict=True))
         if any(part.origins):
             for entry, origin in zip(entries, part.origins, strict=True):
                 if origin:
-                    self._relate(entry, shelf._entries[origin])
-        if shelf.capacity_bytes is not None:
+                    self._relate(entry, stock.entries[origin])
+        if stock.capacity_bytes is not None:
             for entry in entries:
                 self._weigh(entry)
         for entry, group in zip(entries, part.groups, strict=True):
             if entry.origin is None:
                 # An answer that its serializer cannot read now is in no group.
                 with suppress(StateError):
-                    shelf.rule.restored(entry, group)
+                    stock.rule.restored(entry, group)
             else:
-                entry.group = shelf._entries[entry.origin].group
+                entry.group = stock.entries[entry.origin].group
             if entry.expires_s < math.inf:
-                shelf._expiries.rise(entry.id, entry.expires_s)
+                stock.expiries.rise(entry.id, entry.expires_s)
 
     def _rank(self, entries: list[Entry[V]]) -> None:
         """Let them all go in the order in which they were used or stored."""
         used_s = np.array([entry.used_s for entry in entries])
         order = np.lexsort((np.array([entry.id for entry in entries]), used_s))
-        self.shelf._room.fill([entries[i] for i in order.tolist()])
+        self.shelf.stock.room.fill([entries[i] for i in order.tolist()])
 
     def _weigh(self, entry: Entry[V]) -> None:
         """Count the bytes of an entry that was stored where nobody counted them."""
@@ -317,17 +318,17 @@ class Filling(Generic[V]):
         vector = entry.partition.vectors_of(entry)[0]
         item = Item[Any](entry.key, entry.question, None, vector)
         if entry.origin is not None:
-            return self.shelf._overhead(item)
+            return item.overhead
         try:
-            return self.shelf._size(item._replace(value=entry.value))
+            return self.shelf.stock.weigh(item._replace(value=entry.value))
         except StateError:  # its serializer cannot read it now
             assert entry.place is not None
-            return self.shelf._overhead(item) + entry.place.size
+            return item.overhead + entry.place.size
 
     def _relate(self, alias: Entry[V], origin: Entry[V]) -> None:
         """Make *alias* one of *origin*, whose answer it has."""
-        alias.origin, alias.place = origin.id, origin.place
-        self.shelf._aliases.setdefault(origin.id, set()).add(alias.id)
+        alias.place = origin.place
+        self.shelf.stock.relate(alias, origin)
 
 
 class Part(NamedTuple, Generic[V]):

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from .accept import Ticket
 from .entry import Entry
 from .hit import V
+from .item import Item
 from .layout import DamageError
-from .shelf import Item
 
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from numpy.typing import NDArray
-
     from .disk import Disk
     from .groups import Group
     from .hit import Hit
@@ -56,12 +51,12 @@ def from_disk(
         return None
     hit = None
     for _ in range(_LOOKS):
-        with shelf._lock:
+        with shelf.lock:
             spot, log = overflow.spot(partition.scope, key), disk.log
         if spot is None:  # another thread was quicker, or it is nowhere
             return shelf.exact(partition, key)
         put = _row(log, spot, partition.scope, key)
-        with shelf._lock:
+        with shelf.lock:
             if disk.log is not log:
                 continue
             raw = None if put is None else disk.raw(put.place)
@@ -69,11 +64,11 @@ def from_disk(
         if put is not None and raw is not None:
             value = disk.loads(raw, put.place)
             found = _Found(put, value, shelf.rule.group(value))
-        with shelf._lock:
+        with shelf.lock:
             if disk.log is log and overflow.spot(partition.scope, key) == spot:
                 hit = _hit(shelf, disk, partition, found, spot, key)
                 break
-    shelf._written(must=False, put=False)
+    shelf.written(must=False, put=False)
     return hit
 
 
@@ -83,7 +78,7 @@ def on_disk(
     """Return the same question, as it was put, that is on disk alone, or None."""
     if disk.overflow is None:
         return None
-    with shelf._lock:
+    with shelf.lock:
         spot = disk.overflow.spot(partition.scope, key)
         if spot is None or shelf.clock.machine() >= spot.expires_s:
             return None
@@ -121,13 +116,13 @@ def _hit(
         return shelf.exact(partition, key)
     entry = _entry(shelf, partition, found, spot, now)
     overflow.rise(partition.scope, key)  # or it might make room for itself
-    if not enter(shelf, entry, found.put.floats(), found.group):
+    if not shelf.stock.enter(entry, found.put.floats(), found.group):
         overflow.again(partition.scope, key, spot.id, expires_s=spot.expires_s)
         return None
     disk.rise(entry)
     shelf.count(partition, "exact_hits")
     shelf.count(partition, "disk_hits")
-    return shelf._hit(Ticket(entry), 1.0, now)
+    return shelf.hit(Ticket(entry), 1.0, now)
 
 
 def _entry(
@@ -148,24 +143,10 @@ def _entry(
         spot.expires_s,
         put.place,
     )
-    if shelf.capacity_bytes is None:
+    if shelf.stock.capacity_bytes is None:
         entry.size = 0
     elif not entry.size:
-        entry.size = shelf._size(Item(row.key, row.question, entry.value, put.floats()))
+        entry.size = shelf.stock.weigh(
+            Item(row.key, row.question, entry.value, put.floats())
+        )
     return entry
-
-
-def enter(
-    shelf: Shelf[V], entry: Entry[V], vector: NDArray[np.float32], group: Group | None
-) -> bool:
-    """Store an *entry* that there is elsewhere, and say whether it fits."""
-    partition = entry.partition
-    if shelf._make_room(partition, entry.size) is None:
-        return False
-    partition.add(entry, vector, sketcher=shelf._sketches(vector))
-    shelf._entries[entry.id] = entry
-    shelf._room.add(entry)
-    if entry.expires_s < math.inf:
-        shelf._expiries.rise(entry.id, entry.expires_s)
-    shelf.rule.stored(entry, group)
-    return True

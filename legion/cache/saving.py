@@ -51,17 +51,17 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
     Raises:
         OSError: It cannot be written; the file is as it was.
     """
-    with shelf._lock:
+    with shelf.lock:
         mark = disk.journal.begin_saving()
-        entries = list(shelf._entries.values())
-        last_id = shelf._last_id
+        entries = list(shelf.stock.entries.values())
+        last_id = shelf.stock.last_id
         learned = disk.state()
         sunken = disk.sunken()
     try:
         entries.sort(key=lambda one: (one.partition.scope, one.id))
         kept, lost, rows, vectors = _copied(shelf, disk, entries)
         sketches = (
-            shelf._sketches(vectors[0]).sketch_many(vectors)
+            shelf.stock.sketcher_of(vectors[0]).sketch_many(vectors)
             if len(vectors)
             else np.empty((0, BITS // 8), np.uint8)
         )
@@ -79,7 +79,7 @@ def save(shelf: Shelf[V], disk: Disk[V]) -> None:
             file.drop()
             raise
     finally:
-        with shelf._lock:
+        with shelf.lock:
             disk.journal.end_saving()
 
 
@@ -110,15 +110,15 @@ def _replace(
     copied, kept = mark, copy.kept
     for left in reversed(range(_ROUNDS)):
         copied = disk.journal.catch_up(new, copied)
-        with shelf._lock:
+        with shelf.lock:
             for entry_id in copy.lost:
-                shelf.drop(entry_id)
+                shelf.stock.drop(entry_id)
             if not disk.journal.finish_saving(
                 new, mark, copied, copy.sunken, wait=not left
             ):
                 continue
             if copy.sunken is not None:  # who rose meanwhile
-                kept += [shelf._entries.get(one.id) for one in copy.sunken.entries]
+                kept += [shelf.stock.entries.get(one.id) for one in copy.sunken.entries]
             for entry, place in zip(kept, places, strict=True):
                 if entry is not None:
                     entry.place = place
@@ -135,7 +135,7 @@ def _copied(
     vectors: list[NDArray[np.float32]] = []
     rest = iter(entries)
     while some := list(islice(rest, _AT_ONCE)):
-        with shelf._lock:
+        with shelf.lock:
             there = [
                 (entry, entry.partition.vectors_of(entry))
                 for entry in some

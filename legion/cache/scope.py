@@ -25,6 +25,7 @@ import attrs
 from .. import canonical
 from .accept import Asked, Ticket
 from .aloft import Near
+from .counts import Outcome
 from .decorator import F, cached, name_of
 from .embedding import Identity, UnitVectors
 from .explanation import explain
@@ -39,12 +40,13 @@ from .given import (
     several,
 )
 from .hit import Explanation, Hit, V
+from .item import Item
 from .judge import Judge
 from .key import normalised
 from .lifetime import Terms
 from .meter import Meter
 from .partition import Partition
-from .shelf import Item, Outcome, Shelf
+from .shelf import Shelf
 from .signal import Neighbours
 from .stats import CacheStats
 from .waiting import Flight

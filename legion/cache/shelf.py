@@ -6,9 +6,9 @@ import logging
 import math
 import threading
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Generic, cast
 from weakref import WeakValueDictionary
 
 import attrs
@@ -16,21 +16,19 @@ import attrs
 from ..exceptions import StateError
 from ..model import Clock
 from .accept import AcceptRule, Asked, Decision, Ticket, Why
+from .counts import Counted, Counts, Outcome
 from .entry import Entry
-from .eviction import ORDERS, Eviction
 from .fork import Order, anew_after_fork, over_fork
 from .given import refuse_hit
 from .hit import Hit, V
+from .item import Item
 from .key import normalised
-from .lifetime import NOTHING_SAID, Lifetime, Terms
 from .meter import Cost
 from .partition import Partition
-from .rising import RisingHeap
-from .room import Room
 from .serializer import dumped
 from .signal import Neighbours
-from .size import ENTRY_BYTES, deep_size
 from .stats import CacheStats, Tally
+from .stock import Stock
 
 
 if TYPE_CHECKING:
@@ -40,31 +38,13 @@ if TYPE_CHECKING:
 
     from .disk import Disk
     from .serializer import Serializer
-    from .sketch import Sketcher
     from .tiers import Tiers
 
 
 _logger = logging.getLogger("legion")
 
-Outcome: TypeAlias = Literal["exact_hits", "semantic_hits", "misses"]
-Counted: TypeAlias = Literal[
-    "puts",
-    "refused",
-    "evictions",
-    "expired",
-    "coalesced",
-    "vetoed",
-    "over_budget",
-    "judged",
-    "wrong",
-    "disk_hits",
-    "shared_hits",
-    "unusable",
-]
 _NOTED: dict[Why, Counted] = {"veto": "vetoed", "budget": "over_budget"}
 
-_SWEPT = 16
-"""Expired entries that one put takes out; it is to find no more in the long run."""
 _LOOKS = 16
 """So often a look-up looks again for one whose find was taken out meanwhile."""
 
@@ -79,16 +59,6 @@ _SILENCE = (
 )
 
 
-class Item(NamedTuple, Generic[V]):
-    """What is to be stored."""
-
-    key: str
-    question: str
-    value: V
-    vector: NDArray[np.float32]
-    terms: Terms = NOTHING_SAID
-
-
 @attrs.define(eq=False)
 class Shelf(Generic[V]):
     """
@@ -98,36 +68,32 @@ class Shelf(Generic[V]):
     search, no veto, no plugin, no computation, no code of an answer or its serializer.
 
     Attributes:
-        rule: Which answers are accepted.
-        threshold: Cosine from which one is, or None where that is not the rule.
-        capacity: Entries over all scopes.
-        clock: Its machine time gives entries their age.
-        lifetime: How long entries last.
-        eviction: In which order entries make room.
-        capacity_bytes: Bytes over all scopes, or None where nobody counts them.
-        size_of: How many bytes a value takes.
+        stock: What is stored.
+        threshold: Cosine from which an answer is accepted, or None where that is not
+            the rule.
         judges: Whether there is a judge, whose "right" is the only one that counts.
+        rule: Which answers are accepted.
+        clock: Its machine time gives entries their age.
+        counts: What happened.
         disk: Where everything is kept beside memory, or None.
         tiers: What is asked where memory has no answer, or None.
         removals: How often something was removed because somebody said so.
+        lock: The one lock.
     """
 
-    rule: AcceptRule[V]
+    stock: Stock[V]
     threshold: float | None
-    capacity: int
-    clock: Clock
-    lifetime: Lifetime = attrs.field(factory=Lifetime)
-    eviction: Eviction = "lru"
-    capacity_bytes: int | None = None
-    size_of: Callable[[V], int] = deep_size
     judges: bool = False
+    rule: AcceptRule[V] = attrs.field(init=False)
+    clock: Clock = attrs.field(init=False)
+    counts: Counts = attrs.field(init=False)
     disk: Disk[V] | None = attrs.field(init=False, default=None)
     tiers: Tiers[V] | None = attrs.field(init=False, default=None)
     removals: int = attrs.field(init=False, default=0)
-    _tally: Tally = attrs.field(init=False, factory=Tally)
-    _entries: dict[int, Entry[V]] = attrs.field(init=False, factory=dict)
-    _room: Room = attrs.field(init=False)
-    _expiries: RisingHeap = attrs.field(init=False, factory=RisingHeap)
+    # An evicted value's destructor may come back to the cache.
+    lock: threading.RLock = attrs.field(
+        init=False, factory=partial(over_fork, Order.SHELF, threading.RLock)
+    )
     # A scope without entries that nobody holds a view of is forgotten, its limits not.
     _partitions: WeakValueDictionary[str, Partition[V]] = attrs.field(
         init=False, factory=WeakValueDictionary
@@ -135,17 +101,11 @@ class Shelf(Generic[V]):
     _limits: dict[str, tuple[int | None, int | None]] = attrs.field(
         init=False, factory=dict
     )
-    _aliases: dict[int, set[int]] = attrs.field(init=False, factory=dict)
     _unsaid: int = attrs.field(init=False, default=0)
-    _last_id: int = attrs.field(init=False, default=0)
-    _sketcher: Sketcher | None = attrs.field(init=False, default=None)
-    # An evicted value's destructor may come back to the cache.
-    _lock: threading.RLock = attrs.field(
-        init=False, factory=partial(over_fork, Order.SHELF, threading.RLock)
-    )
 
     def __attrs_post_init__(self) -> None:
-        self._room = Room(ORDERS[self.eviction](), self.capacity, self.capacity_bytes)
+        stock = self.stock
+        self.rule, self.clock, self.counts = stock.rule, stock.clock, stock.counts
         anew_after_fork(self)
 
     def begin_anew(self) -> None:
@@ -154,19 +114,23 @@ class Shelf(Generic[V]):
 
         If both went on with the same requests, each would spend what these afford.
         """
-        self._tally = Tally()
+        self.counts.whole = Tally()
         for partition in list(self._partitions.values()):
             partition.tally = Tally()
         self.rule.begin_anew()
 
+    def keep_on(self, disk: Disk[V]) -> None:
+        """Keep everything on *disk* too, from now on."""
+        self.disk = self.stock.disk = disk
+
     def partition(self, scope: str) -> Partition[V]:
         """Return the partition of *scope*, a new one if it has none."""
-        with self._lock:
+        with self.lock:
             found = self._partitions.get(scope)
             if found is None:
-                found = self._partitions[scope] = Partition(scope, self._room)
+                found = self._partitions[scope] = Partition(scope, self.stock.room)
                 if scope in self._limits:
-                    found.limit(Room(ORDERS[self.eviction](), *self._limits[scope]))
+                    found.limit(self.stock.limited(*self._limits[scope]))
             return found
 
     def limit(
@@ -177,42 +141,41 @@ class Shelf(Generic[V]):
         capacity_bytes: int | None,
     ) -> None:
         """Limit one scope within the whole, or no longer; who is too many goes."""
-        with self._lock:
+        with self.lock:
             if capacity is None and capacity_bytes is None:
                 self._limits.pop(partition.scope, None)
                 partition.limit(None)
                 return
             self._limits[partition.scope] = capacity, capacity_bytes
-            room = Room(ORDERS[self.eviction](), capacity, capacity_bytes)
+            room = self.stock.limited(capacity, capacity_bytes)
             partition.limit(room)
-            while room.lacks(entries=0, size=0):
-                self._evict(room.order.victim())
-        self._written(must=False)
+            self.stock.shrink(room)
+        self.written(must=False)
 
     def exact(self, partition: Partition[V], key: str) -> Hit[V] | None:
         """Return the hit for the same question, counted, or None, not counted."""
         while True:
-            with self._lock:
+            with self.lock:
                 entry = partition.exact.get(key)
                 if entry is None:
                     return None
                 now = self.clock.machine()
                 if now >= entry.expires_s:
-                    self._expire(entry)
+                    self.stock.expire(entry)
                     return None
                 if entry.read:
                     partition.tally.exact_hits += 1
-                    self._tally.exact_hits += 1
-                    return self._hit(Ticket(entry), 1.0, now)
+                    self.counts.whole.exact_hits += 1
+                    return self.hit(Ticket(entry), 1.0, now)
             self._read(entry)
 
     def _read(self, entry: Entry[V]) -> None:
         """Read an answer: its bytes under the lock, since they lie in a file that goes."""
-        with self._lock:
+        with self.lock:
             raw = entry.raw() if entry.slots and not entry.read else None
         if raw is not None:
             value = raw.loads()
-            with self._lock:
+            with self.lock:
                 entry.keep(value)
 
     def search(
@@ -241,7 +204,7 @@ class Shelf(Generic[V]):
         if found is None:
             (found,) = self.search(partition, [asked.vector])
         hit = self._similar(partition, asked, found)
-        with self._lock:
+        with self.lock:
             refit = self.rule.refit()
         if refit is not None:  # others go on looking up meanwhile
             refit()
@@ -263,7 +226,7 @@ class Shelf(Generic[V]):
         if hit is None or self._remembered() or not _charged(hit):
             return hit
         if not (hit.audit and asked.judged_first):
-            for tally in (partition.tally, self._tally):
+            for tally in (partition.tally, self.counts.whole):
                 tally.semantic_hits -= 1
         self.count(partition, "misses")
         self.count(partition, "over_budget")
@@ -274,15 +237,15 @@ class Shelf(Generic[V]):
     ) -> tuple[Hit[V] | None, bool]:
         """Return the hit, if there is one, and whether that is so; else look again."""
         self.rule.compare(asked, found)
-        with self._lock:
+        with self.lock:
             hit = self.exact(partition, asked.key)
             if hit is not None:
                 return hit, True
             now = self.clock.machine()
             if not all(entry.alive(now) for entry, _ in found):
-                self._sweep(now)
+                self.stock.sweep(now)
                 return None, False
-            decision = self.rule.decide(asked, found, self._tally.lookups + 1)
+            decision = self.rule.decide(asked, found, self.counts.whole.lookups + 1)
             unread = _unread(decision)
             if unread is None:
                 hit = self._accepted(partition, asked, decision, now)
@@ -293,9 +256,9 @@ class Shelf(Generic[V]):
 
     def _warn_of_silence(self) -> None:
         """Say, once, that nobody says of answers whether they were right."""
-        with self._lock:
+        with self.lock:
             self._unsaid += 1
-            silent = self._unsaid == _SILENT and not self._tally.judged
+            silent = self._unsaid == _SILENT and not self.counts.whole.judged
         if silent:
             _logger.warning(_SILENCE, _SILENT)
 
@@ -315,7 +278,7 @@ class Shelf(Generic[V]):
         disk = self.disk
         if disk is None or disk.learned is None or disk.closed:
             return True
-        with self._lock:
+        with self.lock:
             disk.commit()
             owed = disk.learned.owed()
         try:
@@ -323,7 +286,7 @@ class Shelf(Generic[V]):
         except StateError:
             return False  # the disk has logged why
         if owed is not None:
-            with self._lock:
+            with self.lock:
                 disk.learned.settled(owed)
         return disk.keeps()
 
@@ -342,13 +305,13 @@ class Shelf(Generic[V]):
             return None
         if not (ticket.audited and asked.judged_first):
             partition.tally.semantic_hits += 1
-            self._tally.semantic_hits += 1
-        return self._hit(ticket, min(decision.similarity, 1.0), now)
+            self.counts.whole.semantic_hits += 1
+        return self.hit(ticket, min(decision.similarity, 1.0), now)
 
     def least(self, asked: Asked[V]) -> float:
         """Return the cosine from which an answer that is not stored yet might do."""
-        with self._lock:
-            return self.rule.least(asked, self._tally.lookups + 1)
+        with self.lock:
+            return self.rule.least(asked, self.counts.whole.lookups + 1)
 
     def serves(self, partition: Partition[V], asked: Asked[V]) -> bool:
         """Whether `similar` might find an answer; counts and refreshes nothing."""
@@ -360,25 +323,26 @@ class Shelf(Generic[V]):
     def decided(self, asked: Asked[V], near: Neighbours[V]) -> Decision[V]:
         """Return what would be done if *near* were what is found; it changes nothing."""
         self.rule.compare(asked, near)
-        with self._lock:
-            return self.rule.decide(asked, near, self._tally.lookups + 1)
+        with self.lock:
+            return self.rule.decide(asked, near, self.counts.whole.lookups + 1)
 
-    def _hit(self, ticket: Ticket[V], similarity: float, now: float) -> Hit[V]:
+    def hit(self, ticket: Ticket[V], similarity: float, now: float) -> Hit[V]:
+        """Return the hit of an entry, which is used *now*."""
         entry, ticket.told = ticket.entry, self.told
         entry.used_s = now
-        partition = entry.partition
+        partition, stock = entry.partition, self.stock
         both: tuple[Entry[V], ...] = (entry,)
         if entry.origin is not None:
-            origin = self._entries[entry.origin]
+            origin = stock.entries[entry.origin]
             origin.keep(entry.value)
             origin.used_s = now
             both = entry, origin
         for used in both:
-            self._room.order.touch(used)
+            stock.room.order.touch(used)
             if partition.room is not None:
                 partition.room.order.touch(used)
-            if used.expires_s < math.inf and self.lifetime.slides(used.terms):
-                self._expires(used, used_s=now)
+            if used.expires_s < math.inf and stock.lifetime.slides(used.terms):
+                stock.expires(used, used_s=now)
         return Hit(
             entry.value,
             entry.question,
@@ -427,7 +391,7 @@ class Shelf(Generic[V]):
             and right
             and asked.admits(asked.question, entry.value)
         )
-        with self._lock:
+        with self.lock:
             judged = ticket.audited and ticket.right is None
             if not self.rule.answer(ticket, right=right, withheld=withheld):
                 return
@@ -436,42 +400,9 @@ class Shelf(Generic[V]):
             if not right:
                 self.count(entry.partition, "wrong")
                 key = entry.key if asked is None else asked.key
-                self._drop_alias(entry.partition, key)
+                self.stock.drop_alias(entry.partition, key)
             elif admitted and asked is not None and ticket.decision is not None:
-                self._store_alias(entry, asked, ticket.decision.similarity)
-
-    def _drop_alias(self, partition: Partition[V], key: str) -> None:
-        """Take out what a question was judged to have, as somebody says it has not."""
-        alias = partition.exact.get(key)
-        if alias is None or alias.origin is None:
-            return
-        self._remove(alias)
-        if self.disk is not None and not self.disk.closed:
-            self.disk.commit()
-
-    def _store_alias(self, entry: Entry[V], asked: Asked[V], similarity: float) -> None:
-        """
-        Store a question that has the answer of *entry*, unless that is gone.
-
-        It lasts as long, has the same tags and is as old; the value is not counted twice.
-        """
-        partition, origin = entry.partition, self._entries.get(entry.family)
-        if origin is None or asked.key in partition.exact:
-            return
-        item = Item(asked.key, asked.question, entry.value, asked.vector, origin.terms)
-        size = 0 if self.capacity_bytes is None else self._overhead(item)
-        gone = self._make_room(partition, size, keep=origin)
-        if gone is None:
-            return
-        alias = self._entry(
-            partition, item, origin.stored_s, size, min(max(similarity, 0.0), 1.0)
-        )
-        alias.group, alias.origin = origin.group, origin.id
-        self._aliases.setdefault(origin.id, set()).add(alias.id)
-        partition.add(alias, item.vector, sketcher=self._sketches(item.vector))
-        self._enter(alias, self.clock.machine())
-        if self.disk is not None and not self.disk.readonly:
-            self.disk.put(alias, b"", item.vector)
+                self.stock.store_alias(entry, asked, ticket.decision.similarity)
 
     def count(
         self,
@@ -479,16 +410,13 @@ class Shelf(Generic[V]):
         what: Outcome | Counted,
     ) -> None:
         """Count *what* once, in the scope and in the whole."""
-        with self._lock:
-            for tally in (partition.tally, self._tally):
-                setattr(tally, what, getattr(tally, what) + 1)
+        with self.lock:
+            self.counts.add(partition, what)
 
     def save(self, partition: Partition[V], cost: Cost) -> None:
         """Count what a hit saved, in the scope and in the whole."""
-        with self._lock:
-            for tally in (partition.tally, self._tally):
-                tally.saved_tokens += cost.tokens
-                tally.saved_money += cost.money
+        with self.lock:
+            self.counts.save(partition, cost)
 
     def store(self, partition: Partition[V], items: Iterable[Item[V]]) -> int:
         """
@@ -508,13 +436,13 @@ class Shelf(Generic[V]):
         told = [
             (
                 item,
-                self._size(item),
+                self.stock.weigh(item),
                 None if serializer is None else dumped(serializer, item.value),
             )
             for item in items
         ]
         stored = [one for one in told if self._store(partition, *one)]
-        self._written(must=False)
+        self.written(must=False)
         if self.tiers is not None:
             kept = [(item, raw) for item, _, raw in stored if raw is not None]
             self.tiers.share(partition, kept, since)
@@ -533,174 +461,36 @@ class Shelf(Generic[V]):
         sharing = None if self.tiers is None else self.tiers.sharing
         return None if sharing is None else sharing.serializer
 
-    def _size(self, item: Item[V]) -> int:
-        if self.capacity_bytes is None:
-            return 0
-        size = self.size_of(item.value)
-        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**62:
-            msg = f"size_of: got {size!r}; return a whole number of bytes"
-            raise ValueError(msg)
-        return self._overhead(item) + size
+    def _store(
+        self, partition: Partition[V], item: Item[V], size: int, raw: bytes | None
+    ) -> bool:
+        redundancy = self.stock.redundancy(partition, item)
+        group = self.rule.group(item.value)
+        with self.lock:
+            gone = self.stock.store(partition, item, size, redundancy, group, raw)
+        return gone is not None
 
-    def _overhead(self, item: Item[V]) -> int:
-        texts = deep_size(item.question) + deep_size(item.key)
-        sketch = item.vector.nbytes // 32 + 64
-        return ENTRY_BYTES + texts + item.vector.nbytes + sketch
-
-    def _written(self, *, must: bool, put: bool = True) -> None:
+    def written(self, *, must: bool, put: bool = True) -> None:
+        """Hand the disk what happened; see `Disk.settle`."""
         if self.disk is not None:
-            with self._lock:
+            with self.lock:
                 self.disk.commit()
             self.disk.settle(must=must, put=put)
 
-    def _writable(self, what: str) -> None:
+    def refuse_readonly(self, what: str) -> None:
+        """Raise a `StateError` where nothing may be written, which tells to do *what*."""
         if self.disk is not None:
             self.disk.refuse_closed()
         if self.disk is not None and self.disk.readonly:
             msg = f"is open with readonly=True; {what} where it is written"
             raise StateError(str(self.disk.path), msg)
 
-    def _store(
-        self, partition: Partition[V], item: Item[V], size: int, raw: bytes | None
-    ) -> bool:
-        redundancy = self._redundancy(partition, item) if self.eviction == "cost" else 0
-        group = self.rule.group(item.value)
-        with self._lock:
-            if self.disk is not None:
-                self.disk.refuse_closed()
-            now = self.clock.machine()
-            if self._expiries:
-                self._sweep(now, at_most=_SWEPT)
-            old = partition.exact.get(item.key)
-            # Held until all is in its place: a destructor may come back to the cache.
-            gone = self._make_room(partition, size, old=old)
-            if gone is None:
-                self.count(partition, "refused")
-                return False
-            entry = self._entry(partition, item, now, size, redundancy)
-            if old is None:
-                partition.add(entry, item.vector, sketcher=self._sketches(item.vector))
-            else:
-                gone += self._drop(old)
-                partition.replace(old, entry, item.vector)
-            self._enter(entry, now)
-            self.rule.stored(entry, group)
-            if self.disk is not None and raw is not None:
-                self.disk.put(entry, raw, item.vector)
-            partition.tally.puts += 1
-            self._tally.puts += 1
-            return True
-
-    def _entry(
-        self,
-        partition: Partition[V],
-        item: Item[V],
-        stored_s: float,
-        size: int,
-        redundancy: float,
-    ) -> Entry[V]:
-        self._last_id += 1
-        return Entry(
-            self._last_id,
-            item.key,
-            item.question,
-            item.value,
-            stored_s,
-            partition,
-            item.terms,
-            size,
-            redundancy,
-        )
-
-    def _enter(self, entry: Entry[V], now: float) -> None:
-        self._entries[entry.id] = entry
-        self._room.add(entry)
-        self._expires(entry, used_s=now)
-
-    def _redundancy(self, partition: Partition[V], item: Item[V]) -> float:
-        near = partition.top(item.vector, 2)
-        others = (cosine for entry, cosine in near if entry.key != item.key)
-        return min(max(next(others, 0.0), 0.0), 1.0)
-
-    def _make_room(
-        self,
-        partition: Partition[V],
-        size: int,
-        *,
-        old: Entry[V] | None = None,
-        keep: Entry[V] | None = None,
-    ) -> list[Entry[V]] | None:
-        """
-        Evict until an entry of *size* fits in, where *old* was.
-
-        Returns:
-            Who is gone; None if it would not even fit in alone, or *keep* is to go.
-        """
-        rooms = [self._room] if partition.room is None else [partition.room, self._room]
-        for room in rooms:
-            if room.never(size):
-                return None
-        entries = 1
-        if old is not None:
-            self._detach(old)
-            entries, size = 0, size - old.size
-            for room in rooms:
-                room.order.discard(old)
-        gone: list[Entry[V]] = []
-        for room in rooms:
-            while room.lacks(entries=entries, size=size + partition.overhead):
-                entry = room.order.victim()
-                if entry is keep:
-                    room.order.add(entry)
-                    return None
-                gone.append(self._evict(entry))
-        return gone
-
-    def _evict(self, entry: Entry[V]) -> Entry[V]:
-        # First, so that no file says of one that its origin is not in memory.
-        self._drop_aliases(entry)
-        alone = (
-            self.disk is not None
-            and entry.origin is None
-            and self.clock.machine() < entry.expires_s
-            and self.disk.sink(entry)
-        )
-        self._remove(entry, alone=alone)
-        entry.partition.tally.evictions += 1
-        self._tally.evictions += 1
-        return entry
-
-    def _expires(self, entry: Entry[V], *, used_s: float) -> None:
-        entry.expires_s = self.lifetime.expiry(
-            entry.terms,
-            negative=entry.value is None,
-            stored_s=entry.stored_s,
-            used_s=used_s,
-        )
-        if entry.expires_s < math.inf:
-            self._expiries.rise(entry.id, entry.expires_s)
-
-    def _sweep(self, now: float, *, at_most: float = math.inf) -> int:
-        """Take out what has expired, the oldest *at_most*, and return how many."""
-        swept = 0
-        while swept < at_most:
-            least = self._expiries.least()
-            if least is None or now < least[0]:
-                break
-            self._expire(self._entries[least[1]])
-            swept += 1
-        return swept
-
-    def _expire(self, entry: Entry[V]) -> None:
-        self._remove(entry)
-        self.count(entry.partition, "expired")
-
     def expire(self) -> int:
         """Take out everything that has expired, and return how many."""
-        with self._lock:
+        with self.lock:
             now = self.clock.machine()
-            expired = self._sweep(now) + self._lose(None, by_s=now)
-        self._written(must=False)
+            expired = self.stock.sweep(now) + self._lose(None, by_s=now)
+        self.written(must=False)
         return expired
 
     def _lose(
@@ -718,69 +508,14 @@ class Shelf(Generic[V]):
         self.disk.lose(lost)
         return len(lost)
 
-    def _sketches(self, vector: NDArray[np.float32]) -> Sketcher:
-        if self._sketcher is None:
-            from .sketch import Sketcher
-
-            rule = self.rule
-            self._sketcher = Sketcher.of(len(vector), rule.floor, rule.missed)
-        return self._sketcher
-
-    def _remove(self, entry: Entry[V], *, alone: bool = False) -> None:
-        """Take an entry out, and its aliases with it; it may be on disk *alone* then."""
-        if entry.origin is not None:
-            self._aliases.get(entry.origin, set()).discard(entry.id)
-        self._drop(entry)
-        entry.partition.remove(entry)
-        if self.disk is not None and not alone:
-            self.disk.gone(entry)
-
-    def drop(self, entry_id: int) -> None:
-        """Take out the entry of that id, if it is there."""
-        with self._lock:
-            if entry_id in self._entries:
-                self._remove(self._entries[entry_id])
-
     def reset(self) -> None:
         """Be empty, as if nothing had ever been stored."""
-        with self._lock:
-            for entry in self._entries.values():
-                if entry.origin is None:
-                    self.rule.removed(entry)
-            self._entries, self._sketcher, self._expiries = {}, None, RisingHeap()
-            self._aliases = {}
-            self._room = Room(
-                ORDERS[self.eviction](), self.capacity, self.capacity_bytes
-            )
+        with self.lock:
+            self.stock.reset()
             for partition in list(self._partitions.values()):
-                partition.reset(self._room)
+                partition.reset(self.stock.room)
                 if partition.scope in self._limits:
-                    limits = self._limits[partition.scope]
-                    partition.limit(Room(ORDERS[self.eviction](), *limits))
-
-    def _drop(self, entry: Entry[V]) -> list[Entry[V]]:
-        """Forget an entry that its partition still has; its aliases go, and are returned."""
-        del self._entries[entry.id]
-        self._room.remove(entry)
-        self._expiries.discard(entry.id)
-        if entry.origin is not None:
-            return []
-        self.rule.removed(entry)
-        return self._drop_aliases(entry)
-
-    def _drop_aliases(self, entry: Entry[V]) -> list[Entry[V]]:
-        if entry.id not in self._aliases:
-            return []
-        aliases = [self._entries[n] for n in self._aliases.pop(entry.id)]
-        for alias in aliases:
-            self._remove(alias)
-        return aliases
-
-    def _detach(self, entry: Entry[V]) -> None:
-        """Let an alias be an entry of its own, which is in nobody's group."""
-        if entry.origin is not None:
-            self._aliases.get(entry.origin, set()).discard(entry.id)
-            entry.origin = entry.group = None
+                    partition.limit(self.stock.limited(*self._limits[partition.scope]))
 
     def forget(self, hit: Hit[V], *, within: Partition[V] | None) -> bool:
         """
@@ -800,72 +535,72 @@ class Shelf(Generic[V]):
             within is not None and entry.partition is not within
         ):
             return False
-        self._writable("forget it")
+        self.refuse_readonly("forget it")
         if self.tiers is not None:
             self.tiers.forget(hit.scope, self._key_of(hit))
-        with self._lock:
+        with self.lock:
             self.removals += 1
             gone = self._forget(hit)
-        self._written(must=gone)
+        self.written(must=gone)
         return gone
 
     def _key_of(self, hit: Hit[V]) -> str:
-        with self._lock:
-            entry = self._entries.get(hit.id)
+        with self.lock:
+            entry = self.stock.entries.get(hit.id)
             if entry is None:
                 return normalised(hit.question)
-            return self._entries[entry.family].key
+            return self.stock.entries[entry.family].key
 
     def _forget(self, hit: Hit[V]) -> bool:
-        entry = self._entries.get(hit.id)
+        entry = self.stock.entries.get(hit.id)
         if entry is None:
             return self.disk is not None and self.disk.forget(
                 hit.scope, normalised(hit.question), hit.id
             )
         self.rule.forget(entry)
-        self._remove(self._entries[entry.family])
+        self.stock.remove(self.stock.entries[entry.family])
         return True
 
     def invalidate(self, tag: str, *, within: Partition[V] | None) -> int:
         """Take out the entries with *tag* of one partition, or of all."""
-        self._writable("invalidate")
+        self.refuse_readonly("invalidate")
         if self.tiers is not None:
             self.tiers.invalidate(within, tag)
-        with self._lock:
+        with self.lock:
             self.removals += 1
             partitions = self._partitions.values() if within is None else [within]
             tagged = [entry for one in list(partitions) for entry in one.tagged(tag)]
             for entry in tagged:
-                if entry.id in self._entries:  # an alias goes with its origin
-                    self._remove(entry)
+                if entry.id in self.stock.entries:  # an alias goes with its origin
+                    self.stock.remove(entry)
             alone = self._lose(within, tag=tag)
-        self._written(must=True)
+        self.written(must=True)
         return len(tagged) + alone
 
     def clear(self, *, within: Partition[V] | None) -> None:
         """Take out the entries of one partition, or all."""
-        self._writable("clear it")
+        self.refuse_readonly("clear it")
         if self.tiers is not None:
             self.tiers.invalidate(within)
-        with self._lock:
+        with self.lock:
             self.removals += 1
-            source = self._entries if within is None else within.exact
+            source = self.stock.entries if within is None else within.exact
             for entry in list(source.values()):
-                if entry.id in self._entries:
-                    self._remove(entry)
+                if entry.id in self.stock.entries:
+                    self.stock.remove(entry)
             self.rule.clear(None if within is None else within.scope)
             self._lose(within)
-        self._written(must=True)
+        self.written(must=True)
 
     def stats(self, *, within: Partition[V] | None) -> CacheStats:
         """Return what happened in one partition, or in all."""
-        with self._lock:
-            room = self._room if within is None else within.room or self._room
-            stats = (self._tally if within is None else within.tally).stats(
-                entries=self._room.entries if within is None else len(within),
-                capacity=room.capacity or self.capacity,
-                size=self._room.taken if within is None else within.taken,
-                capacity_bytes=room.capacity_bytes or self.capacity_bytes,
+        with self.lock:
+            room = self.stock.room if within is None else within.room or self.stock.room
+            stats = (self.counts.whole if within is None else within.tally).stats(
+                entries=self.stock.room.entries if within is None else len(within),
+                capacity=room.capacity or self.stock.capacity,
+                size=self.stock.room.taken if within is None else within.taken,
+                capacity_bytes=room.capacity_bytes or self.stock.capacity_bytes,
                 wrong_limit=self.rule.wrong_limit() if within is None else None,
             )
             sharing = None if self.tiers is None else self.tiers.sharing
@@ -894,7 +629,7 @@ class Shelf(Generic[V]):
 
     def size(self) -> int:
         """Return how many entries there are in all scopes."""
-        return len(self._entries)
+        return len(self.stock.entries)
 
 
 def _unread(decision: Decision[V]) -> Entry[V] | None:

@@ -15,9 +15,9 @@ from ..exceptions import EmbeddingError
 from .accept import Ticket
 from .embedding import UnitVectors
 from .hit import V
-from .rise import enter, from_disk, on_disk
+from .item import Item
+from .rise import from_disk, on_disk
 from .sharing import Received, Sharing
-from .shelf import Item
 from .snapshot import FOREVER_MS, Row
 
 
@@ -96,7 +96,7 @@ class Tiers(Generic[V]):
                 received = self._received(partition, asked[n], data, admits)
                 if received is not None:
                     hits[n] = self._enter(partition, received, since)
-        self.shelf._written(must=False, put=False)
+        self.shelf.written(must=False, put=False)
         return hits
 
     def _received(
@@ -136,25 +136,25 @@ class Tiers(Generic[V]):
     ) -> Hit[V] | None:
         shelf, row = self.shelf, got.row
         item = Item(row.key, row.question, got.value, got.vector, row.terms)
-        size, group = shelf._size(item), shelf.rule.group(got.value)
-        with shelf._lock:
+        size, group = shelf.stock.weigh(item), shelf.rule.group(got.value)
+        with shelf.lock:
             if row.key in partition.exact:
                 return shelf.exact(partition, row.key)
             if shelf.removals != since:  # it may be what was removed
                 return None
             now = shelf.clock.machine()
-            entry = shelf._entry(
+            entry = shelf.stock.make(
                 partition, item, self._stored(row), size, row.redundancy
             )
             entry.expires_s = self._ends(got)
-            if not enter(shelf, entry, got.vector, group):
+            if not shelf.stock.enter(entry, got.vector, group):
                 shelf.count(partition, "refused")
                 return None
             if self.disk is not None:
                 self.disk.put(entry, got.raw, got.vector)
             shelf.count(partition, "exact_hits")
             shelf.count(partition, "shared_hits")
-            return shelf._hit(Ticket(entry), 1.0, now)
+            return shelf.hit(Ticket(entry), 1.0, now)
 
     def _stored(self, row: Row) -> float:
         """Return when *row* was stored, in machine time; not later than now."""
@@ -164,7 +164,7 @@ class Tiers(Generic[V]):
     def _ends(self, got: Received[V]) -> float:
         """Return when it is over: as its row says, or before, as this cache does."""
         row, now = got.row, self.shelf.clock.machine()
-        own = self.shelf.lifetime.expiry(
+        own = self.shelf.stock.lifetime.expiry(
             row.terms,
             negative=got.value is None,
             stored_s=self._stored(row),
@@ -203,7 +203,7 @@ class Tiers(Generic[V]):
     def _row(
         self, partition: Partition[V], item: Item[V], raw: bytes, date_ms: int
     ) -> Row:
-        lasts_s = self.shelf.lifetime.expiry(
+        lasts_s = self.shelf.stock.lifetime.expiry(
             item.terms, negative=item.value is None, stored_s=0.0, used_s=0.0
         )
         return Row(
@@ -235,7 +235,7 @@ class Tiers(Generic[V]):
     def _removing(self) -> None:
         # Once now, and once when memory has it no more: whoever takes a row in between
         # sees that it may be what is removed.
-        with self.shelf._lock:
+        with self.shelf.lock:
             self.shelf.removals += 1
 
     def lying(self, partition: Partition[V], key: str) -> Lying:
