@@ -311,7 +311,7 @@ def test_a_stream_that_cannot_be_stored_is_read_to_its_end(
             msg = "the plugin is broken"
             raise ValueError(msg)
 
-    cache._plugins = Broken()
+    cache._lookup.plugins = Broken()
     assert contents(list(ask(client, "q and more", stream=True)))[1] == "re: "
     assert "the plugin is broken" in caplog.text
     assert len(cache) == 0

@@ -91,7 +91,9 @@ def test_everything_comes_back(path, saved):
         assert cache.get("brief") is None
         assert cache.invalidate("t") == 5
         near = (embed(["question 2"])[0] + 0.01).astype(np.float32)
-        assert view._find(view._asked("?", "?", near / np.linalg.norm(near))).id
+        assert view._lookup.find(
+            view._lookup.asked("?", "?", near / np.linalg.norm(near))
+        ).id
 
 
 def disk_of(cache):

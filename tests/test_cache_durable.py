@@ -462,7 +462,7 @@ def test_what_was_found_before_a_refresh_is_looked_for_again(path):
     writer.put("q", "old")
     writer.save()
     reader = opened(path, readonly=True)
-    asked = reader._asked("Q ?", "another", reader._embed(["q"])[0])
+    asked = reader._lookup.asked("Q ?", "another", reader._embed(["q"])[0])
     (found,) = reader._shelf.search(reader._partition, [asked.vector])
     writer.put("q", "new")
     writer.save()

@@ -31,7 +31,7 @@ def cache_of(**more):
     for n in range(3):
         cache.put(f"base {n}", "answer")
     for n in range(80):  # misses, of which it learns that what is near is right
-        asked = cache._asked(f"{n} 1", f"{n} 1", cache._embed([f"{n} 1"])[0])
+        asked = cache._lookup.asked(f"{n} 1", f"{n} 1", cache._embed([f"{n} 1"])[0])
         if cache._shelf.similar(cache._partition, asked) is None:
             cache.put(asked.question, "answer")
     for _ in range(400):  # requests, of which wrong answers are a share
@@ -234,7 +234,9 @@ def test_an_alias_is_worth_something_however_near_it_is():
     shelf = cache._shelf
     base = next(iter(shelf.stock.entries.values()))
     for n in range(100):
-        asked = cache._asked(f"as near {n}", f"as near {n}", cache._embed(["x 0"])[0])
+        asked = cache._lookup.asked(
+            f"as near {n}", f"as near {n}", cache._embed(["x 0"])[0]
+        )
         shelf.stock.store_alias(base, asked, 1 + 1e-7 * (n - 50))
     aliases = [
         entry for entry in shelf.stock.entries.values() if entry.origin == base.id

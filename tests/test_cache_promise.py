@@ -568,9 +568,9 @@ def test_asking_who_is_under_way_costs_nothing():
     stats, budget = cache.stats(), attrs.asdict(cache._shelf.rule.budget)
     coin = cache._shelf.rule.random.getstate()
     text = questions(1, seed=9)[0]
-    asked = cache._asked(text, text, cache._embed([text])[0])
+    asked = cache._lookup.asked(text, text, cache._embed([text])[0])
 
-    assert cache._near(asked).least <= 1
+    assert cache._lookup.near(asked).least <= 1
     assert cache._shelf.serves(cache._partition, asked)
     assert cache.stats() == stats
     assert attrs.asdict(cache._shelf.rule.budget) == budget
@@ -581,8 +581,8 @@ def test_nobody_waits_for_what_the_budget_would_refuse():
     """Before anything is known, no answer under way would do, however near."""
     cache = promised()
     text = questions(1)[0]
-    asked = cache._asked(text, text, cache._embed([text])[0])
-    assert cache._near(asked).least == math.inf
+    asked = cache._lookup.asked(text, text, cache._embed([text])[0])
+    assert cache._lookup.near(asked).least == math.inf
 
 
 @pytest.mark.parametrize("eviction", ["lru", "lfu", "cost"])

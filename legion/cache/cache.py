@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..canonical import JSON
 from .accept import AcceptRule, Threshold
+from .admission import Admission
 from .budget import ErrorBudget
 from .embedding import Embed, UnitVectors, given_name
 from .eviction import ORDERS, Eviction
@@ -33,13 +34,16 @@ from .hit import Hit, V
 from .judge import Judge, Judging
 from .key import DEFAULT_SCOPE, scope_key
 from .lifetime import Lifetime
+from .lookup import Lookup
 from .meter import Meter
-from .scope import Admission, Scope
+from .removal import clear, expire, forget, invalidate
+from .scope import Scope
 from .serializer import Serialization, Serializer, serializer_of
 from .shelf import Shelf
 from .size import deep_size
 from .stats import CacheStats
 from .stock import Stock
+from .summary import summary
 
 
 if TYPE_CHECKING:
@@ -203,15 +207,15 @@ class SemanticCache(Scope[V]):
             rule, clock, capacity, lifetime, eviction, capacity_bytes, size_of
         )
         shelf: Shelf[V] = Shelf(stock, threshold, judges=judge is not None)
-        super().__init__(
-            shelf=shelf,
-            embed=UnitVectors(embed),
-            plugins=plugins,
-            judge=None if judge is None else Judge(judge),
-            flights=SingleFlight(),
-            partition=shelf.partition(DEFAULT_SCOPE),
-            meter=meter,
+        lookup: Lookup[V] = Lookup(
+            shelf,
+            shelf.partition(DEFAULT_SCOPE),
+            UnitVectors(embed),
+            plugins,
+            None if judge is None else Judge(judge),
+            meter,
         )
+        super().__init__(lookup, SingleFlight())
         refuse_without_file(
             path, readonly=readonly, repair=repair, overflow_bytes=overflow_bytes
         )
@@ -317,11 +321,11 @@ class SemanticCache(Scope[V]):
 
         Nobody has to: an expired entry answers nothing, and each put takes a few out.
         """
-        return self._shelf.expire()
+        return expire(self._shelf)
 
     def invalidate(self, tag: str) -> int:
         """Take out the entries with *tag*, of whatever scope, and return how many."""
-        return self._shelf.invalidate(tag, within=None)
+        return invalidate(self._shelf, tag, within=None)
 
     def forget(self, hit: Hit[V]) -> bool:
         """
@@ -330,15 +334,15 @@ class SemanticCache(Scope[V]):
         Its aliases go with it, and what was learned from judgements of it. What it has
         cost of the error budget stays spent.
         """
-        return self._shelf.forget(hit, within=None)
+        return forget(self._shelf, hit, within=None)
 
     def clear(self) -> None:
         """Take out every entry of every scope."""
-        self._shelf.clear(within=None)
+        clear(self._shelf, within=None)
 
     def stats(self) -> CacheStats:
         """Return what happened in all scopes."""
-        return self._shelf.stats(within=None)
+        return summary(self._shelf, within=None)
 
     def __len__(self) -> int:
         return self._shelf.size()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Generic, cast
 from weakref import WeakValueDictionary
@@ -19,15 +18,13 @@ from .accept import AcceptRule, Asked, Decision, Ticket, Why
 from .counts import Counted, Counts, Outcome
 from .entry import Entry
 from .fork import Order, anew_after_fork, over_fork
-from .given import refuse_hit
 from .hit import Hit, V
-from .item import Item
-from .key import normalised
 from .meter import Cost
 from .partition import Partition
-from .serializer import dumped
 from .signal import Neighbours
-from .stats import CacheStats, Tally
+from .silence import Silence
+from .spending import note, remembered
+from .stats import Tally
 from .stock import Stock
 
 
@@ -37,26 +34,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .disk import Disk
-    from .serializer import Serializer
     from .tiers import Tiers
 
-
-_logger = logging.getLogger("legion")
 
 _NOTED: dict[Why, Counted] = {"veto": "vetoed", "budget": "over_budget"}
 
 _LOOKS = 16
 """So often a look-up looks again for one whose find was taken out meanwhile."""
-
-
-_SILENT = 20
-"""So many answers wait for a word of somebody's when it is said that none comes."""
-_SILENCE = (
-    "cache: the coin chose %d answers, and nobody said whether one was right; they count"
-    " as wrong, so hardly any more are served. Call right() or wrong() on hits whose"
-    " audit is true, or write judge=: get_or_compute, cached functions and the adapters"
-    " return answers and no hits"
-)
 
 
 @attrs.define(eq=False)
@@ -101,11 +85,12 @@ class Shelf(Generic[V]):
     _limits: dict[str, tuple[int | None, int | None]] = attrs.field(
         init=False, factory=dict
     )
-    _unsaid: int = attrs.field(init=False, default=0)
+    _silence: Silence = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         stock = self.stock
         self.rule, self.clock, self.counts = stock.rule, stock.clock, stock.counts
+        self._silence = Silence(self.lock)
         anew_after_fork(self)
 
     def begin_anew(self) -> None:
@@ -115,7 +100,7 @@ class Shelf(Generic[V]):
         If both went on with the same requests, each would spend what these afford.
         """
         self.counts.whole = Tally()
-        for partition in list(self._partitions.values()):
+        for partition in self.partitions():
             partition.tally = Tally()
         self.rule.begin_anew()
 
@@ -132,6 +117,10 @@ class Shelf(Generic[V]):
                 if scope in self._limits:
                     found.limit(self.stock.limited(*self._limits[scope]))
             return found
+
+    def partitions(self) -> list[Partition[V]]:
+        """Return those of all scopes that have entries, or that somebody holds."""
+        return list(self._partitions.values())
 
     def limit(
         self,
@@ -222,8 +211,8 @@ class Shelf(Generic[V]):
             self.count(partition, "misses")
             return None
         if hit is not None and hit.audit and not self.judges:
-            self._warn_of_silence()
-        if hit is None or self._remembered() or not _charged(hit):
+            self._silence.goes_on(self.counts.whole)
+        if hit is None or remembered(self) or not _charged(hit):
             return hit
         if not (hit.audit and asked.judged_first):
             for tally in (partition.tally, self.counts.whole):
@@ -249,46 +238,10 @@ class Shelf(Generic[V]):
             unread = _unread(decision)
             if unread is None:
                 hit = self._accepted(partition, asked, decision, now)
-                self._note(must=hit is not None)
+                note(self, must=hit is not None)
                 return hit, True
         self._read(unread)
         return None, False
-
-    def _warn_of_silence(self) -> None:
-        """Say, once, that nobody says of answers whether they were right."""
-        with self.lock:
-            self._unsaid += 1
-            silent = self._unsaid == _SILENT and not self.counts.whole.judged
-        if silent:
-            _logger.warning(_SILENCE, _SILENT)
-
-    def _note(self, *, must: bool) -> None:
-        """Hand the system what was learned and spent, if it must be or is much."""
-        disk = self.disk
-        if disk is not None and disk.learned is not None and (must or disk.learned.due):
-            disk.commit()
-
-    def _remembered(self) -> bool:
-        """
-        Wait until what was spent cannot be forgotten any more.
-
-        Returns:
-            False if it might be.
-        """
-        disk = self.disk
-        if disk is None or disk.learned is None or disk.closed:
-            return True
-        with self.lock:
-            disk.commit()
-            owed = disk.learned.owed()
-        try:
-            disk.settle(must=owed is not None)
-        except StateError:
-            return False  # the disk has logged why
-        if owed is not None:
-            with self.lock:
-                disk.learned.settled(owed)
-        return disk.keeps()
 
     def _accepted(
         self,
@@ -370,7 +323,7 @@ class Shelf(Generic[V]):
         if right is not None:
             self._answer(ticket, right=right, withheld=not right)
         self.count(ticket.entry.partition, "semantic_hits" if served else "misses")
-        self._remembered()
+        remembered(self)
         return served
 
     def told(self, ticket: Ticket[V], right: bool) -> None:  # noqa: FBT001
@@ -381,7 +334,7 @@ class Shelf(Generic[V]):
     def judged(self, ticket: Ticket[V], right: bool) -> None:  # noqa: FBT001
         """Take note of what who was asked says of a hit that was served."""
         self._answer(ticket, right=right, withheld=False)
-        self._remembered()
+        remembered(self)
 
     def _answer(self, ticket: Ticket[V], *, right: bool, withheld: bool) -> None:
         asked, entry = ticket.asked, ticket.entry
@@ -418,57 +371,12 @@ class Shelf(Generic[V]):
         with self.lock:
             self.counts.save(partition, cost)
 
-    def store(self, partition: Partition[V], items: Iterable[Item[V]]) -> int:
-        """
-        Store *items*; each replaces the entry of the same question.
-
-        Returns:
-            How many; one that takes more bytes than there may be is refused.
-        """
-        disk = self.disk
-        if disk is not None:
-            disk.refuse_closed()
-        if disk is not None and disk.readonly:
-            for _ in items:
-                self.count(partition, "refused")
-            return 0
-        serializer, since = self._serializer(), self.removals
-        told = [
-            (
-                item,
-                self.stock.weigh(item),
-                None if serializer is None else dumped(serializer, item.value),
-            )
-            for item in items
-        ]
-        stored = [one for one in told if self._store(partition, *one)]
-        self.written(must=False)
-        if self.tiers is not None:
-            kept = [(item, raw) for item, _, raw in stored if raw is not None]
-            self.tiers.share(partition, kept, since)
-        return len(stored)
-
     @property
     def waits(self) -> bool:
         """Whether what is stored may have to wait: for the disk, or for others."""
         if self.disk is not None and self.disk.writes:
             return True
         return self.tiers is not None and self.tiers.sharing is not None
-
-    def _serializer(self) -> Serializer | None:
-        if self.disk is not None:
-            return self.disk.serializer
-        sharing = None if self.tiers is None else self.tiers.sharing
-        return None if sharing is None else sharing.serializer
-
-    def _store(
-        self, partition: Partition[V], item: Item[V], size: int, raw: bytes | None
-    ) -> bool:
-        redundancy = self.stock.redundancy(partition, item)
-        group = self.rule.group(item.value)
-        with self.lock:
-            gone = self.stock.store(partition, item, size, redundancy, group, raw)
-        return gone is not None
 
     def written(self, *, must: bool, put: bool = True) -> None:
         """Hand the disk what happened; see `Disk.settle`."""
@@ -485,147 +393,14 @@ class Shelf(Generic[V]):
             msg = f"is open with readonly=True; {what} where it is written"
             raise StateError(str(self.disk.path), msg)
 
-    def expire(self) -> int:
-        """Take out everything that has expired, and return how many."""
-        with self.lock:
-            now = self.clock.machine()
-            expired = self.stock.sweep(now) + self._lose(None, by_s=now)
-        self.written(must=False)
-        return expired
-
-    def _lose(
-        self,
-        within: Partition[V] | None,
-        *,
-        tag: str | None = None,
-        by_s: float | None = None,
-    ) -> int:
-        """Take out what is on disk alone, and return how many."""
-        if self.disk is None or self.disk.overflow is None:
-            return 0
-        scope = None if within is None else within.scope
-        lost = self.disk.overflow.drop(scope=scope, tag=tag, by_s=by_s)
-        self.disk.lose(lost)
-        return len(lost)
-
     def reset(self) -> None:
         """Be empty, as if nothing had ever been stored."""
         with self.lock:
             self.stock.reset()
-            for partition in list(self._partitions.values()):
+            for partition in self.partitions():
                 partition.reset(self.stock.room)
                 if partition.scope in self._limits:
                     partition.limit(self.stock.limited(*self._limits[partition.scope]))
-
-    def forget(self, hit: Hit[V], *, within: Partition[V] | None) -> bool:
-        """
-        Take out the entry of *hit*, its aliases, and what was learned of them.
-
-        Returns:
-            False if it is gone, or not *within*.
-
-        Raises:
-            TypeError: *hit* is none.
-            ValueError: It is a copy.
-        """
-        refuse_hit(hit)
-        entry = cast("Ticket[V]", hit._original()).entry
-        # Another cache's entry may have its number, and its value.
-        if entry.partition is not self.partition(hit.scope) or (
-            within is not None and entry.partition is not within
-        ):
-            return False
-        self.refuse_readonly("forget it")
-        if self.tiers is not None:
-            self.tiers.forget(hit.scope, self._key_of(hit))
-        with self.lock:
-            self.removals += 1
-            gone = self._forget(hit)
-        self.written(must=gone)
-        return gone
-
-    def _key_of(self, hit: Hit[V]) -> str:
-        with self.lock:
-            entry = self.stock.entries.get(hit.id)
-            if entry is None:
-                return normalised(hit.question)
-            return self.stock.entries[entry.family].key
-
-    def _forget(self, hit: Hit[V]) -> bool:
-        entry = self.stock.entries.get(hit.id)
-        if entry is None:
-            return self.disk is not None and self.disk.forget(
-                hit.scope, normalised(hit.question), hit.id
-            )
-        self.rule.forget(entry)
-        self.stock.remove(self.stock.entries[entry.family])
-        return True
-
-    def invalidate(self, tag: str, *, within: Partition[V] | None) -> int:
-        """Take out the entries with *tag* of one partition, or of all."""
-        self.refuse_readonly("invalidate")
-        if self.tiers is not None:
-            self.tiers.invalidate(within, tag)
-        with self.lock:
-            self.removals += 1
-            partitions = self._partitions.values() if within is None else [within]
-            tagged = [entry for one in list(partitions) for entry in one.tagged(tag)]
-            for entry in tagged:
-                if entry.id in self.stock.entries:  # an alias goes with its origin
-                    self.stock.remove(entry)
-            alone = self._lose(within, tag=tag)
-        self.written(must=True)
-        return len(tagged) + alone
-
-    def clear(self, *, within: Partition[V] | None) -> None:
-        """Take out the entries of one partition, or all."""
-        self.refuse_readonly("clear it")
-        if self.tiers is not None:
-            self.tiers.invalidate(within)
-        with self.lock:
-            self.removals += 1
-            source = self.stock.entries if within is None else within.exact
-            for entry in list(source.values()):
-                if entry.id in self.stock.entries:
-                    self.stock.remove(entry)
-            self.rule.clear(None if within is None else within.scope)
-            self._lose(within)
-        self.written(must=True)
-
-    def stats(self, *, within: Partition[V] | None) -> CacheStats:
-        """Return what happened in one partition, or in all."""
-        with self.lock:
-            room = self.stock.room if within is None else within.room or self.stock.room
-            stats = (self.counts.whole if within is None else within.tally).stats(
-                entries=self.stock.room.entries if within is None else len(within),
-                capacity=room.capacity or self.stock.capacity,
-                size=self.stock.room.taken if within is None else within.taken,
-                capacity_bytes=room.capacity_bytes or self.stock.capacity_bytes,
-                wrong_limit=self.rule.wrong_limit() if within is None else None,
-            )
-            sharing = None if self.tiers is None else self.tiers.sharing
-            if sharing is not None and within is None:
-                stats = attrs.evolve(stats, shared_failures=sharing.failures)
-            return (
-                stats if self.disk is None else self._on_disk(stats, self.disk, within)
-            )
-
-    def _on_disk(
-        self, stats: CacheStats, disk: Disk[V], within: Partition[V] | None
-    ) -> CacheStats:
-        overflow = disk.overflow
-        if overflow is not None:
-            scope = None if within is None else within.scope
-            stats = attrs.evolve(stats, overflow_entries=overflow.count(scope))
-        if within is not None:
-            return stats
-        return attrs.evolve(
-            stats,
-            disk_bytes=disk.size(),
-            storage_savings=disk.savings(),
-            behind=disk.trouble(),
-            overflow_bytes=0 if overflow is None else overflow.bytes,
-        )
 
     def size(self) -> int:
         """Return how many entries there are in all scopes."""
