@@ -290,10 +290,11 @@ class Shelf(Generic[V]):
             origin.keep(entry.value)
             origin.used_s = now
             both = entry, origin
+        order, room = stock.room.order, partition.room
         for used in both:
-            stock.room.order.touch(used)
-            if partition.room is not None:
-                partition.room.order.touch(used)
+            order.touch(used)
+            if room is not None:
+                room.order.touch(used)
             if used.expires_s < math.inf and stock.lifetime.slides(used.terms):
                 stock.expires(used, used_s=now)
         return Hit(

@@ -54,10 +54,11 @@ def _store(
     size: int,
     raw: bytes | None,
 ) -> bool:
-    redundancy = shelf.stock.redundancy(partition, item)
+    stock = shelf.stock
+    redundancy = stock.redundancy(partition, item)
     group = shelf.rule.group(item.value)
     with shelf.lock:
-        gone = shelf.stock.store(partition, item, size, redundancy, group, raw)
+        gone = stock.store(partition, item, size, redundancy, group, raw)
     return gone is not None
 
 
