@@ -1,4 +1,8 @@
-"""Every Python block of the documentation runs, page by page, in a folder of its own."""
+"""
+Tests that draw what they try draw the same each time.
+
+And every Python block of the documentation runs, page by page, in a folder of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from hypothesis import settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 
 _ROOT = Path(__file__).parent
+
+settings.register_profile("legion", derandomize=True, deadline=None)
+settings.load_profile("legion")
 
 
 def _enter(namespace: dict[str, Any]) -> None:

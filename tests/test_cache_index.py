@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from legion import SemanticCache
 from legion.cache import index, sketch
 from legion.cache.index import _LATE, FEW, VectorSlots
 from legion.cache.sketch import BITS, Sketcher
@@ -425,3 +426,18 @@ print(len(os.listdir("/proc/self/task")) - before, faiss.omp_get_max_threads())
     )
 
     assert done.stdout.split() == ["0", "3"]
+
+
+def test_five_slots_with_sketches_are_searched_like_many(monkeypatch):
+    """Where fewer than are gathered at first are there, all of them are compared."""
+    monkeypatch.setattr(index, "FEW", 4)
+    cache = SemanticCache(embed_by_name, threshold=0.3, capacity=5)
+    cache.put_many((f"question {n}", n) for n in range(5))
+    assert cache.get("question 3").value == 3
+    near = cache.get("question 3 again")
+    assert near is None or near.similarity >= 0.3
+
+
+def embed_by_name(texts):
+    rows = [np.random.default_rng(len(text) + ord(text[9])) for text in texts]
+    return np.stack([rng.normal(size=64) for rng in rows])

@@ -332,8 +332,8 @@ class VectorSlots(Generic[T]):
             rows: Candidates, or None for all slots.
             differ: In how many bits the sketch of each differs.
         """
-        if rows is not None and len(rows) <= _GATHERED:
-            return rows
+        if len(differ) <= _GATHERED:
+            return np.arange(len(differ)) if rows is None else rows
         radius, step = self.sketcher.radius, max(len(differ) // _SAMPLED, 1)
         sample, at = differ[::step].copy(), _GATHERED // step
         sample.partition(at)
