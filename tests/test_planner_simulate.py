@@ -75,7 +75,7 @@ def run(plan, *, faults=(), since="", **options):
 )
 def test_eight_metrics_at_the_edge_of_the_null_keep_the_promise(scenario):
     """48 h at 10/s, a look each minute: at most 1 % are taken back for nothing."""
-    runs = 100 if scenario.units is Units.STICKY else 300
+    runs = 75 if scenario.units is Units.STICKY else 300
     found = run(plan_of(**EIGHT, matures="1s"), scenario=scenario, runs=runs)
 
     assert found.kept
