@@ -177,45 +177,14 @@ def sections(
     dictionary = kind.trained(samples)
     small = kind(dictionary)
     packed = [_packed(small, value) for value in distinct]
-    terms: dict[Terms, int] = {}
-    scopes: dict[str, int] = {}
-    groups: dict[bytes, int] = {b"": 0}
-    columns: dict[str, Sequence[float]] = {
-        "id": [row.id for row in rows],
-        "stored_ms": [row.stored_ms for row in rows],
-        "lasts_ms": [row.expires_ms - row.stored_ms for row in rows],
-        "scope": [scopes.setdefault(row.scope, len(scopes)) for row in rows],
-        "terms": [terms.setdefault(row.terms, len(terms)) for row in rows],
-        "value": value_of[: len(rows)],
-        "key_chars": [len(row.key) for row in rows],
-        "question_chars": [
-            _SAME if row.question == row.key else len(row.question) for row in rows
-        ],
-        "vectors": [row.vectors for row in rows],
-        "size": [row.size for row in rows],
-        "redundancy": [row.redundancy for row in rows],
-        "origin": [row.origin for row in rows],
-        "group": [groups.setdefault(row.group, len(groups)) for row in rows],
-        "used_ms": [row.used_ms for row in rows],
-    }
     values = {
         "size": list(map(len, distinct)),
         "packed": list(map(len, packed)),
         "check": list(map(zlib.crc32, packed)),
     }
-    names = {
-        "scopes": list(scopes),
-        "terms": [[t.ttl_s, t.sliding, sorted(t.tags), t.cost] for t in terms],
-    }
-    texts = "".join(
-        row.key if row.question == row.key else row.key + row.question for row in rows
-    )
     plain = {
-        "columns": _columns(columns, _COLUMNS),
+        **_listed(rows, value_of),
         "sizes": _columns(values, _VALUES),
-        "names": json.dumps(names).encode(),
-        "texts": texts.encode("utf-8", "surrogatepass"),
-        "groups": b"".join(groups),
         "learned": json.dumps(learned).encode(),
     }
     ends = np.cumsum([0, *values["packed"]]).tolist()
@@ -245,6 +214,44 @@ def sections(
         **alone,
     }
     return facts, parts, places
+
+
+def _listed(rows: Sequence[Row], value_of: Sequence[int]) -> dict[str, bytes]:
+    """Return the sections of what is kept of each row but for its answer."""
+    terms: dict[Terms, int] = {}
+    scopes: dict[str, int] = {}
+    groups: dict[bytes, int] = {b"": 0}
+    columns: dict[str, Sequence[float]] = {
+        "id": [row.id for row in rows],
+        "stored_ms": [row.stored_ms for row in rows],
+        "lasts_ms": [row.expires_ms - row.stored_ms for row in rows],
+        "scope": [scopes.setdefault(row.scope, len(scopes)) for row in rows],
+        "terms": [terms.setdefault(row.terms, len(terms)) for row in rows],
+        "value": value_of[: len(rows)],
+        "key_chars": [len(row.key) for row in rows],
+        "question_chars": [
+            _SAME if row.question == row.key else len(row.question) for row in rows
+        ],
+        "vectors": [row.vectors for row in rows],
+        "size": [row.size for row in rows],
+        "redundancy": [row.redundancy for row in rows],
+        "origin": [row.origin for row in rows],
+        "group": [groups.setdefault(row.group, len(groups)) for row in rows],
+        "used_ms": [row.used_ms for row in rows],
+    }
+    names = {
+        "scopes": list(scopes),
+        "terms": [[t.ttl_s, t.sliding, sorted(t.tags), t.cost] for t in terms],
+    }
+    texts = "".join(
+        row.key if row.question == row.key else row.key + row.question for row in rows
+    )
+    return {
+        "columns": _columns(columns, _COLUMNS),
+        "names": json.dumps(names).encode(),
+        "texts": texts.encode("utf-8", "surrogatepass"),
+        "groups": b"".join(groups),
+    }
 
 
 def _packed(codec: codecs.Codec, value: bytes) -> bytes:

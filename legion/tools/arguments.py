@@ -37,7 +37,10 @@ def digest_of(
     try:
         return canonical.digest(named)  # type: ignore[arg-type]
     except (TypeError, ValueError, RecursionError):
-        pass
+        return _digest_of_reprs(named)
+
+
+def _digest_of_reprs(named: Mapping[str, object]) -> str:
     try:
         return canonical.digest(_said(named))
     except Exception:  # noqa: BLE001 - a stranger's repr may raise anything
@@ -52,11 +55,10 @@ def _named(
     if signature is not None:
         try:
             bound = signature.bind(*args, **kwargs)
-        except TypeError:
-            pass  # It is the function that says so.
-        else:
-            bound.apply_defaults()
-            return bound.arguments
+        except TypeError:  # the function itself says so, to whoever called it
+            return {"args": args, "kwargs": dict(kwargs)}
+        bound.apply_defaults()
+        return bound.arguments
     return {"args": args, "kwargs": dict(kwargs)}
 
 
