@@ -25,9 +25,17 @@ SCENARIOS = {
     "outages of 15 min": Scenario(bursts=Bursts(every_s=28_800, lasts_s=900)),
     "daily load": Scenario(daily=True),
     "2,000 sticky units": Scenario(units=Units.STICKY),
+    "slices of tasks": Scenario(),
+    "slices of sticky units": Scenario(units=Units.STICKY),
 }
+SLICES = ("tenant", "tool")
+"""What the lines of slices tell units apart by: 20 values each."""
+
 HELD_BACK = 0.05
 """Without a control an outage passes for a fault, so those lines hold some back."""
+
+SLICED_RUNS = 300
+"""Rollouts a line of slices, at the most: there are three a fault."""
 
 FAULTS = ("errors=x10", "errors=x5", "errors=x2", "latency=+100%", "latency=+50%")
 
@@ -42,6 +50,8 @@ def main(runs: int) -> int:
         for words, scenario in SCENARIOS.items():
             outages = words.startswith("outages")
             held = attrs.evolve(plan, holdback=HELD_BACK) if outages else plan
+            apart = SLICES if words.startswith("slices") else ()
+            held = attrs.evolve(held, slices=apart)
             broken += _harmless(held, words + " *" * outages, scenario, runs)
         print(f"  * with a holdback of {HELD_BACK:.0%}")
         canary = next(stage.name for stage in plan.stages if 0 < stage.traffic < 1)
@@ -52,6 +62,12 @@ def main(runs: int) -> int:
             )
             for fault in FAULTS:
                 _fault(plan, Fault.read(fault, plan, since=since), fault, runs)
+        apart = attrs.evolve(plan, slices=SLICES)
+        print(f"\n{name}: in slices, from {canary} on")
+        for fault in FAULTS:
+            for slice_ in ("tenant=1", "tenant=3", "tenant=8"):
+                hurt = Fault.read(fault, apart, since=canary, slice=slice_)
+                _fault(apart, hurt, f"{fault} in {slice_}", min(runs, SLICED_RUNS))
         print(flush=True)
     return broken
 

@@ -318,14 +318,3 @@ def test_a_plan_with_too_many_looks_is_refused():
     """Ten years, a look each second: told at once, not when memory ends."""
     with pytest.raises(WorkloadError, match=r"s0: got .* looks; write a longer"):
         run(plan_of(dwell="3650d", check_interval="1s"))
-
-
-def test_slices_weigh_in_the_plan_that_is_foreseen_and_simulated():
-    """They have as much of the budget as the comparisons have, as in the engine."""
-    plain, sliced = plan_of(metrics=2), plan_of(metrics=2, slices=["tenant"])
-    told = forecast(sliced, traffic_per_s=10, bad_rate=0.01)
-    found = run(sliced, runs=20)
-
-    assert [q.alpha for q in harm(sliced)] == [q.alpha / 2 for q in harm(plain)]
-    assert told.alpha == pytest.approx(sliced.false_rollback / 4)
-    assert "slices: tenant" in found.not_simulated

@@ -8,11 +8,13 @@ import attrs
 import numpy as np
 
 from ..metrics import Kind, Metric
+from .slicing import Slicing
 
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Counts = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
 
 _TAIL = 1.2
@@ -33,13 +35,16 @@ class Crowd:
         runs: How many runs.
         people: How many users each has.
         rng: Draws them.
+        slicing: How they are spread over slices.
     """
 
     runs: int
     people: int
     rng: np.random.Generator
+    slicing: Slicing
     activity: Floats = attrs.field(init=False)
     place: Floats = attrs.field(init=False)
+    slices: Counts = attrs.field(init=False)
     _metrics: dict[str, Metric] = attrs.field(init=False, factory=dict)
     _rates: dict[str, Floats] = attrs.field(init=False, factory=dict)
     _past: dict[str, tuple[Floats, Floats, Floats]] = attrs.field(
@@ -51,12 +56,14 @@ class Crowd:
         weight = self.rng.pareto(_TAIL, shape) + _LEAST
         self.activity = weight / weight.sum(axis=1, keepdims=True)
         self.place = self.rng.random(shape)
+        self.slices = self.slicing.drawn(shape, self.rng)
 
     def of(self, runs: npt.NDArray[np.int64]) -> Crowd:
         """Return the users of these runs only; what they did stays with them."""
         fewer = Crowd.__new__(Crowd)
         fewer.runs, fewer.people, fewer.rng = len(runs), self.people, self.rng
         fewer.activity, fewer.place = self.activity[runs], self.place[runs]
+        fewer.slicing, fewer.slices = self.slicing, self.slices[:, runs]
         fewer._metrics = self._metrics
         fewer._rates = {name: each[runs] for name, each in self._rates.items()}
         fewer._past = {
@@ -68,6 +75,31 @@ class Crowd:
     def arms(self, rho: float) -> npt.NDArray[np.bool_]:
         """Return who has the candidate: whoever had it at a smaller share, and more."""
         return self.place < rho
+
+    def within(self, one: int) -> npt.NDArray[np.bool_]:
+        """Return who is in a slice."""
+        return np.asarray((self.slices == one).any(axis=0))
+
+    def come(self, visits: Floats, *, rho: float) -> Floats:
+        """
+        Draw how many users with control have come by each look, of each slice.
+
+        Args:
+            visits: Visits of all users up to each look, on average, shape (looks,).
+            rho: The share of users that have the candidate.
+
+        Returns:
+            Shape (runs, slices, looks).
+        """
+        when = self.rng.exponential(1 / np.maximum(self.activity, 1e-300))
+        at = np.searchsorted(visits, when)
+        shape = len(self.slicing.shares), len(visits)
+        new = np.zeros((self.runs, *shape))
+        for run in range(self.runs):
+            here = ~self.arms(rho)[run] & (at[run] < len(visits))
+            for of in self.slices[:, run]:
+                new[run] += counted(of[here], at[run][here], shape)
+        return np.cumsum(new, axis=-1)
 
     def meet(self, metric: Metric, rate: float, *, before: float) -> None:
         """
@@ -96,7 +128,7 @@ class Crowd:
         runs: npt.NDArray[np.int64],
         *,
         rho: float,
-        times: float,
+        times: Floats,
         visits: Floats,
     ) -> None:
         """
@@ -108,7 +140,8 @@ class Crowd:
             metric: By which metric.
             runs: Of which runs.
             rho: The share of users that had the candidate.
-            times: How many times as often these fared badly.
+            times: How many times as often these fared badly, shape (runs or 1, people
+                or 1).
             visits: How many visits of all users there were on average, shape (runs,).
         """
         arms = self.arms(rho)[runs]
@@ -144,3 +177,9 @@ class Crowd:
             still had control; 1 for those who have had the candidate.
         """
         return self._past[metric.name]
+
+
+def counted(of: Counts, at: Counts, shape: tuple[int, int]) -> Counts:
+    """Return how many are in each slice at each look; shape (slices, looks)."""
+    slices, looks = shape
+    return np.bincount(of * looks + at, minlength=slices * looks).reshape(shape)

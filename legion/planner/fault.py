@@ -25,14 +25,24 @@ class Fault:
         stream: The stream of the metrics that get worse, as ``error_rate``.
         effect: 3 is three times as many bad units, or three times as slow.
         since: The stage it begins in, or "" for the first.
+        slice: Whom alone it hurts, as ``tenant=3``, the third largest tenant; "" for
+            everybody.
     """
 
     stream: str
     effect: float
     since: str = ""
+    slice: str = ""
 
     @classmethod
-    def read(cls, text: str, plan: Plan, *, since: str = "") -> Fault:
+    def read(
+        cls,
+        text: str,
+        plan: Plan,
+        *,
+        since: str = "",
+        slice: str = "",  # noqa: A002 - what it is
+    ) -> Fault:
         """
         Read ``errors=x3``, ``latency=+50%`` or ``tool_failures=x2``.
 
@@ -51,7 +61,7 @@ class Fault:
             msg = f"since: got {since!r}; write one of the stages {names}"
             raise WorkloadError(msg)
         stream = _stream(name.strip(), plan)
-        return cls(stream=stream, effect=effect, since=since)
+        return cls(stream=stream, effect=effect, since=since, slice=slice)
 
     def of(self, metric: Metric, *, plan: Plan, stage: str) -> float:
         """Return how many times as bad *metric* is in a stage: 1 where it is well."""

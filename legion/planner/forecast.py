@@ -13,12 +13,15 @@ from ..stages.plan import Plan, Stage, Unit
 from .advice import advise
 from .calendar import Milestone, calendar, length_s
 from .question import Method, Question
-from .questions import controlled, exposed, harm, proofs, readings, sliced
+from .questions import controlled, exposed, harm, proofs, readings
 from .said import spell_share
 from .sight import Lens
 from .told import Told, tell_harm, tell_proof
 from .workload import Workload
 
+
+SLICE = 0.1
+"""The share of the units that is in the slice which is told of."""
 
 _WITHOUT = {
     True: "comparisons are with what control did before, on an ordinary day",
@@ -120,8 +123,8 @@ def forecast(
         plan=plan.name,
         digest=digest,
         traffic_per_s=traffic_per_s,
-        parts=len(questions) + sliced(plan),
-        alpha=plan.false_rollback / max(len(questions) + sliced(plan), 1),
+        parts=len(questions),
+        alpha=plan.false_rollback / max(len(questions), 1),
         stages=stages,
         calendar=calendar(plan, start=start, needs_s=dict(_needs(stages))),
         assumptions=tuple(_assumptions(plan, workload, questions)),
@@ -134,12 +137,13 @@ def _stage(
     must = [q for q in proofs(plan, stage) if _answerable(q, stage)]
 
     def lens(question: Question) -> Lens:
-        return Lens(
+        one = Lens(
             question=question,
             stage=stage,
             workload=workload,
             matures_s=plan.matures(question.metric.name),
         )
+        return one.within(SLICE) if question.sliced else one
 
     told = [tell_proof(lens(question)) for question in must]
     return StageForecast(

@@ -13,9 +13,10 @@ import numpy as np
 from ..stats import FREEZE_AT, WeightedSum
 from .detection import Detection
 from .question import Method, Question
+from .slicing import Places
 from .staging import Staging
 from .tasks import Source
-from .weigh import log_e
+from .weigh import log_e, over_places
 
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Climb:
         total: The budget.
         before: Log e-values of the parts that are finished, by key, shape (runs,).
         alpha: What the budget holds.
+        places: From when on which slices are judged.
     """
 
     staging: Staging
@@ -70,6 +72,8 @@ class Climb:
     total: WeightedSum
     before: Mapping[str, Floats]
     alpha: float
+    places: Places
+    _open: npt.NDArray[np.bool_] = attrs.field(init=False)
     _found: Passage = attrs.field(init=False)
     _runs: npt.NDArray[np.int64] = attrs.field(init=False)
     _rest: Floats = attrs.field(init=False)
@@ -91,12 +95,14 @@ class Climb:
         }
         for first in range(0, staging.looks, _BLOCK):
             last = min(first + _BLOCK, staging.looks)
+            self._open = self.places.open(first, last)
             for source in sources.values():
-                source.advance(first, last)
+                source.advance(first, last, self._open)
             stay = self._block(first, last, sources)
             if not stay.any():
                 break
             self._runs = self._runs[stay]
+            self.places = self.places.of(stay)
             for source in sources.values():
                 source.keep(stay)
             for detection in self._detections.values():
@@ -173,7 +179,11 @@ class Climb:
         if question.method is Method.DETECTOR:
             return self._detected[question.key]
         tally = sources[question.metric.name].tally(question)
-        return log_e(question, tally, rho=self.staging.rho)
+        if not question.sliced:
+            return log_e(question, tally, rho=self.staging.rho)
+        used = self._open.any(axis=(0, 2))
+        found = log_e(question, tally.of(used), rho=self.staging.rho)
+        return over_places(found, self._open[:, used])
 
     def _proven(
         self, first: int, last: int, sources: Mapping[str, Source]
@@ -220,7 +230,8 @@ class Climb:
         total = np.zeros(len(at))
         if staging.stage.shadow:
             return total
-        for question in {q.metric.stream: q for q in self.harm}.values():
+        whole = [question for question in self.harm if not question.sliced]
+        for question in {q.metric.stream: q for q in whole}.values():
             if question.metric.name not in sources or not staging.known(question):
                 continue
             slower = question.slower

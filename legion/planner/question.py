@@ -52,6 +52,8 @@ class Question:
         row: How many failures in a row it asks for.
         horizon_s: How long the budget lasts where everybody has the candidate.
         before: The last stage that had a control, from which a limit is learned.
+        sliced: Whether it is asked in each slice apart: the answer is the mean over the
+            places that slices can have.
     """
 
     stage: str
@@ -71,6 +73,7 @@ class Question:
     row: int = 0
     horizon_s: float = 0.0
     before: Stage | None = None
+    sliced: bool = False
 
     @property
     def key(self) -> str:

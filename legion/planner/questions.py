@@ -24,9 +24,10 @@ def harm(plan: Plan) -> tuple[Question, ...]:
     Return every path that can roll back by chance, each with its share of the budget.
 
     They are the triggers and the critical levels of the stages that expose anybody, by
-    comparison, by limit and by failures in a row; all weigh the same. Where everybody
-    has the candidate, they are compared with what control did before. Hard facts and
-    counters are none: chance has no part in them.
+    comparison, by limit and by failures in a row; all weigh the same. Where the plan
+    tells units apart, each comparison is asked once more in the slices, which weigh as
+    much together. Where everybody has the candidate, they are compared with what control
+    did before. Hard facts and counters are none: chance has no part in them.
     """
     criteria = Plugins().criteria
     found: dict[str, Question] = {}
@@ -37,24 +38,8 @@ def harm(plan: Plan) -> tuple[Question, ...]:
                     _alone(plan, question, stage) if stage.traffic == 1 else question
                 )
                 found.setdefault(question.key, alone)
-    alpha = plan.false_rollback / max(len(found) + sliced(plan), 1)
+    alpha = plan.false_rollback / max(len(found), 1)
     return tuple(attrs.evolve(each, alpha=alpha) for each in found.values())
-
-
-def sliced(plan: Plan) -> int:
-    """
-    Return how many parts of the budget the slices have, all of them together.
-
-    They have one for each comparison of a stage: as much as the comparison itself.
-    """
-    if not plan.slices:
-        return 0
-    return sum(
-        bool(trigger.rule.versus) and _supplied(plan.metric(trigger.rule.metric), stage)
-        for stage in plan.stages
-        for trigger in plan.triggers
-        if controlled(stage)
-    )
 
 
 def proofs(plan: Plan, stage: Stage) -> tuple[Question, ...]:
@@ -104,6 +89,9 @@ def _of_stage(
             question = _harm(plan, trigger, metric, stage)
             if question is not None:
                 yield question
+                if plan.slices and trigger.rule.versus and controlled(stage):
+                    name = f"{question.name}, in a slice"
+                    yield attrs.evolve(question, name=name, sliced=True)
     for criterion in watched.values():
         question = _critical(plan, criterion, stage)
         if question is not None:

@@ -16,9 +16,10 @@ from .fate import Fate
 from .fault import Fault
 from .passage import Climb, Passage
 from .question import Method, Question
-from .questions import controlled, exposed, harm, proofs, sliced
+from .questions import controlled, exposed, harm, proofs
 from .scenario import Scenario, Units
 from .simulation import Simulation
+from .slicing import Places, Slicing
 from .staging import Staging
 from .summary import Summary
 from .workload import Workload, WorkloadError
@@ -117,9 +118,13 @@ class Rollouts:
     scenario: Scenario
     faults: tuple[Fault, ...]
     questions: tuple[Question, ...] = attrs.field(init=False)
+    slicing: Slicing = attrs.field(init=False)
+    hurt: int | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.questions = harm(self.plan)
+        self.slicing = Slicing(names=self.plan.slices, values=self.scenario.values)
+        self.hurt = _hurt(self.faults, self.slicing)
         for stage in self.plan.stages:
             looks = length_s(stage) / stage.check_interval_s * self.scenario.patience
             if looks > _MOST_LOOKS:
@@ -132,14 +137,19 @@ class Rollouts:
         fate = Fate.unborn(runs, stages)
         crowd = None
         if self.scenario.units is Units.STICKY:
-            crowd = Crowd(runs, self.scenario.people, rng)
+            crowd = Crowd(runs, self.scenario.people, rng, self.slicing)
             self._introduce(crowd)
         alive, at_s = np.arange(runs), np.zeros(runs)
         before: dict[str, Floats] = {q.key: np.zeros(runs) for q in self.questions}
+        known = np.zeros((runs, len(self.slicing.labels)), dtype=bool)
         for index, stage in enumerate(self.plan.stages):
             fate.entered[alive, index] = at_s[alive]
             staging = self._staging(stage, alive, at_s, rng, crowd)
-            passage = self._pass(stage, staging, alive, before)
+            mine = [q for q in self.questions if q.stage == stage.name]
+            sliced = {q.metric.name: q.metric for q in mine if q.sliced}
+            places = staging.places(known[alive], sliced.values())
+            passage = self._pass(stage, staging, alive, before, places=places)
+            known[alive] = places.at(passage.left)
             at_s[alive] += (passage.left + 1) * stage.check_interval_s
             self._note(fate, passage, alive, index, at_s)
             for key, value in passage.last.items():
@@ -184,7 +194,7 @@ class Rollouts:
                 metric,
                 alive,
                 rho=stage.traffic,
-                times=staging.times(metric),
+                times=staging.of_users(metric),
                 visits=staging.workload.traffic_per_s * spent_s,
             )
 
@@ -207,6 +217,8 @@ class Rollouts:
             start_s=float(np.median(at_s[alive])),
             rng=rng,
             crowd=None if crowd is None else crowd.of(alive),
+            slicing=self.slicing,
+            hurt=self.hurt,
         )
 
     def _pass(
@@ -215,12 +227,12 @@ class Rollouts:
         staging: Staging,
         alive: npt.NDArray[np.int64],
         before: Mapping[str, Floats],
+        *,
+        places: Places,
     ) -> Passage:
         mine = [q for q in self.questions if q.stage == stage.name]
         must = [q for q in proofs(self.plan, stage) if self._asked(q, stage)]
-        # The slices are not simulated: their parts stay as they are at the start.
-        slices = [f"slices {number}" for number in range(sliced(self.plan))]
-        total = WeightedSum.equal([*(q.key for q in self.questions), *slices])
+        total = WeightedSum.equal([q.key for q in self.questions])
         return Climb(
             staging=staging,
             harm=mine,
@@ -228,6 +240,7 @@ class Rollouts:
             total=total,
             before={key: value[alive] for key, value in before.items()},
             alpha=self.plan.false_rollback,
+            places=places,
         ).passage()
 
     @staticmethod
@@ -254,3 +267,12 @@ class Rollouts:
         if mine:
             cause = np.array(mine)[passage.cause]
             fate.cause[alive] = np.where(passage.back, cause, fate.cause[alive])
+
+
+def _hurt(faults: Sequence[Fault], slicing: Slicing) -> int | None:
+    """Return which slice some of the faults hurt alone."""
+    hurt = {fault.slice for fault in faults} - {""}
+    if len(hurt) > 1:
+        msg = f"faults: got the slices {', '.join(sorted(hurt))}; write one of them"
+        raise WorkloadError(msg)
+    return slicing.place(hurt.pop()) if hurt else None

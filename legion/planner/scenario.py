@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _DAY_S = 86_400.0
+_MOST_VALUES = 100
 
 
 class Units(enum.StrEnum):
@@ -58,6 +59,8 @@ class Scenario:
         retries: How many times a bad task goes wrong at the most; one is counted.
         count_retries: Count all of them, which no engine must: to see what it costs.
         patience: A stage that cannot be left is given up after so many dwells.
+        values: How many values each slice of the plan has: the k-th has a share of the
+            units as 1 / k.
     """
 
     units: Units = Units.TASKS
@@ -68,6 +71,7 @@ class Scenario:
     retries: int = 4
     count_retries: bool = False
     patience: float = 2.0
+    values: int = 20
 
     def __attrs_post_init__(self) -> None:
         if self.people < 1 or not 0 <= self.late_s < math.inf or self.patience < 1:
@@ -75,6 +79,9 @@ class Scenario:
                 f"scenario: got people={self.people}, late_s={self.late_s},"
                 f" patience={self.patience}; write at least 1, 0 and 1"
             )
+            raise WorkloadError(msg)
+        if not 1 <= self.values <= _MOST_VALUES:
+            msg = f"scenario: got values={self.values}; write 1 to {_MOST_VALUES}"
             raise WorkloadError(msg)
 
     @property

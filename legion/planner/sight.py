@@ -7,6 +7,7 @@ import math
 import attrs
 
 from ..stages.plan import Stage
+from ..stages.slices import MOST
 from ..stats import (
     Side,
     bad_events_to_decide,
@@ -18,6 +19,7 @@ from ..stats import (
 )
 from .detection import expected_limit
 from .question import Method, Question
+from .said import spell_share
 from .workload import Workload
 
 
@@ -64,6 +66,22 @@ class Lens:
     stage: Stage
     workload: Workload
     matures_s: float = 0.0
+
+    def within(self, share: float) -> Lens:
+        """Return the same of one slice, which has so large a share of the units."""
+        question, workload = self.question, self.workload
+        return attrs.evolve(
+            self,
+            question=attrs.evolve(
+                question,
+                name=f"{question.name} of {spell_share(share)} of the units",
+                alpha=question.alpha / MOST,
+                worse_by=None,
+            ),
+            workload=attrs.evolve(
+                workload, traffic_per_s=workload.traffic_per_s * share
+            ),
+        )
 
     def sight(self, effect: float) -> Sight:
         """Return when the effect is seen, at a look, from the first unit on."""

@@ -18,8 +18,9 @@ from .detection import Detection, learned_limits
 from .fault import Fault
 from .question import Method, Question
 from .scenario import Scenario
+from .slicing import Places, Slicing
 from .sticky import Sticky
-from .tasks import Flow, Source, Tasks
+from .tasks import Flow, Parts, Source, Tasks
 from .workload import OCCASIONAL, Workload
 
 
@@ -44,6 +45,8 @@ class Staging:
         start_s: When it starts, in seconds from day 0.
         rng: Draws everything.
         crowd: The users, where they come back.
+        slicing: How units are spread over slices.
+        hurt: The slice that some of the faults hurt alone, or None.
     """
 
     plan: Plan
@@ -55,6 +58,8 @@ class Staging:
     start_s: float
     rng: np.random.Generator
     crowd: Crowd | None = None
+    slicing: Slicing = attrs.field(kw_only=True)
+    hurt: int | None = attrs.field(default=None, kw_only=True)
     _load: Floats = attrs.field(init=False)
     _badness: Floats = attrs.field(init=False)
 
@@ -104,6 +109,7 @@ class Staging:
             self._flow(metric),
             times={cut: self.times(metric, slower=cut) for cut in sorted(cuts)},
             goods=goods,
+            parts=self._sliced([each for each in questions if each.sliced]),
         )
         compared = any(
             Method.LABEL in {each.method, each.compared} for each in questions
@@ -115,9 +121,44 @@ class Staging:
             metric=metric,
             rate=self._rate(metric),
             crowd=self.crowd,
+            worse={cut: self.of_users(metric, slower=cut) for cut in cuts},
             dwell_looks=self.dwell_looks,
             ratios=frozenset(self._against_the_past(questions)),
         )
+
+    def _sliced(self, questions: Sequence[Question]) -> Parts | None:
+        """Return how what these are asked about is divided."""
+        if not questions:
+            return None
+        slicing, metric = self.slicing, questions[0].metric
+        return Parts(
+            shares=slicing.shares,
+            groups=slicing.groups,
+            times={
+                cut: self._of_slices(metric, slower=cut)
+                for cut in {each.slower for each in questions}
+            },
+        )
+
+    def places(self, known: npt.NDArray[np.bool_], metrics: Iterable[Metric]) -> Places:
+        """
+        Return from when on which slices are judged.
+
+        Args:
+            known: Which were before, shape (runs, slices).
+            metrics: By which they are.
+        """
+        ages = [self.plan.matures(metric.name) for metric in metrics]
+        if not ages:
+            return Places.given(known, np.zeros((1, known.shape[1], self.looks)))
+        stage = self.stage
+        a_look = self.workload.traffic_per_s * stage.check_interval_s * self._load
+        if self.crowd is None:
+            control = np.cumsum(self._later(a_look * (1 - stage.traffic), min(ages)))
+            units = control * self.slicing.shares[:, None]
+            return Places.given(known, units[None])
+        visits = np.cumsum(self._later(a_look, min(ages)))
+        return Places.given(known, self.crowd.come(visits, rho=stage.traffic))
 
     def detection(self, question: Question) -> Detection:
         """Return what detects a rise, with a limit drawn where it is learned."""
@@ -134,12 +175,42 @@ class Staging:
         """Yield the ratios at which harm is held against what users did before."""
         for each in questions:
             compared = Method.LABEL in {each.method, each.compared}
-            if each.side is Side.HARM and compared and not each.time:
+            past = compared and not each.time and not each.sliced
+            if each.side is Side.HARM and past:
                 yield each.ratio
 
     def times(self, metric: Metric, *, slower: float = 0.0) -> float:
-        """Return how many times as many of the candidate's units are bad."""
-        return self.workload.times(self.effect(metric), metric, slower=slower)
+        """Return how many times as many of all the candidate's units are bad."""
+        within, beside = self._hurts(metric, slower)
+        share = 0.0 if self.hurt is None else float(self.slicing.shares[self.hurt])
+        return share * within + (1 - share) * beside
+
+    def _hurts(self, metric: Metric, slower: float) -> tuple[float, float]:
+        """Return the same in the slice that is hurt, and in the others."""
+        everywhere = [fault for fault in self.faults if not fault.slice]
+        within, beside = (
+            self.workload.times(self._effect(metric, of), metric, slower=slower)
+            for of in (self.faults, everywhere)
+        )
+        return within, beside
+
+    def _of_slices(self, metric: Metric, *, slower: float) -> Floats:
+        """Return the same of each slice; the names are independent."""
+        within, beside = self._hurts(metric, slower)
+        found = np.full(len(self.slicing.shares), self.times(metric, slower=slower))
+        if self.hurt is not None:
+            for group in self.slicing.groups:
+                if group.start <= self.hurt < group.stop:
+                    found[group] = beside
+            found[self.hurt] = within
+        return found
+
+    def of_users(self, metric: Metric, *, slower: float = 0.0) -> Floats:
+        """Return the same of each user, shape (runs, people) or (1, 1)."""
+        within, beside = self._hurts(metric, slower)
+        if self.hurt is None or self.crowd is None:
+            return np.array([[within]])
+        return np.where(self.crowd.within(self.hurt), within, beside)
 
     def unripe(self, metric: Metric, *, slower: float) -> float:
         """Return how many of the candidate's bad units are seen but not mature."""
@@ -150,11 +221,10 @@ class Staging:
             * self.plan.matures(metric.name)
         )
 
-    def effect(self, metric: Metric) -> float:
+    def _effect(self, metric: Metric, faults: Sequence[Fault]) -> float:
         """Return how many times as bad, or as slow, the candidate is."""
         return math.prod(
-            fault.of(metric, plan=self.plan, stage=self.stage.name)
-            for fault in self.faults
+            fault.of(metric, plan=self.plan, stage=self.stage.name) for fault in faults
         )
 
     def _rate(self, metric: Metric) -> float:
@@ -187,13 +257,3 @@ class Staging:
     def _later(self, units: Floats, seconds: float) -> Floats:
         shift = math.ceil(seconds / self.stage.check_interval_s)
         return np.concatenate([np.zeros(min(shift, len(units))), units])[: len(units)]
-
-    def _times(self, metric: Metric) -> float | Floats:
-        """Return the candidate's factor; of sticky units that of those it drew."""
-        times = self.times(metric)
-        if self.crowd is None or self.stage.shadow or not self.crowd.knows(metric):
-            return times
-        rate, rates = self._rate(metric), self.crowd.rates(metric)
-        share = self.crowd.activity * self.crowd.arms(self.rho)
-        drawn = (share * np.minimum(rates * times, 1.0)).sum(axis=1)
-        return np.asarray(drawn / np.maximum(share.sum(axis=1), 1e-12) / rate)[:, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,7 +14,7 @@ import numpy as np
 from ..metrics import Metric
 from ..stages.evidence import Drawn, log_e_of_look
 from ..stats import RandomisationProcess, Side, geometric_looks
-from .crowd import Crowd
+from .crowd import Crowd, counted
 from .question import Question
 from .tasks import Flow
 from .weigh import Tally
@@ -22,7 +23,9 @@ from .weigh import Tally
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Bools = npt.NDArray[np.bool_]
     Counts = npt.NDArray[np.int64]
+    Fared = tuple[Bools, Bools, Bools]
     Floats = npt.NDArray[np.float64]
 
 
@@ -41,6 +44,7 @@ class Sticky:
         metric: What is counted.
         rate: The share of bad visits before the stage.
         crowd: Who comes.
+        worse: As `Flow.times`, of each user, shape (runs or 1, people or 1).
         dwell_looks: How many looks the dwell has.
         ratios: The nulls of harm that are held against the users' past; none where the
             metric is a time.
@@ -50,11 +54,14 @@ class Sticky:
     metric: Metric
     rate: float
     crowd: Crowd
+    worse: Mapping[float, Floats]
     dwell_looks: int
     ratios: frozenset[float]
     _load: Floats = attrs.field(init=False)
     _arms: npt.NDArray[np.bool_] = attrs.field(init=False)
     _counts: dict[str, Counts] = attrs.field(init=False, factory=dict)
+    _sliced: dict[str, npt.NDArray[np.int32]] = attrs.field(init=False, factory=dict)
+    _block: dict[str, Counts] = attrs.field(init=False, factory=dict)
     _exact: dict[float, Floats] = attrs.field(init=False, factory=dict)
     _span: slice = attrs.field(init=False, default=slice(0, 0))
 
@@ -63,42 +70,65 @@ class Sticky:
         both = self.flow.candidate + self.flow.control
         self._load = np.concatenate([[0.0], np.cumsum(both)])
         self._arms = self.crowd.arms(self.flow.rho)
-        runs = range(self.crowd.runs)
-        for slower, times in self.flow.times.items():
-            once = np.array([self._once(run, times) for run in runs])
-            for row, name in enumerate(("candidate", "control", "good")):
-                self._counts[f"{name} {slower}"] = np.cumsum(once[:, row], axis=1)
+        for slower in self.flow.times:
+            self._firsts(slower)
         if self.ratios:
-            self._visits(max(self.flow.times.values()))
+            self._visits(self.worse[max(self.flow.times, key=self._mean)])
+
+    def _mean(self, slower: float) -> float:
+        return self.flow.times[slower]
 
     @property
     def _looks(self) -> int:
         return len(self.flow.candidate)
 
-    def _worse(self, run: int, times: float) -> Floats:
+    def _worse(self, run: int, times: Floats) -> Floats:
         """Return how often each user fares badly in this stage."""
-        rates = self.crowd.rates(self.metric)[run]
-        return np.asarray(
-            np.where(self._arms[run], np.minimum(rates * times, 1.0), rates)
+        rates, of = self.crowd.rates(self.metric)[run], times[min(run, len(times) - 1)]
+        return np.asarray(np.where(self._arms[run], np.minimum(rates * of, 1.0), rates))
+
+    def _firsts(self, slower: float) -> None:
+        """Count users by their first visit: bad ones of both arms, good ones of one."""
+        parts = self.flow.parts
+        sliced = parts is not None and slower in parts.times
+        found, among = [], []
+        for run in range(self.crowd.runs):
+            at, fared = self._once(run, self.worse[slower])
+            found.append([self._at(at, who) for who in fared])
+            if sliced:
+                among.append([self._among(run, at, who) for who in fared])
+        for row, name in enumerate(("candidate", "control", "good")):
+            counts = np.array([each[row] for each in found])
+            self._counts[f"{name} {slower}"] = np.cumsum(counts, axis=1)
+            if sliced:
+                of = np.array([each[row] for each in among], dtype=np.int32)
+                self._sliced[f"{name} {slower}"] = of
+
+    def _among(self, run: int, at: Counts, who: npt.NDArray[np.bool_]) -> Counts:
+        """Return how many of *who* are counted in each slice at each look."""
+        shape = len(self.crowd.slicing.shares), self._looks
+        here = who & (at < self._looks)
+        of = self.crowd.slices[:, run]
+        return sum(
+            (counted(each[here], at[here], shape) for each in of),
+            np.zeros(shape, dtype=np.int64),
         )
 
-    def _once(self, run: int, times: float) -> Counts:
-        """Return users by their first visit: bad ones of both arms, good ones of one."""
+    def _once(self, run: int, times: Floats) -> tuple[Counts, Fared]:
+        """Return when each user first comes, and whose visit that is, and how it goes."""
         rng, load, arms = self.crowd.rng, self._load, self._arms[run]
         activity = np.maximum(self.crowd.activity[run], 1e-300)
         at = np.searchsorted(load, rng.exponential(1 / activity)) - 1
         swing = self._swing(run, 0, self._looks)
         bad = rng.random(len(at)) < self._worse(run, times) * swing
-        return np.array(
-            [self._at(at, who) for who in (arms & bad, ~arms & bad, arms & ~bad)]
-        )
+        return at, (arms & bad, ~arms & bad, arms & ~bad)
 
     def _at(self, at: Counts, who: npt.NDArray[np.bool_]) -> Counts:
         """Return how many of *who* are counted at each look."""
         looks = self._looks
         return np.bincount(at[who & (at < looks)], minlength=looks)
 
-    def _visits(self, times: float) -> None:
+    def _visits(self, times: Floats) -> None:
         """Count the first bad visits of both arms, and look at all visits."""
         found = [
             self._run(run, self._worse(run, times)) for run in range(self.crowd.runs)
@@ -175,13 +205,25 @@ class Sticky:
                 found[last - 1 :] = process.log_e
         return found
 
-    def advance(self, first: int, last: int) -> None:
-        """Count the looks from *first* up to *last*."""
+    def advance(self, first: int, last: int, places: Bools) -> None:
+        """Count the looks from *first* up to *last*, and those of slices with a place."""
         self._span = slice(first, last)
+        for name, each in self._sliced.items():
+            new = np.where(places, each[..., self._span], 0)
+            block = np.cumsum(new, axis=-1, dtype=np.int64)
+            if name in self._block:
+                block += self._block[name][..., -1:]
+            self._block[name] = block
 
     def tally(self, question: Question) -> Tally:
         """Return what was counted up to each look of the block."""
         slower = question.slower
+        if question.sliced:
+            candidate, control, good = (
+                self._block[f"{name} {slower}"]
+                for name in ("candidate", "control", "good")
+            )
+            return Tally(candidate=candidate, control=control, good=good)
         candidate, control, good = (
             self._counts[f"{name} {slower}"][:, self._span]
             for name in ("candidate", "control", "good")
@@ -200,4 +242,6 @@ class Sticky:
     def keep(self, runs: npt.NDArray[np.bool_]) -> None:
         """Go on with these runs only."""
         self._counts = {name: each[runs] for name, each in self._counts.items()}
+        self._sliced = {name: each[runs] for name, each in self._sliced.items()}
+        self._block = {name: each[runs] for name, each in self._block.items()}
         self._exact = {ratio: each[runs] for ratio, each in self._exact.items()}

@@ -105,9 +105,7 @@ class Summary:
             )
 
     def _not_simulated(self) -> Iterator[str]:
-        """Yield what is taken as met, since nobody told its rate, and the slices."""
-        if self.plan.slices:
-            yield f"slices: {', '.join(self.plan.slices)}"
+        """Yield what is taken as met, since nobody told its rate."""
         asked = itertools.chain(
             self.questions, *(proofs(self.plan, stage) for stage in self.plan.stages)
         )
@@ -120,4 +118,5 @@ class Summary:
 
 def _words(fault: Fault) -> str:
     since = f" from {fault.since} on" if fault.since else ""
-    return f"{fault.stream} x{fault.effect:g}{since}"
+    among = f" in {fault.slice}" if fault.slice else ""
+    return f"{fault.stream} x{fault.effect:g}{among}{since}"

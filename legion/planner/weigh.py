@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..stages.slices import MOST
 from ..stats import GRID, PairedProcess, Side, label_share, log_e_of_counts
 from .question import Method, Question
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @attrs.frozen(kw_only=True, eq=False)
 class Tally:
     """
-    What has been counted so far, each of shape (runs, looks).
+    What has been counted so far, each of shape (runs, looks) or (runs, slices, looks).
 
     Attributes:
         candidate: Bad units of the candidate; in shadow, pairs where it alone is bad.
@@ -40,6 +41,15 @@ class Tally:
     events: npt.NDArray[np.int64] | None = None
     exact: npt.NDArray[np.float64] | None = None
 
+    def of(self, slices: npt.NDArray[np.bool_]) -> Tally:
+        """Return what was counted in these slices, where slices are counted."""
+        return Tally(
+            candidate=self.candidate[:, slices],
+            control=self.control[:, slices],
+            good=None if self.good is None else self.good[:, slices],
+            both=None if self.both is None else self.both[:, slices],
+        )
+
 
 def log_e(question: Question, tally: Tally, *, rho: float) -> npt.NDArray[np.float64]:
     """
@@ -47,8 +57,11 @@ def log_e(question: Question, tally: Tally, *, rho: float) -> npt.NDArray[np.flo
 
     Args:
         question: The question, not one of failures in a row.
-        tally: What was counted.
+        tally: What was counted, in any shape.
         rho: The candidate's share of the units.
+
+    Returns:
+        The shape of what was counted.
     """
     import numpy as np
 
@@ -74,6 +87,27 @@ def log_e(question: Question, tally: Tally, *, rho: float) -> npt.NDArray[np.flo
     if question.side is Side.HARM:
         return np.minimum(found, floor)
     return np.asarray(np.logaddexp(found, floor) - math.log(2))
+
+
+def over_places(
+    logs: npt.NDArray[np.float64], places: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """
+    Return the log of the mean e-value over all places that slices can have.
+
+    Args:
+        logs: The log e-value of each slice, shape (runs, slices, looks).
+        places: Which have a place; one that nobody has is 1.
+
+    Returns:
+        Shape (runs, looks).
+    """
+    import numpy as np
+
+    free = MOST - places.sum(axis=1)
+    empty = np.log(free, where=free > 0, out=np.full(free.shape, -np.inf))
+    taken = np.logaddexp.reduce(np.where(places, logs, -np.inf), axis=1)
+    return np.asarray(np.logaddexp(taken, empty) - math.log(MOST))
 
 
 def _beyond(tally: Tally, limit: float, side: Side) -> npt.NDArray[np.float64]:

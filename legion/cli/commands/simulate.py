@@ -25,6 +25,7 @@ each check: traffic is made up, the e-values and their budget are the engine's.
   legion simulate rollout.yaml                        how often it goes back for nothing
   legion simulate rollout.yaml --fault errors=x3      how fast it sees three times the errors
   legion simulate rollout.yaml --fault latency=+50% --since canary
+  legion simulate rollout.yaml --fault errors=x5 --in tenant=3
   legion simulate rollout.yaml --units sticky --bursts --daily --runs 2000
 
 Exit code 1: nothing is worse, and more rollouts go back than the plan promises (a
@@ -51,6 +52,13 @@ def add(commands: Commands) -> None:
     )
     one.add_argument(
         "--since", default="", metavar="STAGE", help="the stage in which it begins"
+    )
+    one.add_argument(
+        "--in",
+        default="",
+        dest="slice",
+        metavar="SLICE",
+        help="the slice it hurts alone: tenant=3 is the third largest of the tenants",
     )
     _traffic(one)
     _circumstances(one)
@@ -109,6 +117,14 @@ def _circumstances(one: argparse.ArgumentParser) -> None:
         help="control's bad outcomes are known so much later, as 30m",
     )
     one.add_argument(
+        "--values",
+        type=quantities.whole,
+        default=20,
+        metavar="N",
+        help="how many tenants, or what else the plan's slices are, there are; the"
+        " k-th has a share as 1/k (default: %(default)s)",
+    )
+    one.add_argument(
         "--bursts", action="store_true", help="with incidents that hit both arms"
     )
     one.add_argument(
@@ -119,10 +135,14 @@ def _circumstances(one: argparse.ArgumentParser) -> None:
 def simulate(arguments: argparse.Namespace, output: Output) -> int:
     """Simulate a plan and print what came of it."""
     plan = Plan.load(arguments.plan)
-    faults = [Fault.read(each, plan, since=arguments.since) for each in arguments.fault]
-    if arguments.since and not faults:
-        msg = f"--since: got {arguments.since!r} without a fault; write --fault, too"
-        raise LegionError(msg)
+    faults = [
+        Fault.read(each, plan, since=arguments.since, slice=arguments.slice)
+        for each in arguments.fault
+    ]
+    for option, given in (("--since", arguments.since), ("--in", arguments.slice)):
+        if given and not faults:
+            msg = f"{option}: got {given!r} without a fault; write --fault, too"
+            raise LegionError(msg)
     _writable(arguments.plot)
     from ...planner import simulate as run
 
@@ -163,6 +183,7 @@ def _scenario(plan: Plan, arguments: argparse.Namespace) -> Scenario:
         late_s=arguments.late,
         bursts=Bursts() if arguments.bursts else None,
         daily=arguments.daily,
+        values=arguments.values,
     )
 
 
@@ -191,14 +212,11 @@ def _say(found: Simulation, output: Output) -> None:
     _say_rates(found, output)
     output.line()
     output.table(_stages(found))
-    slices = [one for one in found.not_simulated if one.startswith("slices: ")]
-    if untold := len(found.not_simulated) - len(slices):
+    if untold := len(found.not_simulated):
         output.line()
         output.line(
             f"  {untold} rules have figures that nobody told; they are taken as met."
         )
-    for one in slices:
-        output.line(f"  {one} are not simulated; they have their part of the budget.")
 
 
 def _say_rates(found: Simulation, output: Output) -> None:
