@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import pathlib
 
+from collections import Counter
 from datetime import date
 
 import pytest
@@ -13,10 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planner_plans import canary, plan_of
 
+import legion
+
 from legion.planner import WorkloadError, calendar, forecast
 from legion.planner.question import Method
-from legion.planner.questions import harm
+from legion.planner.questions import exposed, harm
+from legion.stages.evidence.sampled import HEALTHY
 from legion.stages.plan import Plan
+from legion.stages.rungs import Rungs
+from legion.stats import BernoulliProcess
+
+
+PLANS = pathlib.Path(__file__).parents[1] / "benchmarks" / "plans"
 
 
 def told_of(plan, **traffic):
@@ -43,7 +53,7 @@ def test_it_foretells_the_published_ninetieth_percentiles(shape, minutes):
 
 
 def test_the_budget_is_shared_by_every_path_that_can_roll_back():
-    """By comparison, by limit and in a row; hard facts, counters, gauges are none."""
+    """By comparison, by limit, in a row and by windows; hard facts, counters are none."""
     plan = canary()
     questions = harm(plan)
 
@@ -53,15 +63,61 @@ def test_the_budget_is_shared_by_every_path_that_can_roll_back():
         "health_check failed 3 times in a row",
         "self_improvement_failure_rate above 20 %",
         "error_rate critical from 10%",
+        "memory_leak above 50 MB/h",
     }
     assert {q.name: q.method for q in questions if q.stage == "production"} == {
         "error_rate more than 50 % above baseline": Method.DETECTOR,
         "latency_p95 more than 100 % above baseline": Method.DETECTOR,
         "health_check failed 3 times in a row": Method.ROW,
         "error_rate critical from 10%": Method.DETECTOR,
+        "memory_leak above 50 MB/h": Method.LIMIT,
     }
     assert math.fsum(q.alpha for q in questions) == pytest.approx(0.01)
     assert len({q.alpha for q in questions}) == 1
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan.load(PLANS / "rollout-4.1.yaml"),
+        Plan.load(PLANS / "eight-metrics.yaml"),
+        canary(slices=["tenant", "tool"]),
+        canary(holdback="2%"),
+        canary(criteria={"error_rate": "off", "latency_p95": {"critical": "80%"}}),
+        plan_of(metrics=3, stages=3, slices=["tenant"], unit="user"),
+    ],
+    ids=["4.1", "eight", "sliced", "held-back", "criteria", "sticky"],
+)
+def test_the_budget_is_shared_out_as_the_engine_does(plan):
+    """Every path of the engine is foretold and simulated, with the weight it has there."""
+    weights = Rungs(plan=plan, plugins=legion.Plugins()).weights()
+    engine = Counter()
+    for key, weight in weights.items():
+        stage, _, path = key.partition(" | ")
+        engine[stage, path.partition(" [slice ")[0], "[slice" in path] += weight
+    foretold = harm(exposed(plan))
+
+    assert len(foretold) == len(engine)
+    assert Counter((q.stage, q.sliced) for q in foretold) == Counter(
+        (stage, sliced) for stage, _, sliced in engine
+    )
+    for weight in engine.values():
+        assert weight == pytest.approx(foretold[0].alpha / plan.false_rollback)
+
+
+def test_a_level_that_is_sampled_is_seen_after_some_windows():
+    """As many as the engine's process needs where each of them is beyond the limit."""
+    plan = canary()
+    told = next(
+        each
+        for each in forecast(plan, traffic_per_s=10).stages[1].harm
+        if each.name == "memory_leak above 50 MB/h"
+    )
+    process, windows = BernoulliProcess.harm(HEALTHY), 0
+    while process.log_e < -math.log(told.alpha):
+        process, windows = process.update(1, 1), windows + 1
+
+    assert told.says == f"in {windows} min where it is beyond it in each window"
 
 
 def test_the_null_is_the_margin_of_promotion():

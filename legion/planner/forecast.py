@@ -9,11 +9,12 @@ import attrs
 
 from ..canonical import JSON
 from ..model import as_json
+from ..stages.evidence.sampled import HEALTHY
 from ..stages.plan import Plan, Stage, Unit
 from .advice import advise
 from .calendar import Milestone, calendar, length_s
 from .question import Method, Question
-from .questions import controlled, exposed, harm, proofs, readings
+from .questions import controlled, exposed, harm, healthy, proofs
 from .said import spell_share
 from .sight import Lens
 from .told import Told, tell_harm, tell_proof
@@ -115,6 +116,7 @@ def forecast(
     workload = Workload.of(traffic_per_s, bad_rate=bad_rate, repeats=repeats)
     digest, plan = plan.digest, exposed(plan)
     questions = harm(plan)
+    workload = workload.also(healthy(questions))
     stages = tuple(
         _stage(plan, stage, [q for q in questions if q.stage == stage.name], workload)
         for stage in plan.stages
@@ -141,7 +143,7 @@ def _stage(
             question=question,
             stage=stage,
             workload=workload,
-            matures_s=plan.matures(question.metric.name),
+            matures_s=0.0 if question.windows else plan.matures(question.metric.name),
         )
         return one.within(SLICE) if question.sliced else one
 
@@ -173,11 +175,16 @@ def _assumptions(
     rates = {
         q.metric.name: workload.bad_rate(q.metric)
         for q in questions
-        if not q.time and q.method is not Method.ROW
+        if not q.time and q.method is not Method.ROW and not q.windows
     }
     for name, rate in rates.items():
         if rate is not None:
             yield f"{name} is {spell_share(rate)} while nothing is wrong"
+    if any(q.windows for q in questions):
+        yield (
+            "a level that is sampled is beyond its limit in at most"
+            f" {spell_share(HEALTHY)} of the windows while nothing is wrong"
+        )
     if any(q.time for q in questions):
         yield f"latencies are lognormal with a spread of {workload.spread:g}"
     if plan.unit is not Unit.TASK:
@@ -185,8 +192,6 @@ def _assumptions(
             "units come back, so bad ones run out: these times hold for many units;"
             " `legion simulate --units sticky` tells those of few"
         )
-    for reading in readings(plan):
-        yield f"{reading}: a reading, not a test; its noise is not foreseen"
     for stage in plan.stages:
         if not controlled(stage):
             yield f"{stage.name}: there is no control; {_WITHOUT[stage.traffic == 1]}"

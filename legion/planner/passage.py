@@ -181,7 +181,7 @@ class Climb:
         tally = sources[question.metric.name].tally(question)
         if not question.sliced:
             return log_e(question, tally, rho=self.staging.rho)
-        used = self._open.any(axis=(0, 2))
+        used = np.asarray(self._open.any(axis=(0, 2)))
         found = log_e(question, tally.of(used), rho=self.staging.rho)
         return over_places(found, self._open[:, used])
 
@@ -230,7 +230,7 @@ class Climb:
         total = np.zeros(len(at))
         if staging.stage.shadow:
             return total
-        whole = [question for question in self.harm if not question.sliced]
+        whole = [q for q in self.harm if not q.sliced and not q.windows]
         for question in {q.metric.stream: q for q in whole}.values():
             if question.metric.name not in sources or not staging.known(question):
                 continue

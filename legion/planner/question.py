@@ -54,6 +54,8 @@ class Question:
         before: The last stage that had a control, from which a limit is learned.
         sliced: Whether it is asked in each slice apart: the answer is the mean over the
             places that slices can have.
+        windows: Whether windows are counted and not units: how often a level is beyond
+            its limit.
     """
 
     stage: str
@@ -74,6 +76,7 @@ class Question:
     horizon_s: float = 0.0
     before: Stage | None = None
     sliced: bool = False
+    windows: bool = False
 
     @property
     def key(self) -> str:

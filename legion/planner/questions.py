@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -10,8 +10,11 @@ import attrs
 from ..criteria import Criterion
 from ..metrics import HARD_FACTS, Kind, Metric
 from ..plugins import Plugins
+from ..stages.evidence import CRITICAL, TRIGGER, Paths, part
 from ..stages.evidence.paths import HORIZON_S
+from ..stages.evidence.sampled import HEALTHY
 from ..stages.plan import Plan, Rule, Stage, Trigger
+from ..stages.rungs import Rungs
 from ..stats import Side
 from .question import Method, Question, rounded
 
@@ -23,21 +26,19 @@ def harm(plan: Plan) -> tuple[Question, ...]:
     """
     Return every path that can roll back by chance, each with its share of the budget.
 
-    They are the triggers and the critical levels of the stages that expose anybody, by
-    comparison, by limit and by failures in a row; all weigh the same. Where the plan
-    tells units apart, each comparison is asked once more in the slices, which weigh as
-    much together. Where everybody has the candidate, they are compared with what control
-    did before. Hard facts and counters are none: chance has no part in them.
+    They are the engine's, with the criteria that come with legion: the triggers and the
+    critical levels of each stage, by comparison, by limit, by failures in a row and by
+    windows beyond a limit; all weigh the same. Where the plan tells units apart, each
+    comparison is asked once more in the slices, which weigh as much together. Where
+    everybody has the candidate, they are compared with what control did before. Hard
+    facts and counters are none: chance has no part in them.
     """
-    criteria = Plugins().criteria
-    found: dict[str, Question] = {}
-    for stage in plan.stages:
-        if stage.traffic or stage.shadow:
-            for question in _of_stage(plan, stage, criteria):
-                alone = (
-                    _alone(plan, question, stage) if stage.traffic == 1 else question
-                )
-                found.setdefault(question.key, alone)
+    rungs = Rungs(plan=plan, plugins=Plugins())
+    found = {
+        question.key: question
+        for stage in plan.stages
+        for question in _of_stage(plan, stage, rungs.paths(stage))
+    }
     alpha = plan.false_rollback / max(len(found), 1)
     return tuple(attrs.evolve(each, alpha=alpha) for each in found.values())
 
@@ -54,16 +55,9 @@ def proofs(plan: Plan, stage: Stage) -> tuple[Question, ...]:
     return tuple(found)
 
 
-def readings(plan: Plan) -> tuple[str, ...]:
-    """Return the triggers that are read from a gauge: not tests, and in no budget."""
-    return tuple(
-        dict.fromkeys(
-            str(trigger.rule)
-            for trigger in plan.triggers
-            if plan.metric(trigger.rule.metric).kind is Kind.GAUGE
-            and trigger.rule.metric not in HARD_FACTS
-        )
-    )
+def healthy(questions: Iterable[Question]) -> dict[str, float]:
+    """Return how often what is sampled is beyond its limit, at the most, by metric."""
+    return {each.metric.name: HEALTHY for each in questions if each.windows}
 
 
 def exposed(plan: Plan) -> Plan:
@@ -77,25 +71,57 @@ def controlled(stage: Stage) -> bool:
     return 0 < stage.traffic < 1 or stage.shadow
 
 
-def _of_stage(
-    plan: Plan, stage: Stage, criteria: Mapping[str, Criterion]
-) -> Iterator[Question]:
-    watched = _in_force(plan, stage, criteria)
+def _of_stage(plan: Plan, stage: Stage, paths: Paths) -> Iterator[Question]:
+    parts, alone = paths.parts(), stage.traffic == 1
     for trigger in plan.triggers:
-        metric = plan.metric(trigger.rule.metric)
-        if trigger.rule.failures_in_a_row is not None:
-            yield _row(trigger, metric, stage, plan, watched)
-        elif metric.name not in HARD_FACTS and _supplied(metric, stage):
-            question = _harm(plan, trigger, metric, stage)
-            if question is not None:
-                yield question
-                if plan.slices and trigger.rule.versus and controlled(stage):
-                    name = f"{question.name}, in a slice"
-                    yield attrs.evolve(question, name=name, sliced=True)
-    for criterion in watched.values():
-        question = _critical(plan, criterion, stage)
-        if question is not None:
-            yield question
+        rule = trigger.rule
+        if part(stage.name, f"{TRIGGER}{rule}") not in parts:
+            continue
+        question = _triggered(plan, trigger, stage, paths)
+        if question is None:
+            # A level that is sampled is so whether or not there is a control.
+            yield _sampled(str(rule), rule.metric, stage, within_s=trigger.within_s)
+            continue
+        yield _alone(plan, question, stage) if alone else question
+        if plan.slices and rule.versus and not alone:
+            name = f"{question.name}, in a slice"
+            yield attrs.evolve(question, name=name, sliced=True)
+    for name, criterion in paths.criteria.items():
+        if part(stage.name, f"{CRITICAL}{name}") in parts:
+            question = _critical(plan, criterion, stage)
+            yield _alone(plan, question, stage) if alone else question
+
+
+def _triggered(
+    plan: Plan, trigger: Trigger, stage: Stage, paths: Paths
+) -> Question | None:
+    metric = plan.metric(trigger.rule.metric)
+    if trigger.rule.failures_in_a_row is not None:
+        return _row(trigger, metric, stage, plan, paths)
+    return _harm(plan, trigger, metric, stage)
+
+
+def _sampled(
+    name: str, level: str, stage: Stage, *, within_s: float | None = None
+) -> Question:
+    """Return the question whether a level is beyond its limit in too many windows."""
+    metric = Metric(
+        name=f"windows with {name}",
+        kind=Kind.SHARE,
+        unit="share",
+        source="watchdog",
+        stream=f"sampled: {level}",
+    )
+    return Question(
+        stage=stage.name,
+        name=name,
+        metric=metric,
+        side=Side.HARM,
+        method=Method.LIMIT,
+        limit=HEALTHY,
+        within_s=within_s or None,
+        windows=True,
+    )
 
 
 def _alone(plan: Plan, question: Question, stage: Stage) -> Question:
@@ -112,25 +138,6 @@ def _alone(plan: Plan, question: Question, stage: Stage) -> Question:
         before=before[-1] if before else None,
         among=tuple(_alone(plan, each, stage) for each in question.among),
     )
-
-
-def _supplied(metric: Metric, stage: Stage) -> bool:
-    if metric.source == "shadow" and not stage.mirror:
-        return False
-    return not metric.features or not stage.enabled.isdisjoint(metric.features)
-
-
-def _in_force(
-    plan: Plan, stage: Stage, criteria: Mapping[str, Criterion]
-) -> dict[str, Criterion]:
-    """Return the criteria that *stage* requires, with the plan's limits."""
-    found = {}
-    for name in plan.requires(stage, criteria):
-        limits = plan.criteria.get(name, {})
-        supplied = name in criteria and _supplied(plan.metric(name), stage)
-        if supplied and limits is not None:
-            found[name] = criteria[name].limited(limits)
-    return found
 
 
 def _method(stage: Stage) -> Method:
@@ -207,7 +214,7 @@ def _row(
     metric: Metric,
     stage: Stage,
     plan: Plan,
-    criteria: Mapping[str, Criterion],
+    paths: Paths,
 ) -> Question:
     """
     Return the question of failures in a row.
@@ -219,8 +226,10 @@ def _row(
     """
     among = (
         _beyond(plan, each, each.alert, stage)
-        for each in criteria.values()
-        if each.alert is not None and plan.metric(each.metric).name not in HARD_FACTS
+        for name, each in paths.criteria.items()
+        if name in paths.required
+        and each.alert is not None
+        and plan.metric(each.metric).name not in HARD_FACTS
     )
     return Question(
         stage=stage.name,
@@ -234,12 +243,13 @@ def _row(
     )
 
 
-def _critical(plan: Plan, criterion: Criterion, stage: Stage) -> Question | None:
-    """Return the question of a critical level, where the stage goes back on one."""
-    hard = plan.metric(criterion.metric).name in HARD_FACTS
-    if not stage.rolls_back_on_critical or hard or criterion.critical is None:
-        return None
-    return _beyond(plan, criterion, criterion.critical, stage)
+def _critical(plan: Plan, criterion: Criterion, stage: Stage) -> Question:
+    """Return the question of a critical level; of its verdicts where that is all."""
+    question = None
+    if criterion.critical is not None:
+        question = _beyond(plan, criterion, criterion.critical, stage)
+    name = f"{criterion.name} critical"
+    return question or _sampled(name, criterion.name, stage)
 
 
 def _beyond(

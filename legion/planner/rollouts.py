@@ -16,7 +16,7 @@ from .fate import Fate
 from .fault import Fault
 from .passage import Climb, Passage
 from .question import Method, Question
-from .questions import controlled, exposed, harm, proofs
+from .questions import controlled, exposed, harm, healthy, proofs
 from .scenario import Scenario, Units
 from .simulation import Simulation
 from .slicing import Places, Slicing
@@ -93,7 +93,7 @@ def simulate(
             progress(first + count)
     summary = Summary(
         plan=plan,
-        workload=workload,
+        workload=rollouts.workload,
         scenario=rollouts.scenario,
         faults=rollouts.faults,
         questions=rollouts.questions,
@@ -123,6 +123,7 @@ class Rollouts:
 
     def __attrs_post_init__(self) -> None:
         self.questions = harm(self.plan)
+        self.workload = self.workload.also(healthy(self.questions))
         self.slicing = Slicing(names=self.plan.slices, values=self.scenario.values)
         self.hurt = _hurt(self.faults, self.slicing)
         for stage in self.plan.stages:

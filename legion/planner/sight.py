@@ -9,6 +9,7 @@ import attrs
 from ..stages.plan import Stage
 from ..stages.slices import MOST
 from ..stats import (
+    BernoulliProcess,
     Side,
     bad_events_to_decide,
     events_to_decide,
@@ -90,6 +91,17 @@ class Lens:
             median_s=self._at_a_look(self.evidence_s(effect, quantile=0.5)),
             p90_s=self._at_a_look(self.evidence_s(effect, quantile=0.9)),
         )
+
+    def always_s(self) -> float:
+        """Return by when a level is seen that is beyond its limit in each window."""
+        question, interval_s = self.question, self.stage.check_interval_s
+        alpha = question.alpha
+        if question.method is Method.DETECTOR:
+            alpha *= interval_s / question.horizon_s
+        process, windows = BernoulliProcess.harm(question.limit or 0.5), 0
+        while process.log_e < -math.log(alpha):
+            process, windows = process.update(1, 1), windows + 1
+        return windows * interval_s
 
     def _at_a_look(self, seconds: float | None) -> float | None:
         if seconds is None:

@@ -240,7 +240,9 @@ class Staging:
         control = np.zeros_like(all_units)
         if metric.name not in OCCASIONAL and metric.source != "watchdog":
             control = all_units * (1 - stage.traffic)
-        matures_s = self.plan.matures(metric.name)
+        # What is said of windows is known at once.
+        watched = metric.source == "watchdog"
+        matures_s = 0.0 if watched else self.plan.matures(metric.name)
         # Without an age to compare at, what is late is missed in one arm alone.
         late_s = 0.0 if matures_s else self.scenario.late_s
         return Flow(

@@ -64,6 +64,9 @@ def tell_harm(lens: Lens) -> Told:
             f"needs proof of one of {among or 'nothing'}; `legion simulate` weighs it"
         )
         return _told(question, says=says)
+    if question.windows:
+        says = f"in {spell(lens.always_s())} where it is beyond it in each window"
+        return _told(question, says=says)
     if question.time and question.absolute:
         return _told(question, possible=None, says=_HOW_SLOW)
     if lens.workload.bad_rate(question.metric) is None:

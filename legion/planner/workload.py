@@ -93,6 +93,10 @@ class Workload:
             bad_rate = {"error_rate": bad_rate}
         return cls(traffic_per_s=traffic_per_s, rates=bad_rate or {}, repeats=repeats)
 
+    def also(self, rates: Mapping[str, float]) -> Workload:
+        """Return the same, with the rates of metrics of which nothing is told yet."""
+        return attrs.evolve(self, rates={**rates, **self.rates})
+
     def bad_rate(self, metric: Metric) -> float | None:
         """Return control's share of bad units, or None where nobody knows it."""
         if metric.name in self.rates:
