@@ -100,6 +100,8 @@ class Staging:
 
     def _source(self, questions: Sequence[Question]) -> Source:
         metric = questions[0].metric
+        if questions[0].windows:
+            return Tasks(self._windows(metric), self.runs, self.rng)
         cuts = {each.slower for each in questions}
         goods = any(
             each.limit or each.floor or each.method is Method.DETECTOR
@@ -240,9 +242,7 @@ class Staging:
         control = np.zeros_like(all_units)
         if metric.name not in OCCASIONAL and metric.source != "watchdog":
             control = all_units * (1 - stage.traffic)
-        # What is said of windows is known at once.
-        watched = metric.source == "watchdog"
-        matures_s = 0.0 if watched else self.plan.matures(metric.name)
+        matures_s = self.plan.matures(metric.name)
         # Without an age to compare at, what is late is missed in one arm alone.
         late_s = 0.0 if matures_s else self.scenario.late_s
         return Flow(
@@ -254,6 +254,18 @@ class Staging:
             paired=stage.shadow,
             retries=self.scenario.retries,
             count_retries=self.scenario.count_retries,
+        )
+
+    def _windows(self, metric: Metric) -> Flow:
+        """Return one window a look, each for itself beyond its limit or not."""
+        each = np.ones(self.looks)
+        return Flow(
+            candidate=each,
+            control=np.zeros_like(each),
+            bad=(self._rate(metric) * each)[None],
+            times={0.0: 1.0},
+            rho=self.rho,
+            goods=True,
         )
 
     def _later(self, units: Floats, seconds: float) -> Floats:
