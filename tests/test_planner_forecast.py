@@ -20,12 +20,14 @@ import legion
 from legion.planner import WorkloadError, calendar, forecast
 from legion.planner.question import Method
 from legion.planner.questions import exposed, harm
+from legion.stages.evidence.limit import LEAST
 from legion.stages.evidence.sampled import HEALTHY
 from legion.stages.plan import Plan
 from legion.stages.rungs import Rungs
 from legion.stats import BernoulliProcess
 
 
+MARGIN = {"versus": "baseline", "margin": "25%"}
 PLANS = pathlib.Path(__file__).parents[1] / "benchmarks" / "plans"
 
 
@@ -103,6 +105,32 @@ def test_the_budget_is_shared_out_as_the_engine_does(plan):
     )
     for weight in engine.values():
         assert weight == pytest.approx(foretold[0].alpha / plan.false_rollback)
+
+
+def test_a_stage_in_which_nothing_is_seen_is_told_and_can_prove_nothing():
+    """Neither traffic nor mirror: what it asks for never comes, and the check says so."""
+    rules = [{"metric": "error_rate", "below": "5%"}]
+    blind = {"name": "s0", "traffic": "0%", "dwell": "1h"}
+    for validate in (rules, [{**MARGIN, "metric": "m0"}]):
+        raw = plan_of().to_dict()
+        stages = [{**blind, "validate": validate}]
+        found = forecast(Plan.from_dict({**raw, "stages": stages}), traffic_per_s=10)
+        told = [*found.stages[0].harm, *found.stages[0].proofs]
+        assert not found.possible
+        assert {each.says for each in told} == {
+            "the candidate sees nothing here: write traffic or mirror"
+        }
+
+
+@pytest.mark.parametrize(("above", "limit"), [("0%", LEAST), ("100%", 1 - LEAST)])
+def test_a_limit_at_the_edge_is_judged_as_the_engine_judges_it(above, limit):
+    """A trigger on any error at all, or on nothing but errors, is a path like others."""
+    rule = {"metric": "error_rate", "above": above}
+    raw = {**plan_of().to_dict(), "triggers": {"within 15m": [rule]}}
+    question = harm(Plan.from_dict(raw))[0]
+
+    assert question.limit == pytest.approx(limit)
+    assert question.method is Method.LIMIT
 
 
 def test_a_level_that_is_sampled_is_seen_after_some_windows():
@@ -296,7 +324,7 @@ def test_odd_plans_are_foretold_all_the_same():
     ]
     found = forecast(Plan.from_dict(raw), traffic_per_s=1e-9, start=date.max)
 
-    assert found.stages[0].proofs[0].says == "the candidate sees nothing here"
+    assert found.stages[0].proofs[0].says.startswith("the candidate sees nothing")
     assert found.stages[1].harm[0].says == "nobody told its rate"
     assert found.stages[1].harm[0].possible is None
     assert found.stages[1].proofs[0].possible is False

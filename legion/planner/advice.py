@@ -18,6 +18,7 @@ from .workload import Workload
 
 
 _DAY_S = 86_400.0
+_LONGEST_DAYS = 365
 _SMALL = 0.01
 
 
@@ -80,10 +81,13 @@ def _instead(lens: Lens, told: Told) -> Iterator[str]:
     question, stage = lens.question, lens.stage
     if told.proven_p90_s is not None:
         days = math.ceil(told.proven_p90_s / _DAY_S)
-        yield f"dwell: {days * 24}h, so that 9 of 10 prove {question.name}"
+        longer = days <= _LONGEST_DAYS
+        if longer:
+            yield f"dwell: {days * 24}h, so that 9 of 10 prove {question.name}"
         share = _share(lens)
         if share is not None:
-            yield f"or traffic: {spell_share(share)}, for the same within its dwell"
+            lead = "or " if longer else ""
+            yield f"{lead}traffic: {spell_share(share)}, for the same within its dwell"
     floor = _floor(lens)
     if floor is not None and question.floor is None and stage.dwell_s:
         yield f"or or_below: {spell_share(floor)}, since so few are bad"

@@ -11,6 +11,7 @@ from ..criteria import Criterion
 from ..metrics import HARD_FACTS, Kind, Metric
 from ..plugins import Plugins
 from ..stages.evidence import CRITICAL, TRIGGER, Paths, part
+from ..stages.evidence.limit import LEAST, bad_share
 from ..stages.evidence.paths import HORIZON_S
 from ..stages.evidence.sampled import HEALTHY
 from ..stages.plan import Plan, Rule, Stage, Trigger
@@ -166,12 +167,9 @@ def _harm(
             floor=floor if metric.kind is Kind.SHARE else None,
             **shared,
         )
-    limit = _limit(rule, metric, wanted=False)
-    if limit is None:
-        return None
     return Question(
         method=Method.LIMIT,
-        limit=limit,
+        limit=_limit(rule, metric),
         compared=_compared(metric, stage),
         ratio=1 + plan.margin(metric.name, stage),
         **shared,
@@ -196,17 +194,9 @@ def _null(margin: float, metric: Metric, side: Side) -> dict[str, Any]:
     return {"ratio": 1 + margin}
 
 
-def _limit(rule: Rule, metric: Metric, *, wanted: bool) -> float | None:
-    """Return the limit of the share of bad units, or None where chance has no part."""
-    upper = rule.below if rule.below is not None else rule.at_most
-    lower = rule.at_least if rule.at_least is not None else rule.above
-    if not wanted:
-        upper, lower = lower, upper
-    if metric.kind is Kind.TIME:
-        value = None if upper is None else 1 - metric.quantile
-    else:
-        value = upper if upper is not None else None if lower is None else 1 - lower
-    return value if value is not None and 0 < value < 1 else None
+def _limit(rule: Rule, metric: Metric) -> float:
+    """Return the limit of the share of bad units; none at all cannot be tested."""
+    return min(max(bad_share(rule, metric), LEAST), 1 - LEAST)
 
 
 def _row(
@@ -271,11 +261,11 @@ def _beyond(
             method=_method(stage), **_null(value, metric, Side.HARM), **shared
         )
     limit = 1 - value if criterion.lower_is_worse else value
-    if metric.kind is Kind.TIME or not 0 < limit < 1:
+    if metric.kind is Kind.TIME:
         return None
     return Question(
         method=Method.LIMIT,
-        limit=limit,
+        limit=min(max(limit, LEAST), 1 - LEAST),
         compared=_compared(metric, stage),
         ratio=1 + plan.margin(metric.name, stage),
         **shared,
@@ -303,7 +293,6 @@ def _proof(rule: Rule, metric: Metric, stage: Stage) -> Question | None:
             floor=rule.or_below if metric.kind is Kind.SHARE else None,
             **shared,
         )
-    limit = _limit(rule, metric, wanted=True)
-    return (
-        None if limit is None else Question(method=Method.LIMIT, limit=limit, **shared)
-    )
+    if rule.equals is not None or metric.source in {"watchdog", "engine"}:
+        return None  # A reading, and no test.
+    return Question(method=Method.LIMIT, limit=_limit(rule, metric), **shared)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 
+_LONG_S = 100 * 365.25 * 86_400
+
+
 def spell(seconds: float) -> str:
     """Return a time with two digits that matter, such as ``16 min`` or ``5.2 h``."""
+    if seconds > _LONG_S:
+        return "over 100 years"
     for unit, size_s, least_s in (
         ("days", 86_400, 172_800),
         ("h", 3_600, 5_400),

@@ -12,6 +12,7 @@ from .target import least_rate, most_hits
 
 
 _HITS = "cache_hit_rate"
+_BLIND = "the candidate sees nothing here: write traffic or mirror"
 _HOW_SLOW = "nobody told how slow control is"
 
 
@@ -67,6 +68,8 @@ def tell_harm(lens: Lens) -> Told:
     if question.windows:
         says = f"in {spell(lens.always_s())} where it is beyond it in each window"
         return _told(question, says=says)
+    if not lens.workload.seen_per_s(question.metric, lens.stage):
+        return _told(question, possible=False, says=_BLIND)
     if question.time and question.absolute:
         return _told(question, possible=None, says=_HOW_SLOW)
     if lens.workload.bad_rate(question.metric) is None:
@@ -156,8 +159,7 @@ def tell_proof(lens: Lens) -> Told:
     if question.time and question.method is Method.LIMIT:
         return _told(question, possible=None, says=_HOW_SLOW)
     if not lens.workload.seen_per_s(question.metric, stage):
-        says = "the candidate sees nothing here"
-        return _told(question, possible=False, says=says)
+        return _told(question, possible=False, says=_BLIND)
     if lens.workload.bad_rate(question.metric) is None:
         return _target(lens)
     told = attrs.evolve(
