@@ -4,8 +4,8 @@ Roll harmless candidates out with the engine itself, and hold it to `false_rollb
 Unlike `simulate.py`, which weighs the same evidence for many rollouts at once, each of
 these is a `StageEngine` that learns, decides, moves and writes to a state file in memory,
 turn by turn. Only the figures are drawn: both arms go badly as often in each of four
-metrics, so the candidate meets the null, "no worse at all", exactly. What does not depend
-on chance is left out: no gate and no journal.
+metrics and for each of six tenants, so the candidate meets the null, "no worse at all",
+exactly. What does not depend on chance is left out: no gate and no journal.
 
 ``nox -s harmless`` runs it for ten minutes of CPU time; ``nox -s harmless -- 60`` for 60
 seconds. It fails where a binomial test at .001 says that more than 1 % went back; of 1,400
@@ -33,6 +33,7 @@ from legion.testing import ManualClock
 
 
 RATES = {"error_rate": 0.01, "a": 0.005, "b": 0.02, "c": 0.04}
+TENANTS = {f"tenant={rank}": 1 / rank for rank in range(1, 7)}
 INTERVAL_S, UNITS = 3_600.0, 3_000
 MOST_TURNS = 200
 PLAN = Plan.from_dict(
@@ -44,6 +45,7 @@ PLAN = Plan.from_dict(
         "check_interval": "1h",
         "rollback": {"to": "v1", "within": "1m"},
         "metrics": dict.fromkeys("abc", "share"),
+        "slices": ["tenant"],
         "triggers": {
             "within 15m": [
                 {"metric": name, "versus": "baseline", "worse_by": "50%"}
@@ -123,17 +125,24 @@ class Rollout:
 
     def window(self, n: int, at_s: float) -> Window:
         """Return so many new units of an arm."""
-        bad = {name: int(self.rng.binomial(n, rate)) for name, rate in RATES.items()}
-        counts = {name: Count(y, n) for name, y in bad.items()}
+        shares = np.array(list(TENANTS.values()))
+        sizes = self.rng.multinomial(n, shares / shares.sum())
+        units = {
+            "": n,
+            **{f"{{{t}}}": int(m) for t, m in zip(TENANTS, sizes, strict=True)},
+        }
+        bad: dict[str, frozenset[int]] = {}
+        for name, rate in RATES.items():
+            of_tenants = self.rng.binomial(sizes, rate)
+            mine = [frozenset(itertools.islice(self.units, y)) for y in of_tenants]
+            bad |= {f"{name}{{{t}}}": of for t, of in zip(TENANTS, mine, strict=True)}
+            bad[name] = frozenset().union(*mine)
         return Window(
-            counts=counts,
+            counts={name: Count(len(bad[name]), n) for name in RATES},
             opened_s=at_s - INTERVAL_S,
             closed_s=at_s,
-            units=dict.fromkeys(RATES, n),
-            bad_units={
-                name: frozenset(itertools.islice(self.units, y))
-                for name, y in bad.items()
-            },
+            units={f"{name}{of}": m for name in RATES for of, m in units.items()},
+            bad_units=bad,
         )
 
 
