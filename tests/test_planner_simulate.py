@@ -236,6 +236,28 @@ def _alone(question, candidate, control, both, good):
     return (log_both if question.side is Side.HARM else log_either)(label, other)
 
 
+@pytest.mark.parametrize("unit", ["task", "user"])
+@pytest.mark.parametrize("daily", [False, True])
+def test_limits_of_what_nobody_told_are_simulated_at_the_limit(unit, daily):
+    """Every path can go back for nothing; how fast it sees a fault is not made up."""
+    raw = plan_of(unit=unit, check_interval="10m", dwell="12h").to_dict()
+    slow = {"metric": "latency_p95", "above": "500 ms"}
+    few = {"metric": "cache_hit_rate", "below": "80%"}
+    raw["triggers"] = {"within 15m": [slow, few]}
+    everyone = {"name": "all", "traffic": "100%", "success": {"unbroken_for": "12h"}}
+    raw["stages"] = [*raw["stages"], everyone]
+    plan = legion.Plan.from_dict(raw)
+    units = Units.TASKS if unit == "task" else Units.STICKY
+    scenario = Scenario(units=units, daily=daily, people=500)
+    found = run(plan, scenario=scenario, bad_rate=0.01, runs=40)
+    faulty = run(plan, faults=["latency=x2"], bad_rate=0.01, runs=4)
+
+    assert found.not_simulated == ()
+    assert found.kept
+    assert "s0: latency_p95 above 500 ms" in faulty.not_simulated
+    assert faulty.rolled_back.n == 0
+
+
 def test_users_own_errors_are_seen_against_their_past():
     """Times five after a shadow of two days: as the engine, nearly always."""
     shadow = {"name": "shadow", "traffic": "0%", "mirror": "3%", "dwell": "48h"}

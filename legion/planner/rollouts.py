@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -124,6 +124,11 @@ class Rollouts:
     def __attrs_post_init__(self) -> None:
         self.questions = harm(self.plan)
         self.workload = self.workload.also(healthy(self.questions))
+        if not self.faults:
+            # How fast a fault is seen depends on what nobody told; that it is not seen
+            # where there is none does not, so the limit itself is the worst.
+            edges = dict(self._edges())
+            self.workload = attrs.evolve(self.workload, edges=edges)
         self.slicing = Slicing(names=self.plan.slices, values=self.scenario.values)
         self.hurt = _hurt(self.faults, self.slicing)
         for stage in self.plan.stages:
@@ -131,6 +136,16 @@ class Rollouts:
             if looks > _MOST_LOOKS:
                 msg = f"{stage.name}: got {looks:,.0f} looks; write a longer interval"
                 raise WorkloadError(msg)
+
+    def _edges(self) -> Iterator[tuple[str, float]]:
+        """Yield the limits of what nobody told, never to be passed; the lowest last."""
+        among = [each for question in self.questions for each in question.among]
+        limits = [
+            (question.limit / self.scenario.worst, question.metric.name)
+            for question in (*self.questions, *among)
+            if question.limit is not None and not self.workload.draws(question)
+        ]
+        yield from ((name, limit) for limit, name in sorted(limits, reverse=True))
 
     def chunk(self, runs: int, rng: np.random.Generator) -> Fate:
         """Roll the plan out in some runs."""
@@ -170,13 +185,12 @@ class Rollouts:
         compared = {
             question.metric.name: question.metric
             for question in (*self.questions, *must)
-            if question.method is Method.LABEL
+            if Method.LABEL in {question.method, question.compared}
+            and self.workload.draws(question)
         }
         for metric in compared.values():
-            rate = self.workload.bad_rate(metric)
-            if rate is not None:
-                before = self.workload.traffic_per_s * shadow_s
-                crowd.meet(metric, rate, before=before)
+            before = self.workload.traffic_per_s * shadow_s
+            crowd.meet(metric, self.workload.rate(metric), before=before)
 
     @staticmethod
     def _go_by(

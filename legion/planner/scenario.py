@@ -97,6 +97,12 @@ class Scenario:
         parts += ["daily load"] * self.daily
         return ", ".join(parts)
 
+    @property
+    def worst(self) -> float:
+        """How many times as many units are bad at the worst moment."""
+        day = 1.5 if self.daily else 1.0
+        return day * (1.0 if self.bursts is None else self.bursts.times)
+
     def load(self, at_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the load at each time, as a multiple of its mean."""
         import numpy as np

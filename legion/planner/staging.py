@@ -87,9 +87,7 @@ class Staging:
 
     def known(self, question: Question) -> bool:
         """Return whether the rate of a question is known, so that it can be drawn."""
-        absolute = question.time and question.absolute
-        rate = self.workload.bad_rate(question.metric)
-        return rate is not None and not absolute and question.method is not Method.ROW
+        return self.workload.draws(question)
 
     def sources(self, questions: Iterable[Question]) -> dict[str, Source]:
         """Return what counts for these questions, by metric."""
@@ -121,7 +119,7 @@ class Staging:
         return Sticky(
             flow=flow,
             metric=metric,
-            rate=self._rate(metric),
+            rate=self.workload.rate(metric),
             crowd=self.crowd,
             worse={cut: self.of_users(metric, slower=cut) for cut in cuts},
             dwell_looks=self.dwell_looks,
@@ -216,7 +214,8 @@ class Staging:
 
     def unripe(self, metric: Metric, *, slower: float) -> float:
         """Return how many of the candidate's bad units are seen but not mature."""
-        worse = min(self._rate(metric) * self.times(metric, slower=slower), 1.0)
+        times = self.times(metric, slower=slower)
+        worse = min(self.workload.rate(metric) * times, 1.0)
         return (
             worse
             * self.workload.seen_per_s(metric, self.stage)
@@ -228,11 +227,6 @@ class Staging:
         return math.prod(
             fault.of(metric, plan=self.plan, stage=self.stage.name) for fault in faults
         )
-
-    def _rate(self, metric: Metric) -> float:
-        rate = self.workload.bad_rate(metric)
-        assert rate is not None
-        return rate
 
     def _flow(self, metric: Metric) -> Flow:
         """Return the units of both arms at the look at which they are mature."""
@@ -248,7 +242,7 @@ class Staging:
         return Flow(
             candidate=self._later(seen, matures_s),
             control=self._later(control, matures_s + late_s),
-            bad=np.minimum(self._rate(metric) * self._badness, 0.95),
+            bad=np.minimum(self.workload.rate(metric) * self._badness, 0.95),
             times={},
             rho=self.rho,
             paired=stage.shadow,
@@ -262,7 +256,7 @@ class Staging:
         return Flow(
             candidate=each,
             control=np.zeros_like(each),
-            bad=(self._rate(metric) * each)[None],
+            bad=(self.workload.rate(metric) * each)[None],
             times={0.0: 1.0},
             rho=self.rho,
             goods=True,

@@ -110,9 +110,7 @@ class Summary:
             self.questions, *(proofs(self.plan, stage) for stage in self.plan.stages)
         )
         for question in asked:
-            absolute = question.time and question.absolute
-            told = self.workload.bad_rate(question.metric) is not None
-            if question.method is not Method.ROW and (absolute or not told):
+            if question.method is not Method.ROW and not self.workload.draws(question):
                 yield question.key
 
 

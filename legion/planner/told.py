@@ -59,15 +59,8 @@ class Told:
 def tell_harm(lens: Lens) -> Told:
     """Say what harm is seen when."""
     question = lens.question
-    if question.method is Method.ROW:
-        among = ", ".join(each.metric.name for each in question.among)
-        says = (
-            f"needs proof of one of {among or 'nothing'}; `legion simulate` weighs it"
-        )
-        return _told(question, says=says)
-    if question.windows:
-        says = f"in {spell(lens.always_s())} where it is beyond it in each window"
-        return _told(question, says=says)
+    if question.method is Method.ROW or question.windows:
+        return _told(question, says=_of_windows(lens))
     if not lens.workload.seen_per_s(question.metric, lens.stage):
         return _told(question, possible=False, says=_BLIND)
     if question.time and question.absolute:
@@ -84,6 +77,15 @@ def tell_harm(lens: Lens) -> Told:
         traffic_p90_per_s=lens.traffic_per_s(quantile=0.9),
     )
     return attrs.evolve(told, says=_sentence(lens, told))
+
+
+def _of_windows(lens: Lens) -> str:
+    """Say what takes back where windows are counted and no units."""
+    question = lens.question
+    if question.windows:
+        return f"in {spell(lens.always_s())} where it is beyond it in each window"
+    among = ", ".join(each.metric.name for each in question.among)
+    return f"needs proof of one of {among or 'nothing'}; `legion simulate` weighs it"
 
 
 def _effects(lens: Lens) -> tuple[float, ...]:

@@ -13,6 +13,8 @@ import attrs
 from ..exceptions import LegionError
 from ..metrics import Kind, Metric
 from ..stages.plan import Stage
+from ..stats import Side
+from .question import Method, Question
 
 
 OCCASIONAL = frozenset(
@@ -53,6 +55,8 @@ class Workload:
             where nobody knows.
         spread: Standard deviation of the logarithm of a latency: lognormal times.
         occasional_per_hour: Proposals, patches or healings an hour.
+        edges: Share of bad units by metric where nobody told it, or how slow control
+            is, and all that is asked is whether it is beyond a limit: at that limit.
     """
 
     traffic_per_s: float
@@ -60,6 +64,7 @@ class Workload:
     repeats: float | None = None
     spread: float = 0.5
     occasional_per_hour: float = 12.0
+    edges: Mapping[str, float] = attrs.field(factory=dict, converter=_rates)
 
     def __attrs_post_init__(self) -> None:
         for name, value in (
@@ -104,6 +109,21 @@ class Workload:
         if metric.kind is Kind.TIME:
             return 1 - metric.quantile if 0 < metric.quantile < 1 else None
         return None if metric.higher_is_better else BAD_RATE
+
+    def draws(self, question: Question) -> bool:
+        """Return whether it is known what to draw for a question."""
+        if question.method is Method.ROW:
+            return False
+        if question.side is Side.HARM and question.metric.name in self.edges:
+            return True
+        absolute = question.time and question.absolute
+        return not absolute and self.bad_rate(question.metric) is not None
+
+    def rate(self, metric: Metric) -> float:
+        """Return what is drawn, of a metric of which there is something to draw."""
+        found = self.edges.get(metric.name, self.bad_rate(metric))
+        assert found is not None
+        return found
 
     def times(self, effect: float, metric: Metric, *, slower: float = 0.0) -> float:
         """
