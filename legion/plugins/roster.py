@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -87,6 +87,15 @@ class Roster:
         }
         self._admission = Admission(specs, self._manager.read)
         self._refresh(None)
+
+    def found(self, builtins: Iterable[object]) -> None:
+        """Register whom nobody was before, and collect once what all of them supply."""
+        with self._change():
+            for plugin in builtins:
+                entry = self._enter(plugin, self._free_name(plugin, None))
+                entry.start(self.given)
+                entry.ready = True
+            self._refresh(None)
 
     def add(self, plugin: object, name: str | None) -> str:
         """Register *plugin*; where that fails, everything is as it was."""
