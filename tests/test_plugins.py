@@ -23,7 +23,7 @@ from legion import (
     Ruling,
     hookimpl,
 )
-from legion.criteria import Ceiling
+from legion.criteria import BUILTINS, Ceiling
 from legion.exceptions import CriterionError, PluginError
 from legion.plugins import Answer
 
@@ -70,6 +70,18 @@ def test_the_built_in_plugins_are_the_21_criteria():
     assert len(names) == 21
     assert names == sorted(names)
     assert set(names) == set(plugins.names())
+
+
+def test_the_builtin_plugins_are_as_if_each_had_been_registered():
+    """Their criteria are collected once for all; names, criteria and calls are theirs."""
+    at_once, one_by_one = Plugins(), Plugins(*BUILTINS, builtins=False)
+
+    assert at_once.names() == one_by_one.names()
+    assert at_once.criteria == one_by_one.criteria
+    at_once.unregister("error_rate")
+    assert "error_rate" not in at_once.criteria
+    with pytest.raises(CriterionError, match="'latency_p95' is supplied by"):
+        at_once.register(Ceiling("latency_p95", of="p95", warning=1.0))
 
 
 def test_a_failed_registration_leaves_everything_as_it_was(plugins):

@@ -113,6 +113,14 @@ def test_it_survives_json(start, ratio, rho, bad, good):
     assert LabelProcess.from_json(read) == process
 
 
+def test_of_a_damaged_file_no_alternative_is_lost_unsaid():
+    """One log an alternative, or an error; a short one would leave the rest out."""
+    written = LabelProcess.harm(1.25).update(1, 9, rho=0.05).to_json()
+    for logs in ([], written["logs"][:-1], [*written["logs"], 0.0]):
+        with pytest.raises(ValueError, match=f"{len(logs)} logs for 8 alternatives"):
+            LabelProcess.from_json({**written, "logs": logs})
+
+
 @settings(deadline=None)
 @given(starts, shares, st.integers(0, 10**12), st.integers(0, 10**12))
 def test_it_stays_finite_for_a_million_million_events(start, rho, bad, good):

@@ -9,8 +9,10 @@ import logging
 import numpy as np
 import pytest
 
+from stages_rig import plan as plan_of_rig
+
 from legion.model import Arm, Count
-from legion.stages import current_trial
+from legion.stages import StageEngine, current_trial
 from legion.stages.exposure import Exposure
 from legion.stages.mirror import Mirror
 from legion.stages.plan import Feature
@@ -124,6 +126,33 @@ def test_any_iterable_of_strings_is_many_units(traffic):
     assert traffic.assign_many(iter(units)).tolist() == expected
     assert traffic.assign_many(np.array(units)).tolist() == expected
     assert traffic.assign_many([]).shape == (0,)
+
+
+def test_whoever_keeps_assign_follows_the_pointer(traffic):
+    """A move is seen by the next call, through a name that was kept before it too."""
+    assign, unit = traffic.assign, unit_of(traffic, CANDIDATE)
+    traffic.exposure = Exposure(plan="plan")
+    assert assign(unit) is CONTROL
+
+    traffic.exposure = Exposure(plan="plan", stage="everyone", share=1.0)
+    assert all(assign(str(n)) is CANDIDATE for n in range(1000))
+
+
+def test_whoever_keeps_assign_of_an_engine_follows_a_rollback(tmp_path):
+    """Also one that another process wrote, as soon as the file is looked at."""
+    plan = plan_of_rig()
+    first = StageEngine(plan, state=tmp_path / "legion.db")
+    other = StageEngine(plan, state=tmp_path / "legion.db")
+    with first, other:
+        both = first.assign, other.assign
+        for engine in (first, other):
+            engine.traffic.exposure = Exposure.of(plan, plan.stages[-1].name, code={})
+        assert {assign("user-1") for assign in both} == {CANDIDATE}
+
+        assert first.rollback("by hand").verified
+        assert both[0]("user-1") is CONTROL
+        other.poll()
+        assert both[1]("user-1") is CONTROL
 
 
 def test_an_order_that_raises_is_not_blamed_on_the_unit():

@@ -94,11 +94,11 @@ class Admission:
 
     Attributes:
         specs: The arguments of every hook, by its name.
-        options: Reads the marker of an attribute, or returns None without one.
+        read: Returns the marker of each attribute of a plugin, or None without one.
     """
 
     specs: Mapping[str, tuple[str, ...]]
-    options: Callable[[object, str], Options | None]
+    read: Callable[[object], Mapping[str, Options | None]]
 
     def check(self, plugin: object, name: str) -> tuple[Implementation, ...]:
         """
@@ -131,8 +131,7 @@ class Admission:
         return tuple(found.values())
 
     def _marked(self, plugin: object, name: str) -> Iterator[tuple[str, Options]]:
-        for attribute in dir(plugin):
-            options = self.options(plugin, attribute)
+        for attribute, options in self.read(plugin).items():
             if options is not None:
                 yield attribute, options
             elif attribute.startswith(_PREFIX) and _would_be_ignored(plugin, attribute):

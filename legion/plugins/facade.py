@@ -67,7 +67,9 @@ class Plugins:
         self._roster = Roster({"plugins": self}, self._terms)
         self._backlog = Backlog()
         try:
-            for plugin in (*(_builtins() if builtins else ()), *plugins):
+            if builtins:
+                self._roster.found(_builtins())
+            for plugin in plugins:
                 self.register(plugin)
         except BaseException:
             self.shutdown()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
-import pluggy
 
 from .. import hookspecs
 from ..exceptions import PluginError
@@ -23,6 +22,7 @@ from .collection import (
     warn_of_a_near_miss,
 )
 from .deadline import Deadline
+from .markers import Markers
 from .seat import Seat, Terms
 from .wording import brief, nearest
 
@@ -32,15 +32,6 @@ if TYPE_CHECKING:
 
 
 _INLINE = frozenset({"legion_startup", "legion_register_criteria"})
-
-
-class _Manager(pluggy.PluginManager):
-    """pluggy, without a look at Python's own names; there are many of them."""
-
-    def parse_hookimpl_opts(
-        self, plugin: object, name: str
-    ) -> pluggy.HookimplOpts | None:
-        return None if name[:2] == "__" else super().parse_hookimpl_opts(plugin, name)
 
 
 @attrs.frozen
@@ -82,20 +73,29 @@ class Roster:
     table: Table = attrs.field(init=False)
     blocked: frozenset[str] = attrs.field(init=False, default=frozenset())
     _entries: dict[str, Entry] = attrs.field(init=False, factory=dict)
-    _manager: pluggy.PluginManager = attrs.field(init=False)
+    _manager: Markers = attrs.field(init=False)
     _admission: Admission = attrs.field(init=False)
     _lock: threading.RLock = attrs.field(init=False, factory=threading.RLock)
     _collecting: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        self._manager = _Manager("legion")
+        self._manager = Markers("legion")
         self._manager.add_hookspecs(hookspecs)
         specs = {
             name: tuple(caller.spec.argnames) if caller.spec else ()
             for name, caller in vars(self._manager.hook).items()
         }
-        self._admission = Admission(specs, self._manager.parse_hookimpl_opts)
+        self._admission = Admission(specs, self._manager.read)
         self._refresh(None)
+
+    def found(self, builtins: Iterable[object]) -> None:
+        """Register whom nobody was before, and collect once what all of them supply."""
+        with self._change():
+            for plugin in builtins:
+                entry = self._enter(plugin, self._free_name(plugin, None))
+                entry.start(self.given)
+                entry.ready = True
+            self._refresh(None)
 
     def add(self, plugin: object, name: str | None) -> str:
         """Register *plugin*; where that fails, everything is as it was."""

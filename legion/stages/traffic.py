@@ -7,7 +7,7 @@ import operator
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import CoroutineType, FunctionType
-from typing import TYPE_CHECKING, NoReturn, TypeVar, cast, overload
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar, cast, overload
 
 import attrs
 
@@ -39,6 +39,14 @@ _LOW = (1 << _HALF) - 1
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
+class Assign(Protocol):
+    """Tells the arm of a unit."""
+
+    def __call__(self, unit: str) -> Arm:
+        """Return the arm of *unit*."""
+        ...
+
+
 @attrs.define(eq=False)
 class Traffic:
     """
@@ -53,6 +61,8 @@ class Traffic:
     Attributes:
         exposure: What is exposed right now.
         mirror: Where mirrored runs wait.
+        assign: Takes a unit; returns its arm, the same one as long as the share does
+            not fall.
     """
 
     exposure: Exposure
@@ -62,21 +72,12 @@ class Traffic:
     _clock: Clock = attrs.field(alias="clock")
     _slices: tuple[str, ...] = attrs.field(alias="slices", default=())
     _place: Callable[[str], int] = attrs.field(init=False)
+    assign: Assign = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         # Looked up once: each request pays for what is looked up.
         self._place = self._splitter.hash
-
-    def assign(self, unit: str) -> Arm:
-        """Return the arm of *unit*; the same one as long as the share does not fall."""
-        try:
-            fits = 0 < len(unit) <= LONGEST
-            inside = fits and self._place(unit) < self.exposure.threshold
-        except (AttributeError, TypeError, ValueError) as error:
-            refuse([unit], "assign", error)
-        if not fits:
-            refuse([unit], "assign", ValueError())
-        return _CANDIDATE if inside else _CONTROL
+        self.assign = _assign_by(self._place, self)
 
     def assign_many(
         self, units: Iterable[str] | NDArray[np.uint64]
@@ -286,6 +287,20 @@ class Traffic:
         place = trial.place
         swapped = (place >> _HALF) | ((place & _LOW) << _HALF)
         return trial.arm is _CONTROL and swapped < trial.exposure.mirror_threshold
+
+
+def _assign_by(place: Callable[[str], int], shown: Traffic) -> Assign:
+    # Each request pays for this: a method that is handed out would cost a tenth more.
+    def assign(unit: str) -> Arm:
+        """Return the arm of *unit*; the same one as long as the share does not fall."""
+        try:
+            if not 0 < len(unit) <= LONGEST:
+                refuse([unit], "assign", ValueError())
+            return _CANDIDATE if place(unit) < shown.exposure.threshold else _CONTROL
+        except (AttributeError, TypeError, ValueError) as error:
+            refuse([unit], "assign", error)
+
+    return assign
 
 
 async def _settled(answer: Awaitable[T] | T) -> T:

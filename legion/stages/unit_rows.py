@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import attrs
 
 from ..exceptions import StateCorruptError
@@ -57,7 +59,7 @@ class UnitRows:
             return
         try:
             (stay, units), visitors = self._bad(), Visitors(self._visitors())
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, struct.error) as error:
             msg = (
                 f"the units of {self.plan!r} are damaged; put a copy of the file from"
                 " before there"
@@ -67,16 +69,20 @@ class UnitRows:
         known.new, known.forgotten = [], set()
 
     def _bad(self) -> tuple[int, dict[str, dict[int, int]]]:
+        # One row a metric, since reading ten thousand takes most of a restart.
         rows = self.database.read(
-            "SELECT stay, metric, unit, epoch FROM bad_unit WHERE plan = ?1 AND stay ="
-            " (SELECT MAX(stay) FROM bad_unit WHERE plan = ?1)",
+            "SELECT stay, metric, sum(length(unit) = 8), group_concat(hex(unit), ''),"
+            " group_concat(epoch) FROM bad_unit WHERE plan = ?1 AND stay ="
+            " (SELECT MAX(stay) FROM bad_unit WHERE plan = ?1) GROUP BY metric",
             (self.plan,),
         )
         newest = 0
         units: dict[str, dict[int, int]] = {}
-        for stay, metric, unit, epoch in rows:
+        for stay, metric, whole, hashes, epochs in rows:
             newest = stay
-            units.setdefault(metric, {})[int.from_bytes(unit)] = int(epoch)
+            places = struct.unpack(f">{whole}Q", bytes.fromhex(hashes))
+            since = map(int, epochs.split(","))
+            units[metric] = dict(zip(places, since, strict=True))
         return newest, units
 
     def _visitors(self) -> dict[str, dict[int, Visitor]]:
@@ -89,9 +95,13 @@ class UnitRows:
         found: dict[str, dict[int, Visitor]] = {}
         for metric, unit, entry, share, epoch, candidate, *counts in rows:
             key = entry, share, epoch
-            at = stays.setdefault(key, Stay(*key))
+            at = stays.get(key)
+            if at is None:
+                at = stays[key] = Stay(*key)
+            if metric not in found:
+                found[metric] = {}
             visitor = Visitor(at, bool(candidate), *counts)
-            found.setdefault(metric, {})[int.from_bytes(unit)] = visitor
+            found[metric][int.from_bytes(unit)] = visitor
         return found
 
     def save(self, known: Known) -> None:

@@ -93,17 +93,15 @@ class LabelProcess:
             )
             raise ValueError(msg)
         bad, good = _steps(self.side, self.ratio, self.grid, rho)
+        # Floats, a loop, and a plain zip: each saves nearly a tenth of the update.
+        ours, theirs, logs = float(candidate), float(control), []
+        for log, up, down in zip(self.logs, bad, good):  # noqa: B905 - one a grid point
+            logs.append(log + ours * up + theirs * down)
         return LabelProcess(
             side=self.side,
             ratio=self.ratio,
             grid=self.grid,
-            # A list: a generator here would cost a sixth of the whole update.
-            logs=tuple(
-                [
-                    log + candidate * up + control * down
-                    for log, up, down in zip(self.logs, bad, good, strict=True)
-                ]
-            ),
+            logs=tuple(logs),
             candidate=self.candidate + candidate,
             control=self.control + control,
         )
@@ -145,12 +143,25 @@ class LabelProcess:
 
     @classmethod
     def from_json(cls, value: Mapping[str, JSON]) -> LabelProcess:
-        """Read what `to_json` wrote."""
+        """
+        Read what `to_json` wrote.
+
+        Raises:
+            ValueError: It holds more or fewer logs than alternatives.
+        """
+        grid = tuple(cast("Sequence[float]", value["grid"]))
+        logs = tuple(cast("Sequence[float]", value["logs"]))
+        if len(logs) != len(grid):
+            msg = (
+                f"label process: got {len(logs)} logs for {len(grid)} alternatives;"
+                " write one each"
+            )
+            raise ValueError(msg)
         return cls(
             side=Side(cast("str", value["side"])),
             ratio=float(cast("float", value["ratio"])),
-            grid=tuple(cast("Sequence[float]", value["grid"])),
-            logs=tuple(cast("Sequence[float]", value["logs"])),
+            grid=grid,
+            logs=logs,
             candidate=int(cast("int", value["candidate"])),
             control=int(cast("int", value["control"])),
         )
