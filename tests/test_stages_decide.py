@@ -367,6 +367,53 @@ def test_what_was_spent_in_one_stage_stays_spent_in_the_next():
     assert one.state.spent
 
 
+LEAKS = {"metric": "memory_leak", "above": "50 MB/h"}
+IN_A_ROW = {"metric": "health_check", "failures_in_a_row": 2}
+
+
+def test_levels_and_rows_are_weighed_with_all_the_rest():
+    """They are in the sum that freezes and takes back, and stay spent: no facts."""
+    canary = with_stage("canary", dwell="48h")[1:]
+    rules = {"triggers": {"within 1m": [LEAKS, IN_A_ROW]}, "stages": canary}
+    it = rig(rules=plan(**rules)).climb("canary")
+    for _ in range(3):
+        decision = it.turn(bad=65, control=(62, 1_000), gauges={"memory_leak": 60.0})
+
+    spent = {part.key: part.e for part in it.engine.budget.parts}
+    assert spent["trigger: memory_leak above 50 MB/h"] > 100
+    assert "trigger: health_check failed 2 times in a row" in spent
+    assert not any(finding.fact for finding in it.state.findings.values())
+    assert (decision.move, decision.code) == (Move.FREEZE, "evidence:memory_leak")
+
+    it.turn(bad=65, control=(62, 1_000), gauges={"memory_leak": 60.0})
+    it.turn(bad=65, control=(62, 1_000), gauges={"memory_leak": 60.0})
+    assert it.state.status is Status.ROLLED_BACK
+    assert it.engine.budget.e > 100
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"metric": "watchdog_alerts", "at_least": 1},
+        {"metric": "watchdog_warnings", "above": 0},
+    ],
+)
+def test_noisy_verdicts_take_nothing_back_however_they_are_counted(rule):
+    """A count of them is no fact: what they are about must be proven to be worse."""
+    rules = {
+        "triggers": {"within 1m": [rule]},
+        "stages": with_stage("canary", dwell="48h")[1:],
+    }
+    noisy, worse = (rig(rules=plan(**rules)).climb("canary") for _ in range(2))
+    for bad in (2, 8, 2, 3):  # Eight of a hundred alert, and are chance's work.
+        noisy.turn(bad=bad, of=100, control=(2, 100))
+        assert noisy.state.status is Status.RUNNING
+
+    for _ in range(3):
+        worse.turn(bad=600, control=(20, 1_000))
+    assert worse.state.status is Status.ROLLED_BACK
+
+
 @pytest.mark.parametrize(
     ("log_e", "move"), [(9.0, Move.ROLL_BACK), (5.5, Move.FREEZE), (1.0, Move.HOLD)]
 )

@@ -165,7 +165,8 @@ class Paths:
 
     def _against(self, rule: Rule, alpha: float) -> Evidence:
         metric = self.plan.metric(rule.metric)
-        if rule.failures_in_a_row is not None:
+        if metric.source == "watchdog" and metric.kind is Kind.COUNT:
+            # Verdicts are of noisy criteria, whether they count in a row or at all.
             return self._row(rule, metric, alpha)
         if rule.versus:
             return self._compared(rule, metric, self._margin(rule.metric), alpha)
