@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from stages_rig import Router, allow, plan, rig, with_stage
+from stages_rig import RULES, Router, allow, plan, rig, with_stage
 
 import legion
 
@@ -365,6 +365,33 @@ def test_what_was_spent_in_one_stage_stays_spent_in_the_next():
     assert {spent.stage for spent in one.engine.budget.parts} >= {"shadow", "canary"}
     assert any(spent.stage == "canary" for spent in before.parts)
     assert one.state.spent
+
+
+@pytest.mark.parametrize(("unit", "stakes"), [("task", None), ("user", (0.9, 0.09))])
+def test_users_bet_a_share_in_each_stay_and_tasks_all_there_is(unit, stakes):
+    """The same users have the same luck again: their evidence does not multiply."""
+    chooser = Chooser("everyone")
+    it = rig(chooser, rules=plan(unit=unit, stages=RULES["stages"][1:]))
+
+    def seen(bad):
+        """Return the e-value of this stay, and what the stage has in the budget."""
+        it.turn(bad=bad, control=(10, 1_000))
+        e = it.state.findings[next(iter(it.state.findings))].bad
+        return e, next(p.e for p in it.engine.budget.parts if p.stage == "canary")
+
+    it.climb("canary")
+    e, first = seen(16)
+    assert abs(e - 1) > 0.1
+    assert first == pytest.approx(1 + (e - 1) * (stakes[0] if stakes else 1))
+    it.climb("everyone")
+    before = next(p.e for p in it.engine.budget.parts if p.stage == "canary")
+    chooser.wanted = "canary"
+    it.turn(control=None)
+    assert it.stage == "canary"
+    again, both = seen(20)
+
+    stake = stakes[1] if stakes else before
+    assert both == pytest.approx(before + stake * (again - 1))
 
 
 LEAKS = {"metric": "memory_leak", "above": "50 MB/h"}
