@@ -347,6 +347,21 @@ def test_a_harm_budget_stops_the_ladder_before_anything_is_proven():
     assert "6 bad units in excess of 5" in decision.reason
 
 
+def test_a_harm_budget_holds_where_nobody_has_the_control():
+    """What control did before is what the candidate's units are held against."""
+    stages = with_stage("everyone", harm_budget=100, dwell="10d")[1:]
+    it = rig(rules=plan(stages=stages)).climb("canary")
+    for _ in range(4):
+        it.turn(bad=10, control=(10, 1_000))
+    it.climb("everyone")
+    it.turn(bad=40, control=None)
+    assert it.state.status is Status.RUNNING
+    for _ in range(5):
+        decision = it.turn(bad=40, control=None)
+
+    assert (decision.move, decision.code) == (Move.FREEZE, "harm_budget:error_rate")
+
+
 def test_a_holdback_keeps_a_control_at_a_hundred_per_cent():
     """A tenth of the units never gets the candidate, so harm is seen to the end."""
     one = rig(rules=plan(holdback="10%")).climb("everyone")

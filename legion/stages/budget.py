@@ -138,17 +138,16 @@ def excess_of(finding: Finding) -> float | None:
     """
     Return how many more units went bad than at control's rate.
 
-    None where the finding does not compare arms, or nothing of control is of age.
+    Where nobody has the control: than at the limit that they are held to there. None
+    where nothing of control is of age, or there is neither.
     """
     seen = finding.evidence
-    control = seen.get("control_units")
-    if not isinstance(control, int) or not control:
+    rate = seen.get("bad_share")
+    if control := seen.get("control_units"):
+        rate = cast("float", seen["control_bad_units"]) / cast("int", control)
+    if not isinstance(rate, int | float):
         return None
-    bad, n, bad_control = (
-        float(cast("int", seen[name]))
-        for name in ("bad_units", "units", "control_bad_units")
-    )
-    return bad - n * bad_control / control
+    return cast("float", seen["bad_units"]) - cast("float", seen["units"]) * rate
 
 
 def harmful(findings: Mapping[str, Finding]) -> Iterator[tuple[str, Finding]]:
