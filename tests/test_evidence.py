@@ -198,6 +198,43 @@ def test_absence_is_told_apart(make, missing):
     assert one.finding().met is None
 
 
+@pytest.mark.parametrize("silent", Arm)
+def test_what_was_proven_is_stale_where_one_arm_falls_silent(silent):
+    """Units of the other arm keep no old proof fresh; those that come again do."""
+    one, alone = compared(trigger=False, margin=1.0), limit(trigger=False)
+    for at_s in (60.0, 120.0, 180.0):
+        for each in (one, alone):
+            each.update(seen((10, 1_000), (190, 19_000), at_s=at_s))
+    assert one.finding().met
+
+    for at_s in range(240, 1_200, 60):
+        gone = silent is Arm.CANDIDATE
+        some = ((0, 0), (0, 19_000)) if gone else ((0, 1_000), (0, 0))
+        for each in (one, alone):
+            each.update(seen(*some, at_s=float(at_s)))
+
+    assert one.finding().missing is legion.Missing.STALE
+    assert one.finding().met is None
+    who = "the candidate" if silent is Arm.CANDIDATE else "control"
+    assert one.finding().reason.endswith(f"nothing recorded lately of {who}")
+    gone = silent is Arm.CANDIDATE
+    assert (alone.finding().missing is legion.Missing.STALE) is gone
+
+    one.update(seen((10, 1_000), (190, 19_000), at_s=1_200.0))
+    assert one.finding().met
+
+
+def test_units_that_come_seldom_are_not_stale_at_once():
+    """They may take three times as long as the one before did."""
+    one = compared(trigger=False, margin=1.0)
+    for at_s in (60.0, 1_260.0, 2_460.0):
+        one.update(seen((30, 3_000), (570, 57_000), at_s=at_s))
+    one.update(seen((0, 0), (10, 1_000), at_s=6_000.0))
+    assert one.finding().met
+    one.update(seen((0, 0), (10, 1_000), at_s=6_120.0))
+    assert one.finding().missing is legion.Missing.STALE
+
+
 def test_a_limit_is_harm_only_where_control_is_better():
     """An outage that hits both arms takes nothing back; a fault of one does."""
 

@@ -378,6 +378,40 @@ def test_a_longer_dwell_stays(tmp_path):
     assert (other.end, other.stage, other.at_s) == ("stay", "dark", 1e9 + 240)
 
 
+def test_a_person_who_promotes_skips_the_time_of_the_other_plan_too(tmp_path):
+    """Its evidence is asked for, and its dwell is not."""
+    wheel = Wheel(tmp_path).climb("canary")
+    for _ in range(3):
+        wheel.turn()
+    wheel.traffic()
+    assert wheel.host.promote().decision.to == "everyone"
+    wheel.finish()
+    other = otherwise(tmp_path, **{"stages.canary.dwell": "1h"})
+
+    assert (other.end, other.stage, other.partings) == ("recorded", "everyone", ())
+
+
+@pytest.mark.parametrize("chosen", ["dark", ""])
+def test_what_a_plugin_chose_parts_no_plans(tmp_path, chosen):
+    """It would have chosen so under either; both go on from there, or end with it."""
+
+    class Choice(Timid):
+        @legion.hookimpl
+        def legion_choose_stage(self, plan, stage, report):
+            return chosen if report.stage == "canary" else None
+
+    wheel = Wheel(tmp_path, plugins=(Choice(),)).climb("canary")
+    for _ in range(3):
+        wheel.turn()
+    wheel.host.close()
+    other = otherwise(tmp_path, false_rollback="2%")
+
+    assert not other.partings
+    assert other.end == "recorded"
+    assert other.stage == (chosen or "canary")
+    assert ("was taken back" in other.reason) is (chosen == "")
+
+
 def test_a_plan_that_risks_more_goes_back_earlier(tmp_path):
     """By hand: it goes back at the first look whose recorded E reaches its 1 / alpha."""
     rules = {**RULES, "false_rollback": "0.01%"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from stages_rig import Router, allow, plan, rig, with_stage
+from stages_rig import RULES, Router, allow, plan, rig, with_stage
 
 import legion
 
@@ -347,6 +347,21 @@ def test_a_harm_budget_stops_the_ladder_before_anything_is_proven():
     assert "6 bad units in excess of 5" in decision.reason
 
 
+def test_a_harm_budget_holds_where_nobody_has_the_control():
+    """What control did before is what the candidate's units are held against."""
+    stages = with_stage("everyone", harm_budget=100, dwell="10d")[1:]
+    it = rig(rules=plan(stages=stages)).climb("canary")
+    for _ in range(4):
+        it.turn(bad=10, control=(10, 1_000))
+    it.climb("everyone")
+    it.turn(bad=40, control=None)
+    assert it.state.status is Status.RUNNING
+    for _ in range(5):
+        decision = it.turn(bad=40, control=None)
+
+    assert (decision.move, decision.code) == (Move.FREEZE, "harm_budget:error_rate")
+
+
 def test_a_holdback_keeps_a_control_at_a_hundred_per_cent():
     """A tenth of the units never gets the candidate, so harm is seen to the end."""
     one = rig(rules=plan(holdback="10%")).climb("everyone")
@@ -365,6 +380,80 @@ def test_what_was_spent_in_one_stage_stays_spent_in_the_next():
     assert {spent.stage for spent in one.engine.budget.parts} >= {"shadow", "canary"}
     assert any(spent.stage == "canary" for spent in before.parts)
     assert one.state.spent
+
+
+@pytest.mark.parametrize(("unit", "stakes"), [("task", None), ("user", (0.9, 0.09))])
+def test_users_bet_a_share_in_each_stay_and_tasks_all_there_is(unit, stakes):
+    """The same users have the same luck again: their evidence does not multiply."""
+    chooser = Chooser("everyone")
+    it = rig(chooser, rules=plan(unit=unit, stages=RULES["stages"][1:]))
+
+    def seen(bad):
+        """Return the e-value of this stay, and what the stage has in the budget."""
+        it.turn(bad=bad, control=(10, 1_000))
+        e = it.state.findings[next(iter(it.state.findings))].bad
+        return e, next(p.e for p in it.engine.budget.parts if p.stage == "canary")
+
+    it.climb("canary")
+    e, first = seen(16)
+    assert abs(e - 1) > 0.1
+    assert first == pytest.approx(1 + (e - 1) * (stakes[0] if stakes else 1))
+    it.climb("everyone")
+    before = next(p.e for p in it.engine.budget.parts if p.stage == "canary")
+    chooser.wanted = "canary"
+    it.turn(control=None)
+    assert it.stage == "canary"
+    again, both = seen(20)
+
+    stake = stakes[1] if stakes else before
+    assert both == pytest.approx(before + stake * (again - 1))
+
+
+LEAKS = {"metric": "memory_leak", "above": "50 MB/h"}
+IN_A_ROW = {"metric": "health_check", "failures_in_a_row": 2}
+
+
+def test_levels_and_rows_are_weighed_with_all_the_rest():
+    """They are in the sum that freezes and takes back, and stay spent: no facts."""
+    canary = with_stage("canary", dwell="48h")[1:]
+    rules = {"triggers": {"within 1m": [LEAKS, IN_A_ROW]}, "stages": canary}
+    it = rig(rules=plan(**rules)).climb("canary")
+    for _ in range(3):
+        decision = it.turn(bad=65, control=(62, 1_000), gauges={"memory_leak": 60.0})
+
+    spent = {part.key: part.e for part in it.engine.budget.parts}
+    assert spent["trigger: memory_leak above 50 MB/h"] > 100
+    assert "trigger: health_check failed 2 times in a row" in spent
+    assert not any(finding.fact for finding in it.state.findings.values())
+    assert (decision.move, decision.code) == (Move.FREEZE, "evidence:memory_leak")
+
+    it.turn(bad=65, control=(62, 1_000), gauges={"memory_leak": 60.0})
+    it.turn(bad=65, control=(62, 1_000), gauges={"memory_leak": 60.0})
+    assert it.state.status is Status.ROLLED_BACK
+    assert it.engine.budget.e > 100
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"metric": "watchdog_alerts", "at_least": 1},
+        {"metric": "watchdog_warnings", "above": 0},
+    ],
+)
+def test_noisy_verdicts_take_nothing_back_however_they_are_counted(rule):
+    """A count of them is no fact: what they are about must be proven to be worse."""
+    rules = {
+        "triggers": {"within 1m": [rule]},
+        "stages": with_stage("canary", dwell="48h")[1:],
+    }
+    noisy, worse = (rig(rules=plan(**rules)).climb("canary") for _ in range(2))
+    for bad in (2, 8, 2, 3):  # Eight of a hundred alert, and are chance's work.
+        noisy.turn(bad=bad, of=100, control=(2, 100))
+        assert noisy.state.status is Status.RUNNING
+
+    for _ in range(3):
+        worse.turn(bad=600, control=(20, 1_000))
+    assert worse.state.status is Status.ROLLED_BACK
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,26 @@ def test_intervals_hold_at_every_look():
     assert missed.max() <= 6
 
 
+def test_means_of_values_that_hardly_differ_are_not_said_too_surely():
+    """A histogram knows a value to 1 %, and no interval says more than that."""
+    rng = np.random.default_rng(SEED)
+    one = canary()
+
+    def scores(mean):
+        return LogHistogram.of((mean * rng.normal(1.0, 0.003, 200)).tolist())
+
+    for mean in rng.uniform(50.0, 150.0, 20):
+        candidate = Window(histograms={"score": scores(mean), "none": LogHistogram()})
+        state = attrs.evolve(one.state, candidate=candidate)
+        found = {each.metric: each.candidate for each in estimates(made(), state)}
+        assert found["score"].low <= mean <= found["score"].high
+
+    nothing = Window(histograms={"cost": LogHistogram.of([0.0] * 50)})
+    state = attrs.evolve(one.state, candidate=nothing)
+    cost = {each.metric: each.candidate for each in estimates(made(), state)}["cost"]
+    assert (cost.value, cost.low, cost.high) == (0.0, None, None)
+
+
 def test_units_that_come_back_have_no_interval_over_events():
     """Their events are not independent; their units are, and count once."""
     found = turned(canary("user"))

@@ -429,6 +429,45 @@ def test_a_user_s_own_errors_times_five_are_seen_and_harmless_ones_are_not():
     assert "held against their own past" in worse[0].finding().reason
 
 
+def test_a_fault_that_comes_after_the_stage_s_time_is_seen():
+    """A stage that lasts goes on looking: other code, a late proof, the last one of all."""
+    seen = 0
+    for run in range(4):
+        them, one = known(), compared()
+        for ratio, late_s in ((1.0, 0.0), (5.0, 1.1 * DAY)):
+            # The same users, by the same seed.
+            rng = np.random.default_rng([7, run])
+            for stay, observation in crowd(rng, 2_000, ratio, past=not late_s):
+                at_s = observation.at_s + late_s
+                if stay == BEFORE:
+                    them.see(observation, stay)
+                else:
+                    one.update(them.see(attrs.evolve(observation, at_s=at_s), stay))
+            assert bool(one.finding().met) <= (ratio > 1)
+        seen += bool(one.finding().met)
+        assert one.finding().evidence["exact_looks"] == "10 of 10, and 1 later"
+        assert one.finding().evidence["first_bad"] < 200
+    assert seen >= 3
+
+
+def test_later_looks_leave_the_mean_at_one():
+    """All weights together are 1, however many looks a pause has swallowed."""
+    them = known()
+    them.see(looked(control=dict.fromkeys(range(40), (1, 20))), BEFORE)
+    them.see(looked({1: (9, 9)}, {2: (1, 9)}, at_s=0.0), HERE)
+    log_e = log_e_of_look(
+        them.visitors.drawn("error_rate", HERE), stream="error_rate", margin=0.0
+    )
+    one = exact(margin=0.0)
+    for at_s in (0.0, 0.3 * DAY, 2.5 * DAY, 2.6 * DAY, 40 * DAY, 1e9 * DAY):
+        one.update(them.see(looked(at_s=at_s), HERE))
+
+    assert one.log_e == pytest.approx(log_e)
+    again = exact(margin=0.0)
+    again.restore(json.loads(json.dumps(one.to_json())))
+    assert again.log_e == one.log_e
+
+
 def test_a_user_s_own_errors_times_two_are_seen_in_nearly_half():
     """2,000 users: 44 %, and 2 % by first bad visits alone."""
     found = tried(30, 4, 2_000, 2.0)

@@ -11,6 +11,10 @@ from ..watchdog import Watchdog
 from .replayed import Otherwise, Parting
 
 
+_UNASKED = {Move.ROLL_BACK, Move.FREEZE}
+"""What is decided without asking any plugin for a lower stage."""
+
+
 @attrs.define(eq=False)
 class Elsewhere:
     """
@@ -62,11 +66,21 @@ class Elsewhere:
         """Know by which times units are counted from now on."""
         self._unseen |= self.history.watched - watched
 
-    def decide(self, report: Report, recorded: Decision) -> None:
-        """Hold the decision of this plan beside the *recorded* one."""
-        ours = self.history.decide(report, recorded.change)
+    def decide(self, report: Report, recorded: Decision, *, dwell: bool = True) -> None:
+        """
+        Hold the decision of this plan beside the *recorded* one.
+
+        Args:
+            report: What this plan would have decided on.
+            recorded: What was decided.
+            dwell: Whether the stage's time had to be over; not for who promotes by hand.
+        """
+        ours = self.history.decide(report, recorded.change, dwell=dwell)
         self._looks += 1
         self._at_s = recorded.at_s
+        if recorded.code == "chosen" and ours.move not in _UNASKED:
+            self._chosen(recorded)
+            return
         self._note(ours, recorded)
         forward = ours.move is Move.ADVANCE and ours.change is not None
         wanted = recorded.change is not None and recorded.change.kind != "roll_back"
@@ -75,8 +89,6 @@ class Elsewhere:
         elif recorded.move is Move.ROLL_BACK:
             why = f"the rollout went back, and this plan had not: {ours.reason}"
             self._stop("recorded", why)
-        elif recorded.code == "chosen" and forward:
-            self.history.mark(Move.HOLD, recorded.reason)
         elif forward and not (wanted and recorded.to == ours.to):
             why = f"it goes on to {ours.to}, and users did not: {ours.reason}"
             self._stop("advance", why)
@@ -87,6 +99,14 @@ class Elsewhere:
             self.history.mark(ours.move, ours.reason)
         elif recorded.move is not Move.ADVANCE:
             self.history.mark(Move.HOLD, recorded.reason)  # The gate said no to both.
+
+    def _chosen(self, recorded: Decision) -> None:
+        """Follow a plugin that chose lower, as it would have under this plan."""
+        self._last = ("", "")
+        if recorded.move is not Move.ROLL_BACK:
+            self.history.mark(Move.HOLD, recorded.reason)
+        elif recorded.to not in {each.name for each in self.plan.stages}:
+            self.went_back(recorded.reason)
 
     @property
     def _stage(self) -> str:

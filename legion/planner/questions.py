@@ -97,7 +97,7 @@ def _triggered(
     plan: Plan, trigger: Trigger, stage: Stage, paths: Paths
 ) -> Question | None:
     metric = plan.metric(trigger.rule.metric)
-    if trigger.rule.failures_in_a_row is not None:
+    if metric.source == "watchdog" and metric.kind is Kind.COUNT:
         return _row(trigger, metric, stage, plan, paths)
     return _harm(plan, trigger, metric, stage)
 

@@ -164,8 +164,11 @@ class Retelling:
         elif why := look.strange or _from_outside(decision):
             self._set_apart(why, record.seq)
             self._follow(decision, look)
-        elif self._compare(self._again(decision, look), decision, record):
-            self._follow(decision, look)
+        else:
+            both = self._again(decision, look)
+            if self._compare(both, decision, record):
+                dwell = _same(both[0].to_json(), record.body)
+                self._follow(decision, look, dwell=dwell)
 
     def _without_look(self, decision: Decision, record: Record) -> None:
         bare = Report(plan=self.plan.name, stage=decision.stage).digest
@@ -222,9 +225,9 @@ class Retelling:
         code, reason = _REFUSED[not asked], str(ruling.body["reason"])
         return attrs.evolve(ours, move=Move.HOLD, code=code, reason=reason)
 
-    def _follow(self, decision: Decision, look: _Look) -> None:
+    def _follow(self, decision: Decision, look: _Look, *, dwell: bool = True) -> None:
         if self.elsewhere is not None and not self.elsewhere.over:
-            self.elsewhere.decide(look.other, decision)
+            self.elsewhere.decide(look.other, decision, dwell=dwell)
         self._mark(decision)
 
     def _mark(self, decision: Decision) -> None:

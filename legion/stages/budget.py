@@ -15,6 +15,12 @@ from .evidence import CRITICAL, TRIGGER, part
 from .state import RolloutState
 
 
+_LEAST = 1e-300
+
+KEPT_BACK = 0.1
+"""Where units come back: the share of what a stay may stake that later stays have."""
+
+
 @attrs.frozen(kw_only=True)
 class Spent:
     """
@@ -24,7 +30,7 @@ class Spent:
         key: The path, as in `RolloutState.findings`.
         stage: In which stage.
         weight: Its share of the budget, 0..1.
-        e: Its e-value.
+        e: Its e-value, of all stays in the stage.
         log_term: Log of the two multiplied, in nats.
     """
 
@@ -44,6 +50,13 @@ class Budget:
     last value, so what was spent stays spent; that of an earlier try is a factor of it
     all (see `legion.stages.retry`). The ladder freezes at 10 and goes back at
     1 / *alpha*.
+
+    A stage that is lowered to and entered again bets on. Tasks are others then, so all
+    that the part has is staked on their e-value, and the two multiply. Users who come
+    back have the arms that they had, and what they did once they do again: a product
+    would count the same luck in each stay. So stay k stakes a share fixed beforehand,
+    .9 x .1 ** (k - 1) of the part: a weighted sum of e-values, which is one whatever
+    they have to do with each other.
 
     Attributes:
         alpha: The plan's ``false_rollback``.
@@ -111,25 +124,30 @@ def spent_after(state: RolloutState) -> Mapping[str, float]:
 def _running(state: RolloutState) -> Iterator[tuple[str, float]]:
     for key, finding in harmful(state.findings):
         name = part(state.stage, key)
-        # A stage that is entered again goes on from what it had spent.
-        yield name, state.spent.get(name, 0.0) + math.log(max(finding.bad, 1e-300))
+        before = state.spent.get(name, 0.0)
+        log_e = math.log(max(finding.bad, _LEAST))
+        if state.kept_back:
+            stake = (1 - state.kept_back) * state.kept_back ** state.left(state.stage)
+            e = math.exp(before) + stake * math.expm1(log_e)
+            yield name, math.log(max(e, _LEAST))
+        else:
+            yield name, before + log_e
 
 
 def excess_of(finding: Finding) -> float | None:
     """
     Return how many more units went bad than at control's rate.
 
-    None where the finding does not compare arms, or nothing of control is of age.
+    Where nobody has the control: than at the limit that they are held to there. None
+    where nothing of control is of age, or there is neither.
     """
     seen = finding.evidence
-    control = seen.get("control_units")
-    if not isinstance(control, int) or not control:
+    rate = seen.get("bad_share")
+    if control := seen.get("control_units"):
+        rate = cast("float", seen["control_bad_units"]) / cast("int", control)
+    if not isinstance(rate, int | float):
         return None
-    bad, n, bad_control = (
-        float(cast("int", seen[name]))
-        for name in ("bad_units", "units", "control_bad_units")
-    )
-    return bad - n * bad_control / control
+    return cast("float", seen["bad_units"]) - cast("float", seen["units"]) * rate
 
 
 def harmful(findings: Mapping[str, Finding]) -> Iterator[tuple[str, Finding]]:

@@ -18,6 +18,7 @@ from ..stats import (
     mean_interval,
     quantile_interval,
 )
+from ..stats.histogram import RELATIVE_ERROR
 from .evidence import Seen, visited
 from .plan import Plan, Stage, Unit
 from .state import RolloutState
@@ -271,18 +272,28 @@ def _means(named: set[str], state: RolloutState, *, sticky: bool) -> Iterator[Es
 def _mean(values: Moments | None, *, bare: bool) -> Value | None:
     if values is None:
         return None
-    found = None if bare else mean_interval(values, alpha=_ALPHA)
+    # Where all are 0 nothing is known of how far a mean may be off.
+    known = not bare and values.squares > 0
+    found = mean_interval(values, alpha=_ALPHA) if known else None
     if found is None:
         return Value(value=values.mean, n=values.n)
     return Value(value=values.mean, n=values.n, low=found.low, high=found.high)
 
 
 def _moments(values: LogHistogram | None) -> Moments | None:
-    """Return the moments of a distribution; the spread to within 2 %, by its buckets."""
+    """
+    Return the moments of a distribution, its spread as wide as its buckets allow.
+
+    A value is known to within 1 %: all of them may stand at one end of their bucket or at
+    the other, which is most of the spread where they hardly differ.
+    """
     if values is None or values.mean is None:
         return None
     mean = values.mean
-    squares = sum(n * (value - mean) ** 2 for value, n in values.buckets())
+    squares = sum(
+        n * (abs(value - mean) + RELATIVE_ERROR * abs(value)) ** 2
+        for value, n in values.buckets()
+    )
     return Moments(n=values.count, mean=mean, squares=squares)
 
 

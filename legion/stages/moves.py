@@ -58,7 +58,9 @@ def arrived(
         control=exposure.share < 1,
         spent=spent_after(state),
     )
-    return attrs.evolve(moved, weights=state.weights or rungs.weights())
+    if state.weights:
+        return moved
+    return attrs.evolve(moved, weights=rungs.weights(), kept_back=rungs.kept_back)
 
 
 def undone(state: RolloutState) -> RolloutState:

@@ -17,10 +17,10 @@ from ..model import (
     Snapshots,
 )
 from ..plugins import Plugins
-from .budget import Budget
+from .budget import KEPT_BACK, Budget
 from .evidence import VALIDATE, Paths, is_weighed
 from .exposure import Exposure
-from .plan import Plan, Stage
+from .plan import Plan, Stage, Unit
 from .state import RolloutState, Standing
 
 
@@ -176,6 +176,7 @@ class Rungs:
                 if name in harmful
             },
             weights={} if state is None else state.weights,
+            kept_back=0.0 if state is None else state.kept_back,
             slices=() if state is None else state.slices,
             rates={} if state is None else state.rates,
         )
@@ -211,6 +212,11 @@ class Rungs:
         }
         total = math.fsum(shares.values())
         return {name: share / total for name, share in shares.items()}
+
+    @property
+    def kept_back(self) -> float:
+        """What of each path's share is for later stays in its stage; see `Budget`."""
+        return 0.0 if self.plan.unit is Unit.TASK else KEPT_BACK
 
     def budget(self, state: RolloutState) -> Budget:
         """Return what is spent of the plan's ``false_rollback``."""

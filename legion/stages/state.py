@@ -99,6 +99,9 @@ class RolloutState:
         rollbacks: Times this rollout went back, rehearsals not counted.
         unplanned: How many of those were not asked for by a person.
         weights: By part, its share of the budget; see `legion.stages.budget`.
+        kept_back: Where units come back, the share of each part that stays in its stage
+            after the first may stake; 0 where they come once.
+        stays: By stage, how often it was left.
         spent: By part of a stage that was left, the log e-value it had, in nats.
         unsettled: Whether something was taken back that is not verified yet.
         in_doubt: A change whose outcome is unknown, or None.
@@ -138,6 +141,8 @@ class RolloutState:
     rollbacks: int = 0
     unplanned: int = 0
     weights: Mapping[str, float] = attrs.field(factory=dict)
+    kept_back: float = 0.0
+    stays: Mapping[str, int] = attrs.field(factory=dict)
     spent: Mapping[str, float] = attrs.field(factory=dict)
     unsettled: bool = False
     in_doubt: Change | None = None
@@ -165,6 +170,7 @@ class RolloutState:
         is kept where the stage has no control of its own.
         """
         paused = self.status is Status.PAUSED
+        left = {self.stage: self.left(self.stage) + 1} if self.stage else {}
         return attrs.evolve(
             self,
             status=Status.PAUSED if paused else Status.RUNNING,
@@ -178,6 +184,7 @@ class RolloutState:
             evidence={},
             findings={},
             standings={},
+            stays={**self.stays, **left},
             spent=spent,
             baseline=None if control else self.baseline,
             rates={} if control else self.rates,
@@ -190,6 +197,10 @@ class RolloutState:
             mover="",
             reason=reason,
         )
+
+    def left(self, stage: str) -> int:
+        """Return how often *stage* was left."""
+        return self.stays.get(stage, 0)
 
     @property
     def _control_fared(self) -> Mapping[str, JSON]:

@@ -79,14 +79,14 @@ class BothEvidence:
 @attrs.define(eq=False)
 class RowEvidence:
     """
-    So many unhealthy checks in a row, and proof that something is worse than it may be.
+    So many unhealthy checks, and proof that something is worse than it may be.
 
-    A row alone is chance's work: on a noisy criterion, a check each minute rolls every
-    second healthy rollout back within two days. So the row only opens the door, and the
+    Checks alone are chance's work: on a noisy criterion, three in a row each minute roll
+    every second healthy rollout back within two days. So they only open the door, and the
     average of the criteria's e-values, each against its alert, must carry it through.
 
     Args:
-        reading: What reads the row.
+        reading: What reads the checks: in a row, or how many verdicts there were.
         criteria: By criterion, the evidence against its alert limit.
         alpha: The level at which it decides.
     """
@@ -99,7 +99,7 @@ class RowEvidence:
 
     @property
     def log_bad(self) -> float:
-        """The average of the criteria's, and nothing while there is no such row."""
+        """The average of the criteria's, and nothing while the reading is not met."""
         if not self.criteria:
             return 0.0
         logs = [one.log_bad for one in self.criteria.values()]
@@ -119,7 +119,7 @@ class RowEvidence:
             one.update(seen)
 
     def finding(self) -> Finding:
-        """Return where the row stands."""
+        """Return where the reading stands."""
         plain = self.reading.finding()
         met = None if plain.missing else decides(self.log_bad, alpha=self.alpha)
         worst = max(self.criteria, key=lambda n: self.criteria[n].log_bad, default="")
@@ -129,6 +129,7 @@ class RowEvidence:
         return attrs.evolve(
             plain,
             met=met,
+            fact=self.fact,
             bad=e_value(self.log_bad),
             good=1.0,
             reason=f"{plain.reason}{why}",

@@ -9,7 +9,7 @@ import attrs
 
 from ...canonical import JSON
 from ...metrics import LATENCY, WITHOUT_TOOLS, Kind, Metric
-from ...model import Finding, Missing, Pairs
+from ...model import Arm, Finding, Missing, Pairs
 from ...stats import (
     BernoulliProcess,
     LabelProcess,
@@ -239,14 +239,15 @@ class ComparedEvidence:
 
     def _missing(self) -> tuple[Missing | None, str]:
         metric, tally = self._said, self._tally
-        if tally.at_s is None:
+        if tally.empty:
             missing, why = self._not_measured()
             return missing, f"{metric}: {why}"
-        if self._at_s - tally.at_s > self.stale_s:
-            return Missing.STALE, f"{metric}: nothing recorded lately"
+        silent = tally.silent(self._at_s, self.stale_s)
+        if silent is not None:
+            return Missing.STALE, f"{metric}: nothing recorded lately of {_of(silent)}"
         if not tally.candidate or not tally.control:
-            arm = "control" if tally.candidate else "the candidate"
-            why = f"no unit of {arm} is of age yet"
+            arm = Arm.CONTROL if tally.candidate else Arm.CANDIDATE
+            why = f"no unit of {_of(arm)} is of age yet"
             return Missing.INCONCLUSIVE, f"{metric}: {why}"
         return None, ""
 
@@ -330,3 +331,7 @@ class ComparedEvidence:
         self._error = str(raw["error"])
         self._counted = bool(raw["counted"])
         self._whole, self._young = bool(raw.get("whole")), bool(raw.get("young"))
+
+
+def _of(arm: Arm) -> str:
+    return "control" if arm is Arm.CONTROL else "the candidate"

@@ -111,7 +111,7 @@ class DetectorEvidence:
         self._error = window.errors.get(self.metric.stream, "")
         tally, by_event = Tally.alone(seen, self.name, self.metric)
         self._by_event |= by_event
-        if tally.at_s is not None or window.measures(self.metric.stream):
+        if tally.candidate or window.measures(self.metric.stream):
             self._recorded_s = at_s
         self._tally = self._tally.plus(tally)
         self._waiting = self._waiting.plus(tally)

@@ -163,11 +163,12 @@ class LimitEvidence:
 
     def _missing(self) -> tuple[Missing | None, str]:
         metric = self.rule.metric
-        if self._tally.at_s is None:
+        heard = self._tally.candidate_heard
+        if self._tally.empty:
             if self._error:
                 return Missing.ERROR, f"{metric}: {self._error}"
             return Missing.NO_DATA, f"{metric}: not measured"
-        if self._at_s - self._tally.at_s > self.stale_s:
+        if heard.is_old(self._at_s, self.stale_s):
             return Missing.STALE, f"{metric}: nothing recorded lately"
         if not self._tally.candidate:
             why = "no unit of the candidate is of age yet"

@@ -47,6 +47,7 @@ class Paths:
         required: Metrics without which the stage may not be left.
         criteria: Criteria that can take the stage back, with the limits that hold.
         weights: By part, its share of the budget; see `part`.
+        kept_back: What of each is not for the first stay in the stage.
         slices: The slices that are judged, in the order of their places.
         rates: How control fared in the last stage that had one; see `Rate`.
     """
@@ -56,6 +57,7 @@ class Paths:
     required: tuple[str, ...]
     criteria: Mapping[str, Criterion]
     weights: Mapping[str, float] = attrs.field(factory=dict)
+    kept_back: float = 0.0
     slices: tuple[str, ...] = ()
     rates: Mapping[str, JSON] = attrs.field(factory=dict)
 
@@ -127,9 +129,8 @@ class Paths:
         return self.plan.share(self.stage)
 
     def _alpha(self, key: str) -> float:
-        return self.plan.false_rollback * self.weights.get(
-            part(self.stage.name, key), 1.0
-        )
+        share = self.weights.get(part(self.stage.name, key), 1.0)
+        return self.plan.false_rollback * share * (1 - self.kept_back)
 
     @property
     def _sticky(self) -> bool:
@@ -165,7 +166,8 @@ class Paths:
 
     def _against(self, rule: Rule, alpha: float) -> Evidence:
         metric = self.plan.metric(rule.metric)
-        if rule.failures_in_a_row is not None:
+        if metric.source == "watchdog" and metric.kind is Kind.COUNT:
+            # Verdicts are of noisy criteria, whether they count in a row or at all.
             return self._row(rule, metric, alpha)
         if rule.versus:
             return self._compared(rule, metric, self._margin(rule.metric), alpha)

@@ -71,6 +71,7 @@ class SampledEvidence:
         return attrs.evolve(
             plain,
             met=met,
+            fact=self.fact,
             bad=e_value(self.log_bad),
             good=1.0,
             reason=plain.reason if plain.missing else f"{plain.reason}; {beyond}",

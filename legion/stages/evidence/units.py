@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import attrs
 
@@ -205,6 +205,39 @@ class Known:
         return at.share > 0 and not self.visitors.is_controls(name, unit, at)
 
 
+@attrs.frozen
+class Heard:
+    """
+    When one of an arm's units came of age last; in seconds of plan time.
+
+    Attributes:
+        at_s: When; None for never. Where units come back, when one was heard of last
+            after that.
+        gap_s: How long the one before had been ago then.
+    """
+
+    at_s: float | None = None
+    gap_s: float = 0.0
+
+    def again(self, at_s: float) -> Heard:
+        """Return the same after a unit that came at *at_s*."""
+        return Heard(at_s, 0.0 if self.at_s is None else at_s - self.at_s)
+
+    def plus(self, later: Heard) -> Heard:
+        """Return both together."""
+        return self if later.at_s is None else self.again(later.at_s)
+
+    def is_old(self, at_s: float, stale_s: float) -> bool:
+        """
+        Tell whether the next unit is long overdue at *at_s*.
+
+        After *stale_s*, or three times as long as the last one took where units come
+        seldom.
+        """
+        patience_s = max(stale_s, 3 * self.gap_s)
+        return self.at_s is not None and at_s - self.at_s > patience_s
+
+
 @attrs.frozen(kw_only=True)
 class Tally:
     """
@@ -216,8 +249,8 @@ class Tally:
         control_bad: Of control, bad.
         control: Of control, all.
         streams: In how many processes a unit of them may have counted, in each once.
-        at_s: When one came of age last, in seconds of plan time; None for never. Where
-            units come back, when one was heard of last after that.
+        candidate_heard: When one of the candidate came of age last.
+        control_heard: When one of control did.
     """
 
     candidate_bad: int = 0
@@ -225,7 +258,8 @@ class Tally:
     control_bad: int = 0
     control: int = 0
     streams: int = 1
-    at_s: float | None = None
+    candidate_heard: Heard = attrs.field(factory=Heard)
+    control_heard: Heard = attrs.field(factory=Heard)
 
     @classmethod
     def of(cls, seen: Seen, name: str, *, anew: bool = False) -> Tally:
@@ -245,7 +279,8 @@ class Tally:
             control_bad=control_bad,
             control=control,
             streams=1 if once and once_too else seen.streams,
-            at_s=seen.observation.at_s if n or control else None,
+            candidate_heard=Heard(seen.observation.at_s if n else None),
+            control_heard=Heard(seen.observation.at_s if control else None),
         )
 
     @classmethod
@@ -294,8 +329,8 @@ class Tally:
         if name in window.units or count is None or not count.of:
             return cls.of(seen, name, anew=anew), False
         bad = count.of - count.n if metric.higher_is_better else count.n
-        at_s = seen.observation.at_s
-        return cls(candidate_bad=bad, candidate=count.of, at_s=at_s), True
+        heard = Heard(seen.observation.at_s)
+        return cls(candidate_bad=bad, candidate=count.of, candidate_heard=heard), True
 
     @property
     def shared(self) -> str:
@@ -312,15 +347,35 @@ class Tally:
             control_bad=self.control_bad + later.control_bad,
             control=self.control + later.control,
             streams=max(self.streams, later.streams),
-            at_s=self.at_s if later.at_s is None else later.at_s,
+            candidate_heard=self.candidate_heard.plus(later.candidate_heard),
+            control_heard=self.control_heard.plus(later.control_heard),
         )
 
     def heard(self, seen: Seen, stream: str) -> Tally:
         """Return the same, up to date where units that have counted were heard of."""
-        heard = seen.sticky and seen.observation.candidate.measures(stream)
-        if self.at_s is None or not heard:
+        if not seen.sticky:
             return self
-        return attrs.evolve(self, at_s=seen.observation.at_s)
+        at_s = seen.observation.at_s
+        came: dict[str, Any] = {
+            f"{arm.value}_heard": one.again(at_s)
+            for arm, one in self._arms.items()
+            if one.at_s not in {None, at_s} and _measured(seen, arm, stream)
+        }
+        return attrs.evolve(self, **came)
+
+    @property
+    def _arms(self) -> Mapping[Arm, Heard]:
+        return {Arm.CANDIDATE: self.candidate_heard, Arm.CONTROL: self.control_heard}
+
+    @property
+    def empty(self) -> bool:
+        """Whether no unit of either arm came of age yet."""
+        return all(one.at_s is None for one in self._arms.values())
+
+    def silent(self, at_s: float, stale_s: float) -> Arm | None:
+        """Return an arm of which nothing was heard for too long, or None."""
+        arms = self._arms.items()
+        return next((arm for arm, one in arms if one.is_old(at_s, stale_s)), None)
 
     @property
     def share(self) -> float | None:
@@ -340,18 +395,28 @@ class Tally:
             "control_bad": self.control_bad,
             "control": self.control,
             "streams": self.streams,
-            "at_s": self.at_s,
+            "candidate_heard": attrs.asdict(self.candidate_heard),
+            "control_heard": attrs.asdict(self.control_heard),
         }
 
     @classmethod
     def from_json(cls, value: JSON) -> Tally:
         """Read what `to_json` wrote."""
-        raw = cast("Mapping[str, int]", value)
+        raw = cast("Mapping[str, Any]", value)
         return cls(
             candidate_bad=raw["candidate_bad"],
             candidate=raw["candidate"],
             control_bad=raw["control_bad"],
             control=raw["control"],
             streams=raw["streams"],
-            at_s=raw["at_s"],
+            # One time of both where it was written by a version without two.
+            candidate_heard=Heard(
+                **raw.get("candidate_heard", {"at_s": raw.get("at_s")})
+            ),
+            control_heard=Heard(**raw.get("control_heard", {"at_s": raw.get("at_s")})),
         )
+
+
+def _measured(seen: Seen, arm: Arm, stream: str) -> bool:
+    window = seen.observation.window(arm)
+    return window is not None and window.measures(stream)
