@@ -75,7 +75,7 @@ class Visit:
             self._noted.append((run, calls, calls.begin(self.mark.name, arguments)))
         if self.mark.effects:
             self.fence = fence()
-            self._token = _inside.set(current_run.get())
+            self._token = _inside.set(next(runs(), None))
         return self
 
     def __exit__(
