@@ -17,6 +17,7 @@ from .exposure import Exposure
 from .persistence import StateFile, SupersededError
 from .retry import Retry
 from .state import RolloutState, Status
+from .succession import succeed
 from .traffic import Traffic
 
 
@@ -104,8 +105,10 @@ class Pointer:
                 tried[-1],
             )
         try:
-            self._file.remember(plan)
-            self.save(self.state, durable=True, exposure=self._ladder.baseline)
+            with self._file.database.transaction(durable=True):
+                self._file.remember(plan)
+                succeed(self._file, plan)
+                self.save(self.state, durable=True, exposure=self._ladder.baseline)
         except SupersededError:
             logger.debug("another process began %s", self._ladder.plan.name)
 
