@@ -32,6 +32,8 @@ class Aged:
         pairs: By metric, units that now have come of age in both arms.
         exposed: By arm, how many units were heard of for the first time.
         visits: By arm and metric, how often each unit came and fared badly.
+        generation: How many generations of units came before; in one a unit counts
+            once, as far as its visits are not told.
     """
 
     units: Mapping[Arm, Mapping[str, int]]
@@ -39,6 +41,7 @@ class Aged:
     pairs: Mapping[str, Pairs]
     exposed: Mapping[Arm, int]
     visits: Mapping[Arm, Mapping[str, Visits]]
+    generation: int
 
 
 class Cohort:
@@ -54,8 +57,8 @@ class Cohort:
     back, and its age begins anew when it does.
 
     A unit that is first heard of by an event is exposed at that event. Those that have
-    counted are remembered, the newest 131,072 of them at least, good and bad ones each;
-    one that comes back after that is a new unit.
+    counted are remembered, the newest 131,072 of each arm at least, good and bad alike;
+    one that comes back after that is a new unit, of a later generation.
 
     What is counted of a metric is counted in each slice of a unit as well, under the
     metric's name with the slice in braces: ``error_rate{tenant=acme}``.
@@ -101,6 +104,7 @@ class Cohort:
             pairs=self._pairs(),
             exposed={arm: units.exposed for arm, units in self._arms.items()},
             visits={arm: dict(self._came(arm, now_s)) for arm in Arm},
+            generation=sum(units.generation for units in self._arms.values()),
         )
         for units in self._arms.values():
             units.newly, units.exposed = [], 0

@@ -295,6 +295,7 @@ class Telemetry:
             control=control,
             exposure=exposure,
             pairs=closed.aged.pairs,
+            streams=tuple(range(last + 1)) if (last := closed.aged.generation) else (),
         )
 
     def _turn_over(self, exposure: str) -> tuple[Closed, dict[Arm, Window], float]:
