@@ -593,7 +593,7 @@ def test_users_that_are_counted_again_and_again_are_no_more_evidence(
     (watch,) = one.watches
     telemetry.watch(watch.name, "latency", candidate=1.0, control=1.0)
     known, streams, first = Known(), set(), 0.0
-    for visit in range(40):
+    for _ in range(40):
         for user in range(400):
             telemetry.begin(Arm.CANDIDATE, user, exposure="e")
             slow = 2.0 if user % 50 < 50 * share else 0.5

@@ -244,6 +244,12 @@ class Pointer:
         self._kept = (latched, off)
         return True
 
+    def withdraw(self) -> None:
+        """Take away the latch beside the file once the retreat needs it no more."""
+        state = self.state
+        if self.kept and state.status is Status.ROLLED_BACK and not state.unsettled:
+            self._file.withdraw()
+
     def refresh(self) -> bool:
         """
         Adopt what another process has written; True if anything is new.
