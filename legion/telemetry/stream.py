@@ -327,8 +327,8 @@ class Telemetry:
         """
         Return what `restore` takes up again: units that have not counted yet.
 
-        Only those that are unfinished, or bad: what was good and is lost counts for
-        nothing. Write it down at every turn, and once more before the process ends.
+        They are good and bad alike. Write it down at every turn, and once more before
+        the process ends.
         """
         with self._folding:
             self._drain()
