@@ -254,7 +254,7 @@ class Host:
             splitter=splitter,
         )
         engine.lead(0)
-        memory = Memory(database)
+        memory = Memory(database, plan.name)
         workers = Workers(
             plan=plan,
             plugins=plugins,
@@ -267,7 +267,7 @@ class Host:
                 if part is not None:
                     plugins.register(part, name=name)
             plugins.startup()
-            watchdog = _watchdog(plan, plugins, memory)
+            watchdog = _watchdog(plan, plugins, memory, engine.state.exposure)
         except BaseException:
             _take_out(plugins)
             raise
@@ -427,13 +427,16 @@ def _telemetry(plan: Plan, clock: Clock) -> Telemetry:
     )
 
 
-def _watchdog(plan: Plan, plugins: Plugins, memory: Memory) -> Watchdog:
-    """Return the plan's watchdog with what it remembers."""
+def _watchdog(plan: Plan, plugins: Plugins, memory: Memory, exposure: str) -> Watchdog:
+    """Return the plan's watchdog with what it remembers, or what was left to it."""
     limits = cast("dict[str, dict[str, float] | None]", dict(plan.criteria))
     watchdog = Watchdog(plugins, limits=limits)
-    remembered = memory.load("watchdog")
-    if remembered is not None:
+    if (remembered := memory.load()) is not None:
         watchdog.restore(remembered)
+    elif (left := memory.left()) is not None:
+        watchdog.restore(left)
+        if watchdog.exposure != exposure:
+            watchdog.succeed()
     return watchdog
 
 

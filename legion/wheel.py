@@ -146,7 +146,7 @@ class Wheel:
             self._workers.unlearn()
             self.engine.follow()
             self.engine.lead(self._workers.token)
-            if (remembered := self._memory.load("watchdog")) is not None:
+            if (remembered := self._memory.load()) is not None:
                 self.watchdog.restore(remembered)
             self._led = self._workers.token
         return True
@@ -232,7 +232,7 @@ class Wheel:
         return self._act(observation, report, decision)
 
     def _remember(self) -> None:
-        self._memory.save("watchdog", self.watchdog.to_json())
+        self._memory.save(self.watchdog.to_json())
         self._workers.write()
 
     def _inherit_and_observe(self) -> Observation:

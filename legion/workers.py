@@ -26,6 +26,9 @@ logger = logging.getLogger("legion")
 LEASE_S = 30.0
 """How long a leader that is not heard of keeps the lease, in seconds by the date."""
 
+_GENERATION = 32
+"""Above so many bits of a stream's number stands the generation of its units."""
+
 
 @attrs.define(eq=False)
 class Workers:
@@ -187,8 +190,10 @@ class Workers:
         if self.plan.unit is Unit.TASK or not any(
             n for window in windows for n in window.units.values()
         ):
-            return seen
-        return attrs.evolve(seen, streams=(worker,))
+            return attrs.evolve(seen, streams=())
+        generations = seen.streams or (0,)
+        told_by = tuple(worker + (each << _GENERATION) for each in generations)
+        return attrs.evolve(seen, streams=told_by)
 
     def _falls(self) -> set[str]:
         """Return the gauges of which the lower one is the worse."""

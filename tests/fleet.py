@@ -95,8 +95,9 @@ def units_of(observation):
 
 
 def open_units(body):
-    """Return the units in saved telemetry."""
-    return {int(one["unit"], 16) for ones in json.loads(body).values() for one in ones}
+    """Return the units in saved telemetry that are or will be bad."""
+    saved = (one for ones in json.loads(body).values() for one in ones)
+    return {int(one["unit"], 16) for one in saved if one["open"] or one["bad"]}
 
 
 def found(folder, since, start_s):

@@ -345,6 +345,22 @@ def test_a_latch_that_was_beside_the_state_before_stays(state):
     assert latch.exists()
 
 
+def test_status_names_a_latch_beside_the_state_and_how_it_goes(state):
+    """Before the rollout went back, and when it has; nothing where there is none."""
+    assert legion_says("status", "--state", state, "--json").document["latch"] is None
+    latch = legion.Host.latch(state, reason="the disk burned")
+    before = legion_says("status", "--state", state).out
+    with open_host(state) as host:
+        host.engine.poll()
+        assert host.engine.state.status is Status.ROLLED_BACK
+    after = legion_says("status", "--state", state).out
+
+    for said in (before, after):
+        assert f"the disk burned (see {latch.name})" in said
+    assert "delete it once this one has" in before
+    assert "this one has, so delete it" in after
+
+
 def test_a_file_written_over_under_a_running_host_does_not_keep_it_forward(state):
     """The command can read it, by its log; the host cannot: it goes by the latch."""
     with open_host(state) as host:

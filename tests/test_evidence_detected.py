@@ -242,3 +242,64 @@ def test_a_complete_rollout_is_still_watched():
     found = {one.turn(bad=60, control=None).move for _ in range(90)}
 
     assert Move.ROLL_BACK in found
+
+
+ALONE = [{"name": "everyone", "traffic": "100%", "dwell": "12h"}]
+LIMIT = {"within 1m": [{"metric": "error_rate", "above": "10%"}]}
+
+
+def alone(unit, *criteria):
+    """Return a rig where everybody has the candidate, without a holdback."""
+    one = rig(*criteria, rules=plan(unit=unit, stages=ALONE, triggers=LIMIT))
+    while one.stage != "everyone":
+        one.turn(bad=0)
+    return one
+
+
+@pytest.mark.parametrize("unit", ["user", "session", "task"])
+def test_events_of_units_that_come_back_are_no_test_of_everybody(unit):
+    """One user's hundred failures are one user; of tasks each event is one unit."""
+    one = alone(unit)
+    for _ in range(200):
+        decision = one.turn(of=0, control=None, shares={"error_rate": (200, 1000)})
+        if decision.move is Move.ROLL_BACK:
+            break
+    (found,) = [f for k, f in one.state.findings.items() if k.startswith("trigger:")]
+
+    assert (decision.move is Move.ROLL_BACK) == (unit == "task")
+    assert found.missing is (None if unit == "task" else Missing.INCONCLUSIVE)
+    if unit != "task":
+        assert (found.met, found.bad < 1.001) == (None, True)
+        assert "trial.event(...)" in found.reason
+
+
+def test_units_of_users_are_still_a_test_of_everybody():
+    """What a trial records is told by unit, and takes back."""
+    one = alone("user")
+    moves = [one.turn(bad=200, control=None).move for _ in range(200)]
+
+    assert Move.ROLL_BACK in moves
+
+
+@pytest.mark.parametrize("share", ["100%", "25%"])
+@pytest.mark.parametrize("unit", ["user", "task"])
+def test_a_criterion_of_ones_own_takes_back_whatever_the_unit(unit, share):
+    """Its verdicts are of windows, which are disjoint, and of no user."""
+
+    @legion.criterion(unit="s", warning=1, alert=2, critical=3, min_events=1)
+    def queue(window):
+        return window.mean("queue")
+
+    stages = [{"name": "some", "traffic": share, "dwell": "12h"}]
+    if share == "25%":
+        stages.append({"name": "everyone", "traffic": "100%", "dwell": "1h"})
+    one = rig(queue, rules=plan(unit=unit, stages=stages, triggers=LIMIT, criteria={}))
+    while one.stage != "some":
+        one.turn(bad=0)
+    decision = None
+    for _ in range(100):
+        decision = one.turn(bad=0, values={"queue": [9.0]})
+        if decision.move is Move.ROLL_BACK:
+            break
+
+    assert (decision.move, decision.code) == (Move.ROLL_BACK, "critical:queue")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import itertools
 import threading
 
 import pytest
@@ -262,6 +263,40 @@ def test_a_run_that_calls_what_control_did_not_has_no_outcome(
     assert window.bad_units["tool_plan_disagreement"]
     assert "latency" not in window.histograms
     assert window.count("containment_violations") is None
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_key_that_is_made_anew_each_time_is_no_other_call(traffic, by_name):
+    """What the mark ignores makes no other call: control's answer stands in for it."""
+    paid, keys = [], itertools.count()
+
+    def pay(order, amount, key, **more):
+        paid.append((order, key, more))
+        return f"{order}: {amount}"
+
+    pay = legion.tool(pay, effects=True, ignore=["key", "sent_at"])
+
+    def agent():
+        given = {"key": next(keys)} if by_name else {}
+        return pay("A", 5, *(() if by_name else (next(keys),)), **given, sent_at=keys)
+
+    assert serve(traffic, agent, agent) == "A: 5"
+    assert paid == [("A", 0, {"sent_at": keys})]
+    assert shares(close(traffic)) == {
+        "error_rate": (0, 1),
+        "disagreement": (0, 1),
+        "tool_plan_disagreement": (0, 1),
+    }
+
+
+def test_what_is_not_ignored_still_makes_another_call(traffic):
+    """A refund of another amount under an ignored key is another plan."""
+    pay = legion.tool(
+        lambda amount, key: amount, effects=True, name="pay", ignore=["key"]
+    )
+    serve(traffic, lambda: pay(5, 1), lambda: pay(6, 2))
+
+    assert shares(close(traffic))["tool_plan_disagreement"] == (1, 1)
 
 
 @pytest.mark.parametrize("grouped", [False, True])

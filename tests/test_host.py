@@ -722,6 +722,66 @@ def test_a_locked_file_does_not_hold_a_rollback_up(plan, tmp_path, clock):
         assert host.engine._pointer._file.latch() is not None
 
 
+def test_a_latch_beside_a_locked_file_goes_once_the_retreat_is_written_down(
+    plan, tmp_path, clock
+):
+    """It stands for a second and until the state says so; then nobody else needs it."""
+    latch = tmp_path / "legion.db.latch"
+    with impatient(plan, tmp_path, clock) as host:
+        canary(host, clock)
+        holder = sqlite3.connect(tmp_path / "legion.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        host.engine.rollback("enough")
+        clock.advance(60)
+        host.engine.poll()
+        assert latch.exists()
+        holder.execute("ROLLBACK")
+        holder.close()
+        for _ in range(3):
+            host.engine.poll()
+            clock.advance(60)
+
+        assert host.engine.state.status is Status.ROLLED_BACK
+        assert host.engine._pointer._file.latch() is not None
+        assert not latch.exists()
+
+
+def _pulled_again(folder):
+    legion.Host.latch(folder, reason="somebody else's")
+
+
+def _from_a_copy(folder):
+    with sqlite3.connect(folder / "legion.db", isolation_level=None) as connection:
+        connection.execute("DELETE FROM latch")
+
+
+@pytest.mark.parametrize("happens", [_pulled_again, _from_a_copy, None])
+def test_a_latch_beside_stays_where_anything_is_in_doubt(
+    plan, tmp_path, clock, happens
+):
+    """It is somebody else's too, the file lost its own, or nobody knows who pulled it."""
+    latch = tmp_path / "legion.db.latch"
+    with impatient(plan, tmp_path, clock) as host:
+        canary(host, clock)
+        holder = sqlite3.connect(tmp_path / "legion.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        host.engine.rollback("enough")
+        holder.execute("ROLLBACK")
+        holder.close()
+        if happens is not None:
+            host.engine.poll()
+            assert host.engine.state.status is Status.ROLLED_BACK
+            happens(tmp_path)
+            clock.advance(60)
+            host.engine.poll()
+    with impatient(plan, tmp_path, clock) as host:
+        for _ in range(3):
+            clock.advance(60)
+            host.engine.poll()
+
+        assert latch.exists()
+
+
 def test_a_file_that_cannot_be_read_does_not_hold_a_rollback_up(
     plan, tmp_path, clock, monkeypatch
 ):

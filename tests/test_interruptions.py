@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+
+from collections import Counter
 
 import pytest
 
@@ -40,13 +43,13 @@ DEAD = f"{this_process().rsplit(':', 2)[0]}:999999999:0.00/3"
 class Life:
     """One rollout over several lives of its process."""
 
-    def __init__(self, folder):
-        self.folder, self.clock = folder, ManualClock(1e9)
+    def __init__(self, folder, rules=RULES):
+        self.folder, self.clock, self.rules = folder, ManualClock(1e9), rules
         self.host = self.opened()
         self.turn()
 
     def opened(self):
-        return legion.Host.open(RULES, state=self.folder, clock=self.clock)
+        return legion.Host.open(self.rules, state=self.folder, clock=self.clock)
 
     def restart(self):
         self.host.close()
@@ -134,6 +137,70 @@ def test_a_task_whose_process_dies_is_bad_at_its_age(life, arm):
 
     assert units(life.turn(0.5), arm) == (0, 0)
     assert units(life.turn(0.6), arm) == (1, 1)
+
+
+@pytest.mark.parametrize("ends", [Life.restart, Life.killed])
+@pytest.mark.parametrize("steps_h", [0, -30, 30])
+def test_a_restart_makes_no_arm_look_worse(tmp_path, ends, steps_h):
+    """Who had not come of age counts in both arms, good or bad, whatever the date."""
+    life = Life(tmp_path)
+    asked, failed = Counter(), Counter()
+
+    def answer():
+        if number % 10 == 0:
+            raise KeyError(number)
+
+    for number in range(200):
+        arm = life.host.engine.assign(f"task-{number}")
+        asked[arm] += 1
+        failed[arm] += number % 10 == 0
+        with contextlib.suppress(KeyError):
+            life.host.engine.run_sync(
+                f"task-{number}", control=answer, candidate=answer
+            )
+    life.turn(1)
+    life.clock.start_s += steps_h * HOUR
+    ends(life)
+    found = [life.turn(0.1), life.turn(1), life.turn(2)]
+    life.host.close()
+    told = {arm: [units(one, arm) for one in found] for arm in Arm}
+
+    for arm in Arm:
+        assert tuple(map(sum, zip(*told[arm], strict=True))) == (
+            asked[arm],
+            failed[arm],
+        )
+    # Each unit at one age: that in one arm is that in the other.
+    assert len({tuple(n > 0 for n, _ in told[arm]) for arm in Arm}) == 1
+
+
+def test_a_restart_takes_nothing_back_that_is_within_its_limit(tmp_path):
+    """At 100 % with a limit of 5 %, one of a hundred fails, as before the restart."""
+    rules = plan(
+        matures={"error_rate": "2h", "default": "0s"},
+        triggers={"within 1m": [{"metric": "error_rate", "above": "5%"}]},
+        stages=[{"name": "everyone", "traffic": "100%", "dwell": "7d"}],
+    )
+    life, number = Life(tmp_path, rules), 0
+
+    def answer():
+        if number % 100 == 0:
+            raise KeyError(number)
+
+    for look in range(60):
+        for _ in range(60):
+            number += 1
+            with contextlib.suppress(KeyError):
+                life.host.engine.run_sync(f"{number}", control=answer, candidate=answer)
+        life.turn(0.05)
+        if look == 30:
+            life.restart()
+    seen = life.turn(2)
+
+    assert units(seen, Arm.CANDIDATE)[0] > 2000
+    assert life.host.engine.state.stage == "everyone"
+    assert life.host.engine.exposure.share == 1.0
+    life.host.close()
 
 
 @pytest.mark.parametrize("arm", list(Arm))

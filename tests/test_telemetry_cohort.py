@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from collections import Counter
+
 import pytest
 
 from hypothesis import given, settings
@@ -254,7 +256,7 @@ def test_units_without_trials_are_followed_again_when_there_is_room(monkeypatch)
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):
-    """The newest that have counted are known for long, and bad ones longer."""
+    """The newest that have counted are known for long, bad ones no longer than good."""
     monkeypatch.setattr("legion.telemetry.units.KEPT", 100)
     cohort = Cohort()
     finish(cohort, CANDIDATE, 0, failed=True)
@@ -265,7 +267,27 @@ def test_what_is_remembered_is_bounded(monkeypatch):
 
     assert not units.young
     assert 50 <= sum(units.told(unit) != (0, 0) for unit in range(1, 1001)) <= 100
-    assert units.told(0) == (1, 1)
+    assert units.told(0) == (0, 0)
+
+
+@pytest.mark.parametrize("arm", Arm)
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_unit_that_was_forgotten_counts_in_another_generation(
+    monkeypatch, arm, failed
+):
+    """In one generation each counts once, however often it comes."""
+    monkeypatch.setattr("legion.telemetry.units.KEPT", 20)
+    cohort, counted = Cohort(), Counter()
+    for at_s in range(6):
+        for unit in range(60):
+            finish(cohort, arm, unit % 30, failed=failed)
+            told = cohort.close(float(at_s))
+            if told.units[arm]:
+                counted[unit % 30, told.generation] += 1
+
+    assert max(counted.values()) == 1
+    assert len(counted) > 60
+    assert told.generation > 3
 
 
 # A naive model: every unit's whole story, read again at each close.

@@ -231,7 +231,7 @@ def test_an_event_from_the_future_or_no_time_is_of_now(clock):
 
 
 def test_units_of_a_killed_process_come_of_age_as_bad(clock):
-    """Unfinished ones are bad at their age by the date; bad ones stay bad."""
+    """Unfinished ones are bad at their age by the date; the others are what they were."""
     first = Telemetry(clock, default_s=HOUR)
     first.begin(CANDIDATE, 1, exposure="now")
     serve(first, 2, failed=True)
@@ -247,7 +247,7 @@ def test_units_of_a_killed_process_come_of_age_as_bad(clock):
     later.advance(HOUR / 2)
     seen = second.close(exposure="now")
     assert seen.candidate.bad_units == {"error_rate": {1, 2}}
-    assert seen.candidate.units == {"error_rate": 2}
+    assert seen.candidate.units == {"error_rate": 3}
     assert seen.control.bad_units == {"toxic": {4}}
     assert not second.close(exposure="now").candidate.units
 
@@ -298,15 +298,19 @@ def test_a_date_that_jumps_back_makes_nobody_older(clock):
 
 
 def test_what_is_saved_is_bounded_and_said(clock, monkeypatch):
-    """The oldest are written down, and the window says how many were not."""
+    """As many are written down of all as of the bad, and the window says it."""
     monkeypatch.setattr("legion.telemetry.cohort.SAVED", 10)
     telemetry = Telemetry(clock)
-    for unit in range(15):
+    for unit in range(6):
         telemetry.begin(CANDIDATE, unit, exposure="now")
+    assert len(telemetry.to_json()["now"]) == 6
+    for unit in range(6, 20):
+        telemetry.event("toxic", CANDIDATE, unit, unit % 4 < 2, exposure="now")
 
-    assert len(telemetry.to_json()["now"]) == 10
+    saved = telemetry.to_json()["now"]
+    assert [len(saved), sum("toxic" in one["bad"] for one in saved)] == [10, 3]
     window = telemetry.close(exposure="now").candidate
-    assert "5 were not saved" in window.errors["units"]
+    assert "10 were not saved, good or bad" in window.errors["units"]
     assert "units" not in telemetry.close(exposure="now").candidate.errors
 
 

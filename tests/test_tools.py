@@ -121,6 +121,10 @@ async def agenerator():
         (refund, {"effects": True, "stand_in": "ok"}, "got stand_in='ok'; write a fun"),
         (refund, {"effects": False, "stand_in": refund}, "leave stand_in out"),
         (refund, {"effects": True, "stand_in": arefund}, "write a plain function"),
+        (refund, {"effects": True, "ignore": "order"}, "write ['order']"),
+        (refund, {"effects": True, "ignore": ["key"]}, "takes no 'key'; write some of"),
+        (refund, {"effects": True, "ignore": [1]}, "write names of its parameters"),
+        (refund, {"effects": True, "ignore": 1}, "write names of its parameters"),
     ],
 )
 def test_what_cannot_be_marked_is_one_clear_error(fn, given, said):

@@ -167,26 +167,27 @@ def test_an_order_that_raises_is_not_blamed_on_the_unit():
         traffic.assign("user-1")
 
 
-def test_a_feature_obeys_the_arm_of_the_trial(traffic):
-    """Inside a trial the arm of that trial counts, whatever the unit's own."""
+def test_a_feature_obeys_the_trial_of_its_own_unit_alone(traffic):
+    """Inside another unit's trial each has its own arm."""
     control, candidate = (unit_of(traffic, arm) for arm in (CONTROL, CANDIDATE))
     with traffic.trial(candidate):
-        assert traffic.feature("new", control).enabled
-    with traffic.trial(control):
-        assert not traffic.feature("new", candidate).enabled
-
-    assert traffic.feature("new", candidate).settings == {"k": 3}
+        assert traffic.feature("new", candidate).enabled
+        assert not traffic.feature("new", control).enabled
+        with traffic.trial(control):
+            assert traffic.feature("new", candidate).settings == {"k": 3}
+            assert not traffic.feature("new", control).enabled
 
 
 def test_a_trial_of_another_plan_says_nothing():
     """Two plans in one process do not share arms."""
     one, other = made("one"), made("other", share=0.0)
-    with one.trial(unit_of(one, CANDIDATE)):
-        assert not other.feature("new", "user-1").enabled
-        assert one.feature("new", "user-1").enabled
-        with other.trial("user-1"):
-            assert one.feature("new", "user-1").enabled
-            assert not other.feature("new", "user-1").enabled
+    unit = unit_of(one, CANDIDATE)
+    with one.trial(unit):
+        assert not other.feature("new", unit).enabled
+        assert one.feature("new", unit).enabled
+        with other.trial(unit):
+            assert one.feature("new", unit).enabled
+            assert not other.feature("new", unit).enabled
 
 
 def test_a_feature_inside_a_trial_is_of_the_exposure_it_began_under(traffic):

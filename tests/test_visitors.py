@@ -610,6 +610,47 @@ def test_events_of_users_are_not_taken_for_independent():
         assert "trial.event(...)" in one.finding().reason
 
 
+@pytest.mark.parametrize("trigger", [True, False])
+def test_users_that_are_counted_again_and_again_are_no_more_evidence(
+    monkeypatch, trigger
+):
+    """Telemetry that forgets 400 users tells them forty times, and once is meant."""
+    monkeypatch.setattr("legion.telemetry.units.KEPT", 100)
+    # By luck alone: of a limit of 5 % these are beyond it, or within.
+    share = 0.08 if trigger else 0.02
+    clock = ManualClock()
+    telemetry = Telemetry(clock)
+    test = {"above": 1.0} if trigger else {"below": 1.0}
+    one = LimitEvidence(
+        Rule(metric="latency_p95", unit="s", **test),
+        metric=find("latency_p95"),
+        trigger=trigger,
+        alpha=0.01,
+        stale_s=900.0,
+        clustered=True,
+    )
+    (watch,) = one.watches
+    telemetry.watch(watch.name, "latency", candidate=1.0, control=1.0)
+    known, streams, first = Known(), set(), 0.0
+    for _ in range(40):
+        for user in range(400):
+            telemetry.begin(Arm.CANDIDATE, user, exposure="e")
+            slow = 2.0 if user % 50 < 50 * share else 0.5
+            telemetry.latency(Arm.CANDIDATE, user, slow, exposure="e")
+            telemetry.end(Arm.CANDIDATE, user, failed=False, exposure="e")
+        clock.advance(60)
+        observation = telemetry.close(exposure="e")
+        streams |= {*observation.streams}
+        one.update(known.see(observation, HERE, streams=len(streams) or 1))
+        first = first or (one.log_bad if trigger else one.log_good)
+
+    found = one.finding().evidence
+    assert found["units"] > 10_000
+    assert found["bad_units"] / found["units"] == pytest.approx(share, rel=0.1)
+    assert len(streams) > 30
+    assert one.log_bad + one.log_good <= 2 * first
+
+
 def test_the_shares_that_rules_name_are_counted_by_visit():
     """Nothing for tasks; for users those of triggers and stages, and no times."""
     rules = PLAN["triggers"]["within 1m"]

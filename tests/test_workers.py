@@ -720,6 +720,27 @@ def test_a_user_counts_once_after_restarts(tmp_path, clock):
     assert len(host.engine.state.streams) == 3
 
 
+def test_users_that_telemetry_forgot_are_another_stream(tmp_path, clock, monkeypatch):
+    """One that comes back then counts once more, so a limit is judged by the mean."""
+    sticky = {**SLOW.to_dict(), "unit": "user"}
+    streams = {}
+    for unit in ("user", "task"):
+        plan = legion.Plan.from_dict({**sticky, "plan": f"by-{unit}", "unit": unit})
+        with open_host(plan, tmp_path, clock) as host:
+            canary(host, clock)
+            monkeypatch.setattr("legion.telemetry.units.KEPT", 40)
+            for _ in range(3):
+                for n in range(120):
+                    host.engine.run_sync(f"user-{n}", control=int, candidate=int)
+                clock.advance(60)
+                host.tick()
+            streams[unit] = len(host.engine.state.streams)
+            monkeypatch.undo()
+
+    assert streams["user"] > 3
+    assert streams["task"] == 0
+
+
 def test_a_task_is_bad_once_in_two_workers(tmp_path, clock):
     """It fails here, and is tried again there a turn later, where it fails as well."""
     tasks = [f"task-{n}" for n in range(120)]

@@ -13,14 +13,10 @@ from ..exceptions import LegionError, StateError
 from ..host import Host
 from ..model import Outcome
 from ..stages import recall
-from ..stages.latch import found_beside
+from ..stages.latch import STANDS_S, found_beside
 from ..stages.persistence import StateFile
 from ..store import Database
 from ..store.look import read_head
-
-
-STANDS_S = 1.0
-"""How long it stands at least, in seconds: running hosts look five times in it."""
 
 
 @attrs.define(eq=False)

@@ -29,7 +29,8 @@ class Observation(Noun):
         pairs: By metric, units that both arms answered and that came of age in both
             arms, the later of the two in these windows.
         streams: Where units come back: numbers of the workers that told units of age, a
-            restarted one by another number. Within one a unit counts once.
+            restarted one by another number, and likewise one whose telemetry has let go
+            of the oldest that had counted. Within one a unit counts once.
     """
 
     plan: str = ""

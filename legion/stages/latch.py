@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from pathlib import Path
@@ -9,6 +10,12 @@ from pathlib import Path
 import attrs
 
 from ..exceptions import StateError
+
+
+logger = logging.getLogger("legion")
+
+STANDS_S = 1.0
+"""How long it stands at least, in seconds: running hosts look five times in it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +61,25 @@ def pull_beside(path: str, reason: str) -> Path:
         msg = f"the latch cannot be written ({error.strerror}); make room or touch it"
         raise StateError(str(file), msg) from error
     return file
+
+
+def take_away(path: str, *, only: str) -> bool:
+    """
+    Delete the latch beside the state file at *path*; False where it stays.
+
+    Args:
+        path: The state file.
+        only: The one reason it may hold: another one is somebody else's latch.
+    """
+    file = beside(path)
+    try:
+        if file.read_text("utf-8", errors="backslashreplace") != f"{only}\n":
+            return False
+        file.unlink()
+    except OSError:
+        logger.warning("%s stays", file, exc_info=True)
+        return False
+    return True
 
 
 def _sync(folder: Path) -> None:

@@ -106,7 +106,7 @@ class Learner:
         )
         if observation.control is None:
             window = attrs.evolve(window, baseline=state.baseline)
-        streams = _streams(state, observation)
+        streams = _streams(state, observation) if self.known.sticky else ()
         seen = self.known.see(
             attrs.evolve(observation, candidate=window), at, streams=len(streams) or 1
         )

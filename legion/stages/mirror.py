@@ -75,7 +75,10 @@ class Mirror:
             dropped: Called where it is dropped later on: it was cancelled, or its loop
                 was closed, before it came to its end.
         """
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a thread read the last part of an answer
+            return False
         self._let_go()
         with self._lock:
             if sum(map(len, self._tasks.values())) >= self.capacity:

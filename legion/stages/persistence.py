@@ -16,7 +16,7 @@ from ..store.lease import held_by
 from ..telemetry import SystemClock
 from .evidence import Known
 from .exposure import Exposure
-from .latch import Latch, found_beside, pull_beside
+from .latch import STANDS_S, Latch, found_beside, pull_beside, take_away
 from .plan import Plan
 from .splitter import Absent, Splitter
 from .state import RolloutState
@@ -111,6 +111,8 @@ class StateFile:
     clock: Clock
     token: int | None = attrs.field(init=False, default=None)
     units: UnitRows = attrs.field(init=False)
+    _beside: tuple[str, float] | None = attrs.field(init=False, default=None)
+    """The reason that this process wrote beside the file, and when, in machine time."""
 
     def __attrs_post_init__(self) -> None:
         self.database.ensure(_SCHEMA)
@@ -346,6 +348,7 @@ class StateFile:
         except StateError as error:
             if self.database.path != ":memory:" and self.beside() is None:
                 pull_beside(self.database.path, reason)
+                self._beside = reason, self.clock.machine()
             if not isinstance(error, StateCorruptError):
                 raise
         return self.beside() or self.latch() or Latch(reason=reason, at=at)
@@ -353,6 +356,26 @@ class StateFile:
     def beside(self) -> Latch | None:
         """Return the latch beside the file, which holds for all plans in it."""
         return found_beside(self.database.path)
+
+    def withdraw(self) -> None:
+        """
+        Take away the latch beside the file, if this process has put it there.
+
+        Call it when all that the latch asked for is written down and verified. It stands
+        until running hosts have looked, and stays for a person to look at where anybody
+        else has pulled it too, or the file is not whole and its own latch not set.
+
+        Raises:
+            StateError: The file cannot be read.
+        """
+        if self._beside is None:
+            return
+        reason, at_s = self._beside
+        if self.clock.machine() - at_s < STANDS_S:
+            return
+        self._beside = None
+        if not self.database.check() and self.latch() is not None:
+            take_away(self.database.path, only=reason)
 
     def latch(self) -> Latch | None:
         """Return the latch of this plan in the file, if it has been pulled."""

@@ -17,6 +17,7 @@ from .exposure import Exposure
 from .persistence import StateFile, SupersededError
 from .retry import Retry
 from .state import RolloutState, Status
+from .succession import succeed
 from .traffic import Traffic
 
 
@@ -104,8 +105,10 @@ class Pointer:
                 tried[-1],
             )
         try:
-            self._file.remember(plan)
-            self.save(self.state, durable=True, exposure=self._ladder.baseline)
+            with self._file.database.transaction(durable=True):
+                self._file.remember(plan)
+                succeed(self._file, plan)
+                self.save(self.state, durable=True, exposure=self._ladder.baseline)
         except SupersededError:
             logger.debug("another process began %s", self._ladder.plan.name)
 
@@ -240,6 +243,12 @@ class Pointer:
             return False
         self._kept = (latched, off)
         return True
+
+    def withdraw(self) -> None:
+        """Take away the latch beside the file once the retreat needs it no more."""
+        state = self.state
+        if self.kept and state.status is Status.ROLLED_BACK and not state.unsettled:
+            self._file.withdraw()
 
     def refresh(self) -> bool:
         """

@@ -264,6 +264,8 @@ class Retreat:
         if self._about != self._now:
             self._about, self._finished = self._now, False
             self._wait_s, self._next_s = 0.0, float("-inf")
+        if self._finished:
+            self.pointer.withdraw()
         if self._finished or self.clock.machine() < self._next_s:
             return
         self._settle_later(ok=self._open_ends())

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import operator
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from types import CoroutineType, FunctionType
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar, cast, overload
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+)
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast, overload
 
 import attrs
 
 from ..model import Arm, Clock
+from .answers import (
+    aparts_of,
+    parts_of,
+    plain,
+    refuse_async,
+    settled,
+    whole,
+    whole_plain,
+    yields,
+    yields_async,
+)
 from .exposure import Exposure
 from .mirror import Mirror
 from .plan import Feature
@@ -35,8 +52,6 @@ _CANDIDATE, _CONTROL = Arm.CANDIDATE, Arm.CONTROL
 
 _HALF = 32
 _LOW = (1 << _HALF) - 1
-
-_ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class Assign(Protocol):
@@ -115,10 +130,10 @@ class Traffic:
         """
         Return the flag and settings of a feature as *unit* has it.
 
-        Inside a trial of this plan, a mirrored run included, the arm of that trial
+        Inside a trial of this very unit, a mirrored run included, the arm of that trial
         counts, and what was exposed when it began.
         """
-        trial = trial_of(self.exposure.plan)
+        trial = trial_of(self.exposure.plan, unit)
         if trial is not None:
             return trial.feature(name)
         return self.exposure.feature(name, self.assign(unit))
@@ -150,6 +165,19 @@ class Traffic:
         self,
         unit: str,
         *,
+        control: Callable[..., AsyncGenerator[T, None]],
+        candidate: Callable[..., AsyncGenerator[T, None]],
+        args: tuple[object, ...] = (),
+        mirror: Callable[..., AsyncGenerator[T, None]] | None = None,
+        agree: Callable[[list[T], list[T]], bool] = operator.eq,
+        slices: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[T, None]: ...
+
+    @overload
+    async def run(
+        self,
+        unit: str,
+        *,
         control: Callable[..., Awaitable[T]],
         candidate: Callable[..., Awaitable[T]],
         args: tuple[object, ...] = (),
@@ -175,18 +203,21 @@ class Traffic:
         self,
         unit: str,
         *,
-        control: Callable[..., Awaitable[T] | T],
-        candidate: Callable[..., Awaitable[T] | T],
+        control: Callable[..., object],
+        candidate: Callable[..., object],
         args: tuple[object, ...] = (),
-        mirror: Callable[..., Awaitable[T] | T] | None = None,
-        agree: Callable[[T, T], bool] = operator.eq,
+        mirror: Callable[..., object] | None = None,
+        agree: Callable[..., bool] = operator.eq,
         slices: Mapping[str, str] | None = None,
-    ) -> T:
+    ) -> object:
         """
         Answer with the unit's arm, time it, and mirror it where the stage says so.
 
         What the callables return is awaited if it can be; a plain function is as good
-        as an async one.
+        as an async one. Of a generator function, plain or async, the answer is read
+        part by part: the trial begins with the first part, fails with what is raised
+        and ends with the last one. Whoever reads is not inside of it, and who stops
+        early leaves it without an outcome.
 
         Args:
             unit: What is randomised: a task, a session or a user.
@@ -198,34 +229,65 @@ class Traffic:
                 run beside control, in the background, and its answer is thrown away.
                 Without it nothing is mirrored.
             agree: Tells whether control's answer and the mirrored one are the same; a
-                plain function. Where it raises, the two are not compared.
+                plain function. Of generator functions it gets the lists of the parts.
+                Where it raises, the two are not compared.
             slices: As in `trial`.
 
         Returns:
             The answer of the unit's arm.
+
+        Raises:
+            TypeError: A function returned a generator, which has answered nothing yet.
         """
-        trial = self.trial(unit, slices=slices)
-        mirrors = mirror is not None and self._mirrors(trial)
-        if mirrors:
+        trial, later = self.trial(unit, slices=slices), None
+        if mirror is not None and self._mirrors(trial):
             trial.calls.keeps = True
+            later = functools.partial(self._mirror, trial, mirror, args, agree)
+        ask = candidate if trial.arm is _CANDIDATE else control
+        if yields_async(ask):
+            return aparts_of(trial, ask, args, later=later)
+        if yields(ask):
+            return parts_of(trial, ask, args, later=later)
         async with trial:
-            answer = await _settled(
-                (candidate if trial.arm is _CANDIDATE else control)(*args)
-            )
-        if mirror is not None and mirrors:
-            shadow = Shadow.of(trial)
-
-            async def answer_too() -> None:
-                if self._is_over(shadow):
-                    return
-                async with shadow:
-                    other = await _settled(mirror(*args))
-                shadow.compare(agree, answer, other)
-
-            if not self.mirror.spawn(answer_too, dropped=shadow.drop):
-                shadow.drop()
+            answer = await settled(ask, args)
+        if later is not None:
+            later(answer)
         return answer
 
+    def _mirror(
+        self,
+        trial: Trial,
+        mirror: Callable[..., object],
+        args: tuple[object, ...],
+        agree: Callable[..., bool],
+        answer: object,
+    ) -> None:
+        shadow = Shadow.of(trial)
+
+        async def answer_too() -> None:
+            if self._is_over(shadow):
+                return
+            async with shadow:
+                other = await whole(mirror, args)
+            shadow.compare(agree, answer, other)
+
+        if not self.mirror.spawn(answer_too, dropped=shadow.drop):
+            shadow.drop()
+
+    @overload
+    def run_sync(
+        self,
+        unit: str,
+        *,
+        control: Callable[..., Generator[T, None, None]],
+        candidate: Callable[..., Generator[T, None, None]],
+        args: tuple[object, ...] = (),
+        mirror: Callable[..., Generator[T, None, None]] | None = None,
+        agree: Callable[[list[T], list[T]], bool] = operator.eq,
+        slices: Mapping[str, str] | None = None,
+    ) -> Generator[T, None, None]: ...
+
+    @overload
     def run_sync(
         self,
         unit: str,
@@ -236,7 +298,19 @@ class Traffic:
         mirror: Callable[..., T] | None = None,
         agree: Callable[[T, T], bool] = operator.eq,
         slices: Mapping[str, str] | None = None,
-    ) -> T:
+    ) -> T: ...
+
+    def run_sync(
+        self,
+        unit: str,
+        *,
+        control: Callable[..., object],
+        candidate: Callable[..., object],
+        args: tuple[object, ...] = (),
+        mirror: Callable[..., object] | None = None,
+        agree: Callable[..., bool] = operator.eq,
+        slices: Mapping[str, str] | None = None,
+    ) -> object:
         """
         Do as `run` does, in plain code.
 
@@ -246,34 +320,42 @@ class Traffic:
         Raises:
             TypeError: A callable is async: it would return before it has begun.
         """
-        for ask in (control, candidate):
-            # Most are plain functions, and this is ten times as quick as a call.
-            if type(ask) is not FunctionType or ask.__code__.co_flags & _ASYNC:
-                _refuse_async(ask)
+        for one in (control, candidate):
+            refuse_async(one)
         if mirror is not None:
-            _refuse_async(mirror)
-        trial = self.trial(unit, slices=slices)
-        mirrors = mirror is not None and self._mirrors(trial)
-        if mirrors:
+            refuse_async(mirror)
+        trial, later = self.trial(unit, slices=slices), None
+        if mirror is not None and self._mirrors(trial):
             trial.calls.keeps = True
+            later = functools.partial(self._mirror_plain, trial, mirror, args, agree)
+        ask = candidate if trial.arm is _CANDIDATE else control
+        if yields(ask):
+            return parts_of(trial, ask, args, later=later)
         with trial:
-            ask = candidate if trial.arm is _CANDIDATE else control
-            answer = ask(*args)
-            if type(answer) is CoroutineType:
-                _refuse_promise(answer, ask)
-        if mirror is not None and mirrors:
-            shadow = Shadow.of(trial)
-
-            def answer_too() -> None:
-                if self._is_over(shadow):
-                    return
-                with shadow:
-                    other = _plain(mirror, args)
-                shadow.compare(agree, answer, other)
-
-            if not self.mirror.queue(answer_too):
-                shadow.drop()
+            answer = plain(ask, args)
+        if later is not None:
+            later(answer)
         return answer
+
+    def _mirror_plain(
+        self,
+        trial: Trial,
+        mirror: Callable[..., object],
+        args: tuple[object, ...],
+        agree: Callable[..., bool],
+        answer: object,
+    ) -> None:
+        shadow = Shadow.of(trial)
+
+        def answer_too() -> None:
+            if self._is_over(shadow):
+                return
+            with shadow:
+                other = whole_plain(mirror, args)
+            shadow.compare(agree, answer, other)
+
+        if not self.mirror.queue(answer_too):
+            shadow.drop()
 
     def _is_over(self, shadow: Shadow) -> bool:
         """Drop *shadow* if what it was to be a shadow of is not exposed any more."""
@@ -301,36 +383,3 @@ def _assign_by(place: Callable[[str], int], shown: Traffic) -> Assign:
             refuse([unit], "assign", error)
 
     return assign
-
-
-async def _settled(answer: Awaitable[T] | T) -> T:
-    if inspect.isawaitable(answer):
-        return await cast("Awaitable[T]", answer)
-    return answer
-
-
-def _plain(ask: Callable[..., T], args: tuple[object, ...]) -> T:
-    answer = ask(*args)
-    if type(answer) is CoroutineType:
-        _refuse_promise(answer, ask)
-    return answer
-
-
-def _refuse_async(ask: Callable[..., object]) -> None:
-    if (
-        inspect.iscoroutinefunction(ask)
-        or inspect.isasyncgenfunction(ask)
-        or inspect.iscoroutinefunction(type(ask).__call__)
-    ):
-        raise _would_not_run(ask)
-
-
-def _refuse_promise(answer: object, ask: Callable[..., object]) -> NoReturn:
-    if inspect.iscoroutine(answer):
-        answer.close()
-    raise _would_not_run(ask)
-
-
-def _would_not_run(ask: Callable[..., object]) -> TypeError:
-    name = getattr(ask, "__qualname__", type(ask).__name__)
-    return TypeError(f"run_sync: got {name}, which is async; write await engine.run")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextvars
-
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from types import TracebackType
 from typing import Protocol, Self
@@ -24,7 +23,7 @@ from ..telemetry import (
     WITHIN,
     Event,
 )
-from ..tools import Calls, Fence, Run, current_run, runs
+from ..tools import Calls, Fence, Run, current_run, runs, under_way
 from .exposure import Exposure
 from .plan import Feature
 
@@ -120,14 +119,14 @@ class Trial:
     over: bool = attrs.field(init=False, default=False)
     _began_s: float = attrs.field(init=False, default=0.0)
     _failure: str | None = attrs.field(init=False, default=None)
-    _token: contextvars.Token[Run | None] | None = attrs.field(init=False, default=None)
+    _outer: Run | None = attrs.field(init=False, default=None)
+    _before: Run | None = attrs.field(init=False, default=None)
     _calls: Calls | None = attrs.field(init=False, default=None)
 
     @property
     def outer(self) -> Run | None:
-        """The trial in whose block this one began, of whichever plan."""
-        before = None if self._token is None else self._token.old_value
-        return before if isinstance(before, Trial) else None
+        """The run in whose block this one began, of whichever plan."""
+        return under_way(self._outer)
 
     @property
     def calls(self) -> Calls:
@@ -172,7 +171,8 @@ class Trial:
         self._telemetry.record((TRIAL, arm, self.place, digest, at_s, value))
 
     def __enter__(self) -> Self:
-        self._token = current_run.set(self)
+        self._outer = self._before = current_run.get()
+        current_run.set(self)
         self._telemetry.make_room()
         self._began_s = began_s = self._clock.machine()
         self._mark(BEGAN, began_s)
@@ -188,13 +188,12 @@ class Trial:
     ) -> None:
         ended_s = self._clock.machine()
         self.over = True
-        if self._token is not None:
-            # A generator that is finalised in another context cannot reset it there.
-            # `contextlib.suppress` would cost a tenth of the whole trial.
-            try:  # noqa: SIM105
-                current_run.reset(self._token)
-            except ValueError:
-                pass
+        # Where it is not, a generator was closed in another context, or before one that
+        # began later; what it leaves behind is over.
+        if current_run.get() is self:
+            current_run.set(self._before)
+        # Or generators that overlap for ever would keep one another's alive.
+        self._outer, self._before = self.outer, None
         if error is not None and self._calls is not None:
             self._calls.forget()  # There is no pair without an answer of control's.
         if error is not None and is_interruption(error):
@@ -214,6 +213,17 @@ class Trial:
             self._telemetry.record(event)
         failed = error is not None or self._failure is not None
         self._mark(FAILED if failed else SUCCEEDED, ended_s)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Give the word to whoever reads a part of the answer, in no part of this."""
+        current_run.set(self._before)
+        try:
+            yield
+        finally:
+            # The next part may be asked for in another context than the last one.
+            self._before = current_run.get()
+            current_run.set(self)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -242,9 +252,11 @@ def current_trial() -> Trial | None:
     return next(_under_way(), None)
 
 
-def trial_of(plan: str) -> Trial | None:
-    """Return the innermost trial of *plan* that the running code acts for, or None."""
-    return next((one for one in _under_way() if one.exposure.plan == plan), None)
+def trial_of(plan: str, unit: str) -> Trial | None:
+    """Return the innermost trial of *unit* in *plan* that the code acts for, or None."""
+    wanted = (plan, unit)
+    mine = (one for one in _under_way() if (one.exposure.plan, one.unit) == wanted)
+    return next(mine, None)
 
 
 def _under_way() -> Iterator[Trial]:

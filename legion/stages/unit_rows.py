@@ -143,6 +143,20 @@ class UnitRows:
                 ],
             )
 
+    def clear(self) -> None:
+        """
+        Delete all of them, with whatever else the caller is writing.
+
+        Raises:
+            StateError: The file cannot be written.
+        """
+        with self.database.transaction(durable=False) as connection:
+            for table in ("bad_unit", "visitor"):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE plan = ?",  # noqa: S608 - constants only
+                    (self.plan,),
+                )
+
     def _row(self, metric: str, unit: int, visitor: Visitor) -> tuple[object, ...]:
         at, candidate, *counts = attrs.astuple(visitor, recurse=False)
         key = (self.plan, metric, unit.to_bytes(8))

@@ -114,6 +114,17 @@ class Lease:
         """
         return held_by(self.database, self.plan)
 
+    @property
+    def is_held(self) -> bool:
+        """
+        Whether somebody holds it, as far as can be told.
+
+        Raises:
+            StateError: The file cannot be read.
+        """
+        held = self.held()
+        return held is not None and self._runs(held)
+
     def release(self, owner: str) -> None:
         """
         Give it back, if *owner* holds it; the token stays.

@@ -18,7 +18,7 @@ from .visiting import Followed, Visit, visiting
 
 
 SAVED = 10_000
-"""How many units `Cohort.to_json` writes down, and how many visits."""
+"""About how many units `Cohort.to_json` writes down at most, and how many visits."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,6 +32,8 @@ class Aged:
         pairs: By metric, units that now have come of age in both arms.
         exposed: By arm, how many units were heard of for the first time.
         visits: By arm and metric, how often each unit came and fared badly.
+        generation: How many generations of units came before; in one a unit counts
+            once, as far as its visits are not told.
     """
 
     units: Mapping[Arm, Mapping[str, int]]
@@ -39,6 +41,7 @@ class Aged:
     pairs: Mapping[str, Pairs]
     exposed: Mapping[Arm, int]
     visits: Mapping[Arm, Mapping[str, Visits]]
+    generation: int
 
 
 class Cohort:
@@ -54,8 +57,8 @@ class Cohort:
     back, and its age begins anew when it does.
 
     A unit that is first heard of by an event is exposed at that event. Those that have
-    counted are remembered, the newest 131,072 of them at least, good and bad ones each;
-    one that comes back after that is a new unit.
+    counted are remembered, the newest 131,072 of each arm at least, good and bad alike;
+    one that comes back after that is a new unit, of a later generation.
 
     What is counted of a metric is counted in each slice of a unit as well, under the
     metric's name with the slice in braces: ``error_rate{tenant=acme}``.
@@ -101,6 +104,7 @@ class Cohort:
             pairs=self._pairs(),
             exposed={arm: units.exposed for arm, units in self._arms.items()},
             visits={arm: dict(self._came(arm, now_s)) for arm in Arm},
+            generation=sum(units.generation for units in self._arms.values()),
         )
         for units in self._arms.values():
             units.newly, units.exposed = [], 0
@@ -168,8 +172,8 @@ class Cohort:
             units.left_out = 0
         if self._unsaved[arm]:
             said.append(
-                f"{self._unsaved[arm]} were not saved: more than {SAVED:,} are"
-                " unfinished, or bad and not of age"
+                f"{self._unsaved[arm]} were not saved, good or bad: more than {SAVED:,}"
+                " wait"
             )
             self._unsaved[arm] = 0
         for name, one in self._visits[arm].items():
@@ -187,64 +191,68 @@ class Cohort:
 
     def to_json(self, now_s: float, wall_s: float) -> JSON:
         """
-        Return what `restore` takes up again: units unfinished, or bad and not counted.
+        Return what `restore` takes up again: units that have not counted, and visits.
 
-        Visits likewise, where they are counted.
+        Good ones too: those that are bad alone would come of age as a share of one.
+        Where there are more than `SAVED`, each so many-th is saved, as its hash says:
+        neither its arm nor how it fared has a part in that.
 
         Args:
             now_s: Machine time.
             wall_s: The date, which another process shares.
         """
-        waiting = sorted(
-            (
-                (member.exposed_s, arm, unit, member)
-                for arm, units in self._arms.items()
-                for unit, member in units.young.items()
-                if member.open or member.bad & ~member.told
-            ),
-            key=lambda found: found[:3],
-        )
-        for _, arm, _, _ in waiting[SAVED:]:
-            self._unsaved[arm] += 1
+        waiting = [
+            (arm, unit, member)
+            for arm, units in self._arms.items()
+            for unit, member in units.young.items()
+            if member.open or member.had & ~member.told
+        ]
+        nth = -(-len(waiting) // SAVED)
+        saved = [one for one in waiting if one[1] % nth == 0]
+        for arm in Arm:
+            self._unsaved[arm] += sum(
+                one[0] is arm and one[1] % nth != 0 for one in waiting
+            )
         units: list[JSON] = [
             {
                 "arm": NAMES[arm],
                 "unit": f"{unit:016x}",
                 # One that has no age any more is as old as can be.
-                "exposed_s": max(0.0, wall_s - (now_s - exposed_s)),
+                "exposed_s": max(0.0, wall_s - (now_s - member.exposed_s)),
                 "open": member.open,
                 "had": [name for name, _ in self._ages.names(member.had)],
                 "bad": [name for name, _ in self._ages.names(member.bad)],
                 "told": [name for name, _ in self._ages.names(member.told)],
                 "slices": self._slices.plain(member.slices),
             }
-            for exposed_s, arm, unit, member in waiting[:SAVED]
+            for arm, unit, member in saved
         ]
         return [*units, *self._waiting_visits(now_s, wall_s)]
 
     def _waiting_visits(self, now_s: float, wall_s: float) -> list[JSON]:
-        waiting = sorted(
-            (
-                (visit.began_s, arm, name, visit)
-                for arm, visits in self._visits.items()
-                for name, one in visits.items()
-                for visit in one.waiting()
-            ),
-            key=lambda found: found[:3],
-        )
-        for _, arm, _, _ in waiting[SAVED:]:
-            self._unsaved_visits[arm] += 1
+        waiting = [
+            (arm, name, visit)
+            for arm, visits in self._visits.items()
+            for name, one in visits.items()
+            for visit in one.waiting()
+        ]
+        nth = -(-len(waiting) // SAVED)
+        for arm in Arm:
+            self._unsaved_visits[arm] += sum(
+                one[0] is arm and one[2].unit % nth != 0 for one in waiting
+            )
         return [
             {
                 "arm": NAMES[arm],
                 "visit": name,
                 "unit": f"{visit.unit:016x}",
-                "began_s": max(0.0, wall_s - (now_s - began_s)),
+                "began_s": max(0.0, wall_s - (now_s - visit.began_s)),
                 "open": visit.open,
                 "bad": visit.bad,
                 "n": visit.n,
             }
-            for began_s, arm, name, visit in waiting[:SAVED]
+            for arm, name, visit in waiting
+            if visit.unit % nth == 0
         ]
 
     def restore(self, value: JSON, now_s: float, wall_s: float) -> None:

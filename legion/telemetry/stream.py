@@ -295,6 +295,7 @@ class Telemetry:
             control=control,
             exposure=exposure,
             pairs=closed.aged.pairs,
+            streams=tuple(range(last + 1)) if (last := closed.aged.generation) else (),
         )
 
     def _turn_over(self, exposure: str) -> tuple[Closed, dict[Arm, Window], float]:
@@ -326,8 +327,8 @@ class Telemetry:
         """
         Return what `restore` takes up again: units that have not counted yet.
 
-        Only those that are unfinished, or bad: what was good and is lost counts for
-        nothing. Write it down at every turn, and once more before the process ends.
+        They are good and bad alike. Write it down at every turn, and once more before
+        the process ends.
         """
         with self._folding:
             self._drain()

@@ -16,7 +16,7 @@ MOST = 1_000_000
 """How many units may wait to come of age, of both arms together."""
 
 KEPT = 2**18
-"""How many units that have counted are remembered, good and bad ones each."""
+"""How many units that have counted are remembered, of each arm."""
 
 
 @attrs.define(eq=False)
@@ -42,33 +42,33 @@ class Member:
 
 
 class Memory:
-    """Units that have counted: the newest, from half of `KEPT` up to all of it."""
+    """
+    Units that have counted: the newest, from half of `KEPT` up to all of it.
+
+    Good and bad ones are let go alike. Were the bad ones kept for longer, those that come
+    back and count once more would be the good ones alone, and look like health.
+
+    Attributes:
+        forgot: How often the older half was let go.
+    """
 
     def __init__(self) -> None:
-        self._good: dict[int, tuple[int, int]] = {}
-        self._bad: dict[int, tuple[int, int]] = {}
-        self._old_good: dict[int, tuple[int, int]] = {}
-        self._old_bad: dict[int, tuple[int, int]] = {}
+        self.forgot = 0
+        self._new: dict[int, tuple[int, int]] = {}
+        self._old: dict[int, tuple[int, int]] = {}
         self._same: dict[tuple[int, int], tuple[int, int]] = {}
 
     def put(self, unit: int, told: int, bad: int) -> None:
         """Remember in what *unit* has counted, and in what as bad."""
-        if len(self._good) >= KEPT // 2:
-            self._old_good, self._good = self._good, {}
-        if len(self._bad) >= KEPT // 2:
-            self._old_bad, self._bad = self._bad, {}
+        if len(self._new) >= KEPT // 2:
+            self.forgot += bool(self._old)
+            self._old, self._new = self._new, {}
         # Few pairs are different, and a million units may have them.
-        pair = self._same.setdefault((told, bad), (told, bad))
-        (self._bad if bad else self._good)[unit] = pair
+        self._new[unit] = self._same.setdefault((told, bad), (told, bad))
 
     def get(self, unit: int) -> tuple[int, int] | None:
         """Return (told, bad) of *unit*, or None if it is not remembered."""
-        return (
-            self._bad.get(unit)
-            or self._good.get(unit)
-            or self._old_bad.get(unit)
-            or self._old_good.get(unit)
-        )
+        return self._new.get(unit) or self._old.get(unit)
 
 
 @attrs.define(eq=False)
@@ -135,6 +135,15 @@ class Units:
     @_due.default
     def _one_for_each_age(self) -> dict[float, list[tuple[float, int]]]:
         return {span_s: [] for span_s in self.ages.spans}
+
+    @property
+    def generation(self) -> int:
+        """
+        How many generations of units came before this one; in one a unit counts once.
+
+        Two halves are one: who counted in the first is known until the second is over.
+        """
+        return (self._memory.forgot + 1) // 2
 
     def told(self, unit: int) -> tuple[int, int]:
         """Return which metrics *unit* has counted in, and in which of them as bad."""

@@ -170,9 +170,9 @@ class Visiting:
             self.left_out += 1
 
     def waiting(self) -> Iterator[Visit]:
-        """Yield the visits to be saved: unfinished, or bad and not of age."""
+        """Yield the visits to be saved: unfinished, or not of age."""
         if self.age_s:
-            yield from (visit for visit in self._young if visit.open or visit.bad)
+            yield from (visit for visit in self._young if visit.open or visit.n)
         else:
             for waiting in self._open.values():
                 yield from waiting

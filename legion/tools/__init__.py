@@ -2,7 +2,7 @@
 
 from .calls import Call, Calls
 from .mark import tool
-from .run import Fence, Run, current_run, fence, runs
+from .run import Fence, Run, current_run, fence, runs, under_way
 
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "fence",
     "runs",
     "tool",
+    "under_way",
 ]

@@ -19,6 +19,8 @@ def digest_of(
     signature: inspect.Signature | None,
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
+    *,
+    ignore: AbstractSet[str] = frozenset(),
 ) -> str:
     """
     Return the digest of a call's arguments, by the names of its parameters.
@@ -32,8 +34,11 @@ def digest_of(
         signature: Of the function, or None where it has none.
         args: Positional arguments.
         kwargs: Keyword arguments.
+        ignore: Names of those that are left out: they make no other call.
     """
     named = _named(signature, args, kwargs)
+    if ignore:
+        named = _without(named, ignore, more=takes_more(signature))
     try:
         return canonical.digest(named)  # type: ignore[arg-type]
     except (TypeError, ValueError, RecursionError):
@@ -60,6 +65,24 @@ def _named(
         bound.apply_defaults()
         return bound.arguments
     return {"args": args, "kwargs": dict(kwargs)}
+
+
+def takes_more(signature: inspect.Signature | None) -> str | None:
+    """Return the name of a parameter like ``**kwargs``, or None."""
+    parameters = () if signature is None else signature.parameters.values()
+    return next(
+        (each.name for each in parameters if each.kind is each.VAR_KEYWORD), None
+    )
+
+
+def _without(
+    named: Mapping[str, object], ignore: AbstractSet[str], *, more: str | None
+) -> dict[str, object]:
+    left = {name: value for name, value in named.items() if name not in ignore}
+    extra = left.get(more or "")
+    if isinstance(extra, dict):
+        left[more or ""] = {n: each for n, each in extra.items() if n not in ignore}
+    return left
 
 
 def _said(value: object) -> JSON:

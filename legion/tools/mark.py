@@ -7,14 +7,14 @@ import contextvars
 import functools
 import inspect
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 import attrs
 
 from .answer import Answer
-from .arguments import digest_of
+from .arguments import digest_of, takes_more
 from .calls import Call, Calls
 from .run import Fence, Run, current_run, fence, runs
 
@@ -38,12 +38,14 @@ class Mark:
         effects: Whether it changes anything.
         stand_in: Answers in its place in a mirrored run; None answers as control's.
         signature: Names of its parameters, or None where they cannot be told.
+        ignore: Parameters whose values make no other call.
     """
 
     name: str
     effects: bool
     stand_in: Callable[..., object] | None
     signature: inspect.Signature | None
+    ignore: frozenset[str]
 
 
 @attrs.define(eq=False)
@@ -66,7 +68,10 @@ class Visit:
     _token: contextvars.Token[Run | None] | None = attrs.field(init=False, default=None)
 
     def __enter__(self) -> Self:
-        arguments = digest_of(self.mark.signature, self.args, self.kwargs)
+        mark = self.mark
+        arguments = digest_of(
+            mark.signature, self.args, self.kwargs, ignore=mark.ignore
+        )
         inside = _inside.get()
         for run in runs():
             if run is inside:
@@ -75,7 +80,7 @@ class Visit:
             self._noted.append((run, calls, calls.begin(self.mark.name, arguments)))
         if self.mark.effects:
             self.fence = fence()
-            self._token = _inside.set(current_run.get())
+            self._token = _inside.set(next(runs(), None))
         return self
 
     def __exit__(
@@ -122,6 +127,7 @@ def tool(
     effects: bool,
     stand_in: Callable[..., object] | None = None,
     name: str | None = None,
+    ignore: Iterable[str] = (),
 ) -> Callable[P, T]: ...
 
 
@@ -131,6 +137,7 @@ def tool(
     effects: bool,
     stand_in: Callable[..., object] | None = None,
     name: str | None = None,
+    ignore: Iterable[str] = (),
 ) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
 
 
@@ -141,6 +148,7 @@ def tool(
     effects: bool,
     stand_in: Callable[..., object] | None = None,
     name: str | None = None,
+    ignore: Iterable[str] = (),
 ) -> Callable[P, T] | Callable[[Callable[P, T]], Callable[P, T]]:
     """
     Mark a function that an agent calls, and say whether it changes anything.
@@ -166,21 +174,31 @@ def tool(
             trial was answered: the same tool, the same arguments, the n-th time. Where
             there is none, the mirrored run ends there: `NoStandIn`.
         name: What it is called in the tool plan; the function's name by default.
+        ignore: Parameters whose values make no other call: what is made anew each time,
+            as an idempotency key, an id or an instant. The tool gets them all the same.
 
     Raises:
-        TypeError: *fn* is no function that can be marked, or *stand_in* does not fit.
+        TypeError: *fn* is no function that can be marked, or *stand_in* or *ignore*
+            does not fit.
 
     .. versionadded:: 0.1
     """
     if fn is None:
         return cast(
             "Callable[[Callable[P, T]], Callable[P, T]]",
-            functools.partial(tool, effects=effects, stand_in=stand_in, name=name),
+            functools.partial(
+                tool, effects=effects, stand_in=stand_in, name=name, ignore=ignore
+            ),
         )
     called = str(name or getattr(fn, "__name__", type(fn).__name__))
     _refuse(fn, called, effects=effects, stand_in=stand_in)
+    signature = _signature(fn)
     mark = Mark(
-        name=called, effects=effects, stand_in=stand_in, signature=_signature(fn)
+        name=called,
+        effects=effects,
+        stand_in=stand_in,
+        signature=signature,
+        ignore=_ignored(ignore, signature, called),
     )
     made = _later(fn, mark) if _is_async(fn) else _now(fn, mark)
     marked = cast("Callable[P, T]", functools.wraps(fn)(made))
@@ -241,6 +259,27 @@ def _signature(fn: Callable[..., object]) -> inspect.Signature | None:
         return inspect.signature(fn)
     except (TypeError, ValueError):
         return None
+
+
+def _ignored(
+    given: object, signature: inspect.Signature | None, name: str
+) -> frozenset[str]:
+    """Return the parameters to ignore, or raise TypeError where that says nothing."""
+    who = f"legion.tool: {name}"
+    if isinstance(given, str):
+        msg = f"{who}: got ignore={given!r:.80}; write [{given!r:.80}]"
+        raise TypeError(msg)
+    all_given = list(given) if isinstance(given, Iterable) else [given]
+    names = [one for one in all_given if isinstance(one, str)]
+    if len(names) < len(all_given):
+        msg = f"{who}: got ignore={given!r:.80}; write names of its parameters"
+        raise TypeError(msg)
+    known = () if signature is None else signature.parameters
+    unknown = [one for one in names if one not in known]
+    if unknown and takes_more(signature) is None:
+        msg = f"{who} takes no {unknown[0]!r:.80}; write some of {', '.join(known)}"
+        raise TypeError(msg)
+    return frozenset(names)
 
 
 def _refuse(fn: object, name: str, *, effects: object, stand_in: object) -> None:

@@ -58,6 +58,11 @@ class Run(Protocol):
     """What tools and the gate need of a trial."""
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        ...
+
+    @property
     def outer(self) -> Run | None:
         """The run in which this one began."""
         ...
@@ -81,10 +86,23 @@ current_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar(
 
 def runs() -> Iterator[Run]:
     """Yield the runs on whose behalf code runs, the innermost first."""
-    run = current_run.get()
+    run = under_way(current_run.get())
     while run is not None:
         yield run
         run = run.outer
+
+
+def under_way(run: Run | None) -> Run | None:
+    """
+    Return *run*, or the next one around it that counts.
+
+    A generator leaves its run behind as the current one of whoever reads it, and may do
+    so for ever: once over, it is nobody's. A mirrored run's fence stands for good, since
+    tasks that it began may outlive it.
+    """
+    while run is not None and run.over and run.fence is None:
+        run = run.outer
+    return run
 
 
 def fence() -> Fence | None:

@@ -56,11 +56,12 @@ class CriterionRecord:
         made_by = made_by_of(criterion)
         if self.made_by == made_by:
             return self
+        return attrs.evolve(self.succeeded(), made_by=made_by)
+
+    def succeeded(self) -> CriterionRecord:
+        """Return what is left of it for another criterion or rollout: its incident."""
         return CriterionRecord(
-            made_by=made_by,
-            incident=self.incident,
-            peak=self.peak,
-            asked_s=self.asked_s,
+            incident=self.incident, peak=self.peak, asked_s=self.asked_s
         )
 
     def to_json(self) -> dict[str, JSON]:

@@ -61,6 +61,9 @@ class Watchdog:
         limits: By criterion, limits by level name in place of its own, or None to
             switch it off.
 
+    Attributes:
+        exposure: Digest of what the newest observation was of, or "".
+
     Raises:
         CriterionError: Limits do not fit a criterion.
 
@@ -83,7 +86,7 @@ class Watchdog:
         self._limited: dict[str, tuple[Criterion, Criterion]] = {}
         self._records: dict[str, CriterionRecord] = {}
         self._notices: list[Notice] = []
-        self._exposure = ""
+        self.exposure = ""
         for criterion in self._in_force().values():
             self._with_limits(criterion)
 
@@ -110,8 +113,8 @@ class Watchdog:
             raises has no level; the others are judged all the same.
         """
         at_s = observation.at_s or observation.candidate.closed_s
-        if observation.exposure != self._exposure:
-            self._exposure = observation.exposure
+        if observation.exposure != self.exposure:
+            self.exposure = observation.exposure
             for record in self._records.values():
                 record.empty()
         in_force = self._in_force()
@@ -146,7 +149,7 @@ class Watchdog:
     def to_json(self) -> dict[str, JSON]:
         """Return what `restore` takes up: open windows, memories, counts, incidents."""
         return {
-            "exposure": self._exposure,
+            "exposure": self.exposure,
             "criteria": {n: each.to_json() for n, each in self._records.items()},
             "notices": [notice.to_json() for notice in self._notices],
         }
@@ -163,7 +166,7 @@ class Watchdog:
         if not isinstance(criteria, Mapping) or not isinstance(notices, list | tuple):
             logger.warning("watchdog: what was remembered cannot be read; starts anew")
             return
-        self._exposure = str(raw.get("exposure", ""))
+        self.exposure = str(raw.get("exposure", ""))
         self._records = {}
         for name, record in criteria.items():
             try:
@@ -177,6 +180,12 @@ class Watchdog:
                     exc_info=True,
                 )
         self._notices = [notice_of(notice) for notice in notices]
+
+    def succeed(self) -> None:
+        """Keep nothing of an earlier rollout's but its open incidents."""
+        self._records = {
+            name: record.succeeded() for name, record in self._records.items()
+        }
 
     def _in_force(self) -> dict[str, Criterion]:
         return {

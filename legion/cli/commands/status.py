@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from pathlib import Path
+
 from ...canonical import JSON
 from ...host import Host
+from ...stages import Status
+from ...stages.latch import found_beside
 from ...stats import FREEZE_AT
 from ..estimates import spelled
 from ..main import Commands, command
@@ -39,12 +43,16 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
         state, exposure = host.engine.state, host.engine.exposure
         standing, questions = rules(host), host.gate.asks()
         estimates = host.engine.estimates
+        latch = found_beside(str(Path(arguments.state) / "legion.db"))
         output.line(f"{output.paint(host.plan.name, 'bold')}: {headline(host)}")
         output.line(f"  {state.reason or 'nothing has happened yet'}")
         output.line(
             f"  observed {state.observed_s / 3600:.1f} h in this stage,"
             f" {state.unbroken_s / 3600:.1f} h of it without a break"
         )
+        if latch is not None:
+            output.mark(f"latch beside the state: {latch.reason}", ok=False)
+            output.line(f"       {_held_back(host)}")
         for rule in standing:
             output.mark(rule.text, ok=rule.ok)
         if state.slices:
@@ -68,11 +76,20 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
                 "rules": [rule.to_json() for rule in standing],
                 "estimates": [one.to_json() for one in estimates],
                 "findings": [one.to_json() for one in state.findings.values()],
+                "latch": None if latch is None else latch.reason,
                 "questions": [ask.id for ask in questions],
                 "budget": _budget(host),
             }
         )
     return 0
+
+
+def _held_back(host: Host) -> str:
+    """Say what the latch beside the state does, and how it is taken away."""
+    state = host.engine.state
+    back = state.status is Status.ROLLED_BACK and not state.unsettled
+    when = "this one has, so delete it" if back else "delete it once this one has"
+    return f"every rollout in this directory goes back because of it; {when}"
 
 
 def _spent(host: Host, output: Output) -> None:

@@ -14,7 +14,7 @@ from ...metrics import Kind, Metric
 from ...model import Finding, Missing
 from ...stats import Detector, decides, e_value
 from ..plan import Rule
-from .units import Seen, Tally
+from .units import CLUSTERED, Seen, Tally
 from .watch import Watch
 
 
@@ -58,6 +58,9 @@ class DetectorEvidence:
     A limit that was learned from control is too low with a probability of half of
     *alpha* at most; the evidence spends the other half, and counts half.
 
+    What is supplied by event and not by unit is judged by its events, except where units
+    come back, as in `LimitEvidence`.
+
     Args:
         rule: The rule.
         metric: What it speaks of.
@@ -69,6 +72,7 @@ class DetectorEvidence:
         stale_s: Plan time after which the newest unit is too old.
         horizon_s: T, in seconds of plan time.
         run_length_s: On average no false alarm of the whole plan in this time.
+        clustered: Whether events belong to units that come back.
     """
 
     rule: Rule
@@ -81,6 +85,7 @@ class DetectorEvidence:
     stale_s: float = attrs.field(kw_only=True)
     horizon_s: float = attrs.field(kw_only=True)
     run_length_s: float = attrs.field(kw_only=True)
+    clustered: bool = attrs.field(default=False, kw_only=True)
     fact: bool = attrs.field(init=False, default=False)
     log_good: float = attrs.field(init=False, default=0.0)
     _detector: Detector | None = attrs.field(init=False)
@@ -114,10 +119,15 @@ class DetectorEvidence:
         if tally.candidate or window.measures(self.metric.stream):
             self._recorded_s = at_s
         self._tally = self._tally.plus(tally)
-        self._waiting = self._waiting.plus(tally)
+        if not self._refused:
+            self._waiting = self._waiting.plus(tally)
         self._waiting_s += passed_s
         if self._waiting_s > 0 and self._waiting_s >= self.bound.step_s:
             self._weigh()
+
+    @property
+    def _refused(self) -> bool:
+        return self._by_event and self.clustered
 
     def _weigh(self) -> None:
         waiting, self._waiting = self._waiting, Tally()
@@ -180,6 +190,8 @@ class DetectorEvidence:
             return Missing.NO_DATA, f"{metric}: not measured"
         if self._at_s - self._recorded_s > self.stale_s:
             return Missing.STALE, f"{metric}: nothing recorded lately"
+        if self._refused:
+            return Missing.INCONCLUSIVE, f"{metric}: {CLUSTERED}"
         return None, ""
 
     def _reason(self, *, met: bool) -> str:

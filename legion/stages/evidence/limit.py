@@ -13,7 +13,7 @@ from ...model import Finding, Missing
 from ...stats import BernoulliProcess, decides, e_value
 from ..plan import Rule
 from .outlook import Outlook, outlook_of_limit
-from .units import Seen, Tally
+from .units import CLUSTERED, Seen, Tally
 from .watch import Watch
 
 
@@ -174,12 +174,7 @@ class LimitEvidence:
             why = "no unit of the candidate is of age yet"
             return Missing.INCONCLUSIVE, f"{metric}: {why}"
         if self._by_event and self.clustered:
-            why = (
-                "counted by event, and events of one user or session are not"
-                " independent; record it in a trial, trial.event(...), or roll out by"
-                " `unit: task`"
-            )
-            return Missing.INCONCLUSIVE, f"{metric}: {why}"
+            return Missing.INCONCLUSIVE, f"{metric}: {CLUSTERED}"
         return None, ""
 
     def _reason(self, log_e: float, *, met: bool) -> str:

@@ -251,6 +251,7 @@ class Paths:
             stale_s=self._stale_s(metric.name),
             horizon_s=self._horizon_s,
             run_length_s=self._horizon_s / self.plan.false_rollback,
+            clustered=self._clustered(metric),
         )
 
     @property
@@ -265,8 +266,7 @@ class Paths:
             trigger=True,
             alpha=alpha,
             stale_s=self._stale_s(metric.name),
-            # What the watchdog says is said of windows and of no unit.
-            clustered=self._sticky and metric.source != "watchdog",
+            clustered=self._clustered(metric),
         )
         if self.share < 1:
             return limit
@@ -275,6 +275,11 @@ class Paths:
         watch = next(iter(limit.watches), None)
         bound = Bound(share=share, says=says)
         return self._detector(rule, metric, alpha, limit.name, watch, bound)
+
+    def _clustered(self, metric: Metric) -> bool:
+        """Tell whether events of *metric* are of units that come back."""
+        # What the watchdog says is said of windows and of no unit.
+        return self._sticky and metric.source != "watchdog"
 
     def _limit(self, rule: Rule, metric: Metric, alpha: float) -> Evidence:
         limit = self._alone(rule, metric, alpha)
@@ -322,7 +327,11 @@ class Paths:
         """Return the evidence of a criterion's own verdicts, window by window."""
         name = criterion.name
         metric = Metric(
-            name=name, kind=Kind.SHARE, unit="share", stream=f"{CRITICAL}{name}"
+            name=name,
+            kind=Kind.SHARE,
+            unit="share",
+            source="watchdog",
+            stream=f"{CRITICAL}{name}",
         )
         return self._alone(
             Rule(metric=name, unit="share", above=HEALTHY), metric, alpha

@@ -205,6 +205,13 @@ class Known:
         return at.share > 0 and not self.visitors.is_controls(name, unit, at)
 
 
+CLUSTERED = (
+    "counted by event, and events of one user or session are not independent; record it"
+    " in a trial, trial.event(...), or roll out by `unit: task`"
+)
+"""Why nothing is tested of events whose units come back."""
+
+
 @attrs.frozen
 class Heard:
     """
