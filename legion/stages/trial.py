@@ -172,6 +172,12 @@ class Trial:
         self._telemetry.record((TRIAL, arm, self.place, digest, at_s, value))
 
     def __enter__(self) -> Self:
+        if self._token is not None:
+            # It would be its own outer one, and whoever asks for those never ends.
+            msg = (
+                f"trial: got {self.unit!r:.80} again; write engine.trial(...) each time"
+            )
+            raise RuntimeError(msg)
         self._token = current_run.set(self)
         self._telemetry.make_room()
         self._began_s = began_s = self._clock.machine()
