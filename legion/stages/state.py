@@ -247,6 +247,8 @@ class RolloutState:
         whole = as_json(attrs.evolve(self, evidence={}, past={}))
         return {
             **{name: whole[name] for name in _LEARNED},
+            # Pairs keep the order of the rules, which a decision lists them in.
+            "findings": [list(pair) for pair in whole["findings"].items()],
             "evidence": self.evidence,
             "past": self.past,
             "entry": self.entry,
@@ -274,7 +276,7 @@ class RolloutState:
         }
         raw["findings"] = {
             rule: Finding.from_json(finding)
-            for rule, finding in raw["findings"].items()
+            for rule, finding in dict(raw["findings"]).items()
         }
         return cls(**raw)
 
