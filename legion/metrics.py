@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import difflib
 import enum
+import math
 
 from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from .exceptions import MetricError
-from .model import Window
+from .model import Count, Window
 
 
 CONTAINMENT = "containment_violations"
@@ -99,6 +100,27 @@ class Metric:
                 return window.quantile(self.stream, self.quantile)
             case Kind.GAUGE:
                 return window.gauge(self.stream)
+
+    def misfit(self, value: Count | float) -> str:
+        """
+        Say why no source can have measured *value* of this metric, or nothing.
+
+        A share above one is kept where it is the worse: it promotes nothing.
+        """
+        counted = isinstance(value, Count)
+        match self.kind:
+            case Kind.SHARE:
+                fits, write = counted and value.of is not None, "legion.Count(n, of)"
+            case Kind.COUNT:
+                fits, write = counted, "legion.Count(n)"
+            case Kind.TIME:
+                fits, write = False, "each value with trial.score"
+            case Kind.GAUGE:
+                fits, write = not counted, "the newest sample, a number"
+        if fits and self.kind is Kind.GAUGE and self.unit == "share":
+            most = 1.0 if self.higher_is_better else math.inf
+            fits, write = 0.0 <= value <= most, "a share from 0 to 1"
+        return "" if fits else f"supplied as {value}; write {write}"
 
     def events(self, window: Window) -> int:
         """Return how many opportunities, values or samples *window* has of it."""
