@@ -107,20 +107,28 @@ class Metric:
 
         A share above one is kept where it is the worse: it promotes nothing.
         """
-        counted = isinstance(value, Count)
+        if isinstance(value, Count):
+            shared = self.kind is Kind.SHARE and value.of is not None
+            fits = shared or self.kind is Kind.COUNT
+        else:
+            most = 1.0 if self.higher_is_better else math.inf
+            fits = self.kind is Kind.GAUGE
+            fits = fits and (self.unit != "share" or 0.0 <= value <= most)
+        return "" if fits else f"supplied as {value}; write {self._as_supplied}"
+
+    @property
+    def _as_supplied(self) -> str:
+        """How a source writes it."""
         match self.kind:
             case Kind.SHARE:
-                fits, write = counted and value.of is not None, "legion.Count(n, of)"
+                return "legion.Count(n, of)"
             case Kind.COUNT:
-                fits, write = counted, "legion.Count(n)"
+                return "legion.Count(n)"
             case Kind.TIME:
-                fits, write = False, "each value with trial.score"
+                return "each value with trial.score"
             case Kind.GAUGE:
-                fits, write = not counted, "the newest sample, a number"
-        if fits and self.kind is Kind.GAUGE and self.unit == "share":
-            most = 1.0 if self.higher_is_better else math.inf
-            fits, write = 0.0 <= value <= most, "a share from 0 to 1"
-        return "" if fits else f"supplied as {value}; write {write}"
+                share = self.unit == "share"
+                return "a share from 0 to 1" if share else "the newest sample"
 
     def events(self, window: Window) -> int:
         """Return how many opportunities, values or samples *window* has of it."""

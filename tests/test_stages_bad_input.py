@@ -258,7 +258,7 @@ def test_a_count_too_large_to_write_down_is_no_measurement(most):
         ("storage_efficiency", 35.0, "a share from 0 to 1"),
         ("storage_efficiency", -0.5, "a share from 0 to 1"),
         ("memory_usage", -0.5, "a share from 0 to 1"),
-        ("memory_usage", Count(1), "the newest sample"),
+        ("memory_usage", Count(1), "a share from 0 to 1"),
         ("crashes", 0.0, r"legion\.Count\(n\)"),
         ("good", 0.9, r"legion\.Count\(n, of\)"),
         ("good", Count(9), r"legion\.Count\(n, of\)"),
