@@ -326,6 +326,31 @@ def test_a_plain_function_that_returns_a_coroutine_has_failed(traffic):
     assert [seen.window(arm).count("error_rate") for arm in Arm].count(1) == 1
 
 
+def chunks():
+    yield "one"
+    raise OSError
+
+
+async def async_chunks():
+    yield "one"
+    raise OSError
+
+
+@pytest.mark.parametrize("ask", [chunks, async_chunks, lambda: (n for n in "no")])
+def test_an_answer_that_nobody_has_read_is_no_success(traffic, ask):
+    """A stream that breaks later would have counted as good, and as quick."""
+    said = pytest.raises(TypeError, match=r"write `with engine\.trial\(unit\)` around")
+    if ask is not async_chunks:
+        with said:
+            traffic.run_sync("1", control=ask, candidate=ask)
+    with said:
+        asyncio.run(traffic.run("2", control=ask, candidate=ask))
+
+    seen = close(traffic)
+    bad = [seen.window(arm).count("error_rate") or 0 for arm in Arm]
+    assert sum(bad) == (1 if ask is async_chunks else 2)
+
+
 @pytest.mark.parametrize("ask", [aint, int, lambda: aint(0), AsyncCallable()])
 def test_async_code_takes_both_kinds(traffic, ask):
     """What can be awaited is, what cannot is the answer."""

@@ -6,7 +6,7 @@ import inspect
 import operator
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from types import CoroutineType, FunctionType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast, overload
 
 import attrs
@@ -37,6 +37,10 @@ _HALF = 32
 _LOW = (1 << _HALF) - 1
 
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+_STREAMS = frozenset({GeneratorType, AsyncGeneratorType})
+_UNDONE = _STREAMS | {CoroutineType}
+"""What a function returns that has not begun."""
 
 
 @attrs.define(eq=False)
@@ -202,15 +206,17 @@ class Traffic:
 
         Returns:
             The answer of the unit's arm.
+
+        Raises:
+            TypeError: The answer is a generator: it would count before it has begun.
         """
         trial = self.trial(unit, slices=slices)
         mirrors = mirror is not None and self._mirrors(trial)
         if mirrors:
             trial.calls.keeps = True
         async with trial:
-            answer = await _settled(
-                (candidate if trial.arm is _CANDIDATE else control)(*args)
-            )
+            ask = candidate if trial.arm is _CANDIDATE else control
+            answer = await _settled(ask, args)
         if mirror is not None and mirrors:
             shadow = Shadow.of(trial)
 
@@ -218,7 +224,7 @@ class Traffic:
                 if self._is_over(shadow):
                     return
                 async with shadow:
-                    other = await _settled(mirror(*args))
+                    other = await _settled(mirror, args)
                 shadow.compare(agree, answer, other)
 
             if not self.mirror.spawn(answer_too, dropped=shadow.drop):
@@ -243,7 +249,8 @@ class Traffic:
         started host comes to it. If the exposure has moved by then, it is dropped.
 
         Raises:
-            TypeError: A callable is async: it would return before it has begun.
+            TypeError: A callable is async, or its answer a generator: it would return
+                before it has begun.
         """
         for ask in (control, candidate):
             # Most are plain functions, and this is ten times as quick as a call.
@@ -258,8 +265,8 @@ class Traffic:
         with trial:
             ask = candidate if trial.arm is _CANDIDATE else control
             answer = ask(*args)
-            if type(answer) is CoroutineType:
-                _refuse_promise(answer, ask)
+            if type(answer) in _UNDONE:
+                _refuse_undone(answer, ask)
         if mirror is not None and mirrors:
             shadow = Shadow.of(trial)
 
@@ -288,16 +295,19 @@ class Traffic:
         return trial.arm is _CONTROL and swapped < trial.exposure.mirror_threshold
 
 
-async def _settled(answer: Awaitable[T] | T) -> T:
+async def _settled(ask: Callable[..., Awaitable[T] | T], args: tuple[object, ...]) -> T:
+    answer = ask(*args)
     if inspect.isawaitable(answer):
-        return await cast("Awaitable[T]", answer)
+        answer = await cast("Awaitable[T]", answer)
+    if type(answer) in _STREAMS:
+        _refuse_undone(answer, ask)
     return answer
 
 
 def _plain(ask: Callable[..., T], args: tuple[object, ...]) -> T:
     answer = ask(*args)
-    if type(answer) is CoroutineType:
-        _refuse_promise(answer, ask)
+    if type(answer) in _UNDONE:
+        _refuse_undone(answer, ask)
     return answer
 
 
@@ -310,12 +320,22 @@ def _refuse_async(ask: Callable[..., object]) -> None:
         raise _would_not_run(ask)
 
 
-def _refuse_promise(answer: object, ask: Callable[..., object]) -> NoReturn:
+def _refuse_undone(answer: object, ask: Callable[..., object]) -> NoReturn:
     if inspect.iscoroutine(answer):
         answer.close()
-    raise _would_not_run(ask)
+        raise _would_not_run(ask)
+    msg = (
+        f"got {_name(ask)}, whose answer is a generator that nobody has read; write "
+        "`with engine.trial(unit)` around what reads it to its end"
+    )
+    raise TypeError(msg)
 
 
 def _would_not_run(ask: Callable[..., object]) -> TypeError:
-    name = getattr(ask, "__qualname__", type(ask).__name__)
-    return TypeError(f"run_sync: got {name}, which is async; write await engine.run")
+    return TypeError(
+        f"run_sync: got {_name(ask)}, which is async; write await engine.run"
+    )
+
+
+def _name(ask: Callable[..., object]) -> str:
+    return getattr(ask, "__qualname__", type(ask).__name__)
