@@ -252,7 +252,7 @@ def test_a_trial_is_entered_once(traffic, telemetry):
         with again, trial:
             pass
         assert current_trial() is trial
-        assert trial.outer is None
+        assert trial.outer is not trial
     with again, trial:
         pass
 
