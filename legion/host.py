@@ -110,7 +110,7 @@ class Host:
             LegionError: An argument is of the wrong type.
         """
         _refuse_wrong_types(plan, state, plugins, policy)
-        directory = _made(Path(state))
+        directory = _made(Path(state).absolute())
         clock = clock or SystemClock()
         found = plan if isinstance(plan, Plan) else Plan.load(plan)
         database = Database(directory / _FILE)

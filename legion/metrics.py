@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import difflib
 import enum
+import math
 
 from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from .exceptions import MetricError
-from .model import Window
+from .model import Count, Window
 
 
 CONTAINMENT = "containment_violations"
@@ -99,6 +100,35 @@ class Metric:
                 return window.quantile(self.stream, self.quantile)
             case Kind.GAUGE:
                 return window.gauge(self.stream)
+
+    def misfit(self, value: Count | float) -> str:
+        """
+        Say why no source can have measured *value* of this metric, or nothing.
+
+        A share above one is kept where it is the worse: it promotes nothing.
+        """
+        if isinstance(value, Count):
+            shared = self.kind is Kind.SHARE and value.of is not None
+            fits = shared or self.kind is Kind.COUNT
+        else:
+            most = 1.0 if self.higher_is_better else math.inf
+            fits = self.kind is Kind.GAUGE
+            fits = fits and (self.unit != "share" or 0.0 <= value <= most)
+        return "" if fits else f"supplied as {value}; write {self._as_supplied}"
+
+    @property
+    def _as_supplied(self) -> str:
+        """How a source writes it."""
+        match self.kind:
+            case Kind.SHARE:
+                return "legion.Count(n, of)"
+            case Kind.COUNT:
+                return "legion.Count(n)"
+            case Kind.TIME:
+                return "each value with trial.score"
+            case Kind.GAUGE:
+                share = self.unit == "share"
+                return "a share from 0 to 1" if share else "the newest sample"
 
     def events(self, window: Window) -> int:
         """Return how many opportunities, values or samples *window* has of it."""

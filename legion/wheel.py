@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from threading import Lock, get_ident
 
@@ -14,6 +14,7 @@ import attrs
 from .exceptions import LegionError, StateError
 from .gate import SafetyGate
 from .journal import Journal
+from .metrics import METRICS
 from .model import (
     Arm,
     Count,
@@ -256,10 +257,18 @@ class Wheel:
                 self._set_back_s += behind_s + max(0.0, seen.candidate.seconds)
         return seen.moved(self._set_back_s) if self._set_back_s else seen
 
+    def _misfits(self, metrics: Mapping[str, Count | float]) -> dict[str, str]:
+        """Say what no source can have measured, by metric; of unknown ones nothing."""
+        known = {**METRICS, **{one.name: one for one in self.plan.metrics}}
+        said = {k: known[k].misfit(v) for k, v in metrics.items() if k in known}
+        return {name: why for name, why in said.items() if why}
+
     def _observe(self) -> Observation:
         def sources(arm: Arm) -> tuple[dict[str, Count | float], dict[str, str]]:
             observed = self.plugins.observe(self.plan.name, arm)
-            return observed.metrics, observed.errors
+            errors = {**self._misfits(observed.metrics), **observed.errors}
+            fit = {k: v for k, v in observed.metrics.items() if k not in errors}
+            return fit, errors
 
         seen = self.telemetry.close(
             plan=self.plan.name,

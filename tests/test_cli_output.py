@@ -226,3 +226,28 @@ def test_main_takes_the_words_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["legion", "doctor", "--json"])
     assert main() == 0
     assert '"tried"' in capsys.readouterr().out
+
+
+def test_a_name_that_the_output_cannot_hold_is_escaped(tmp_path):
+    """A terminal in another language, or none at all, is no reason to crash."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(YAML.replace("plan: ", "plan: é", 1), "utf-8")
+    said = subprocess.run(
+        [sys.executable, "-m", "legion", "check", str(plan)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.startswith("\\xe9")
+
+
+def test_an_output_that_the_shell_closed_changes_no_exit_code(monkeypatch, tmp_path):
+    """As in ``legion check plan.yaml >&-``."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(YAML, "utf-8")
+    monkeypatch.setattr(sys, "stdout", None)
+    code = main(["check", str(plan)])
+    sys.stdout.close()
+    assert code == 0

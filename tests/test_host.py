@@ -552,6 +552,26 @@ def test_a_read_only_disk_stops_the_way_forward(plan, tmp_path, clock):
         assert host.engine.exposure.share == 0.25
 
 
+def test_a_state_file_that_was_removed_stops_the_way_forward(plan, tmp_path, clock):
+    """Nothing is written that is lost at once; a retreat is beside, for who opens next."""
+    with impatient(plan, tmp_path, clock) as host:
+        canary(host, clock)
+        for file in tmp_path.glob("legion.db*"):
+            file.unlink()
+        for _ in range(5):
+            with pytest.raises(StateError, match="removed or replaced"):
+                turn(host, clock)
+        assert host.engine.exposure.share == 0.25
+
+        serve(host, 800, failing=True)
+        clock.advance(60)
+        assert host.tick().decision.move is Move.ROLL_BACK
+        assert host.engine.exposure.share == 0.0
+    with impatient(plan, tmp_path, clock) as again:
+        again.engine.poll()
+        assert again.engine.state.status is Status.ROLLED_BACK
+
+
 def test_a_full_file_does_not_hold_a_rollback_up(plan, tmp_path, clock):
     """The file may not grow by a page: the same."""
     with impatient(plan, tmp_path, clock) as host:

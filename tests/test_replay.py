@@ -226,6 +226,20 @@ def test_what_people_do_is_followed_and_not_counted(tmp_path):
     ]
 
 
+def test_what_another_process_took_back_comes_out_the_same(tmp_path):
+    """A decision lists its rules in one order, whoever wrote the state it rests on."""
+    wheel = Wheel(tmp_path).climb("canary")
+    before = wheel.turn()
+    with Wheel(tmp_path).host as other:
+        other.engine.rollback("by another process")
+    told = wheel.turn()
+    wheel.host.close()
+
+    assert told.code == "rolled_back"
+    assert [one.rule for one in told.findings] == [one.rule for one in before.findings]
+    assert same(tmp_path).ok
+
+
 def test_what_the_gate_did_not_allow_comes_out_the_same(tmp_path):
     """A question and its answer, hours later, are taken from the journal."""
     wheel = Wheel(tmp_path, policy=legion.Policy(strict=True))

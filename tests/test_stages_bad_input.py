@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from fractions import Fraction
 
@@ -231,3 +232,55 @@ def test_a_counter_that_goes_backwards_is_no_measurement():
             "whole numbers from 0" in e
             for e in turn.observation.candidate.errors.values()
         )
+
+
+@pytest.mark.parametrize("most", [Count(2**60), Count(0, 2**60)])
+def test_a_count_too_large_to_write_down_is_no_measurement(most):
+    """It is missing and named, and harm still goes back meanwhile."""
+    source = Source()
+    with hosted(ManualClock(1e9), source) as host:
+        source.found = {"crashes": most}
+        turn = stays(host, turns=1)
+        assert any("2**43" in e for e in turn.observation.candidate.errors.values())
+
+        for i in range(200):
+            failed = host.engine.assign(f"task-{i}") is Arm.CANDIDATE
+            with host.engine.trial(f"task-{i}") as trial:
+                if failed:
+                    trial.fail("broken")
+        host.clock.advance(60.0)
+        assert host.tick().decision.move is Move.ROLL_BACK
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "write"),
+    [
+        ("storage_efficiency", 35.0, "a share from 0 to 1"),
+        ("storage_efficiency", -0.5, "a share from 0 to 1"),
+        ("memory_usage", -0.5, "a share from 0 to 1"),
+        ("memory_usage", Count(1), "a share from 0 to 1"),
+        ("crashes", 0.0, r"legion\.Count\(n\)"),
+        ("good", 0.9, r"legion\.Count\(n, of\)"),
+        ("good", Count(9), r"legion\.Count\(n, of\)"),
+        ("latency_p95", 0.1, r"trial\.score"),
+    ],
+)
+def test_what_does_not_fit_its_metric_is_missing_and_says_what_to_write(
+    metric, value, write
+):
+    """A hit rate of 35, or a number for a count, promotes nothing and is named."""
+    source = Source()
+    with hosted(ManualClock(1e9), source) as host:
+        source.found = {metric: value}
+        window = stays(host, turns=1).observation.candidate
+    assert re.search(f"supplied as .*; write .*{write}", window.errors[metric])
+    assert not window.measures(metric)
+
+
+def test_a_level_above_one_is_kept_where_it_is_the_worse():
+    """Memory beyond its limit is harm, and not missing."""
+    source = Source()
+    with hosted(ManualClock(1e9), source) as host:
+        source.found = {"memory_usage": 1.05}
+        host.clock.advance(60.0)
+        assert host.tick().observation.candidate.gauge("memory_usage") == 1.05

@@ -47,6 +47,46 @@ def test_what_is_committed_is_there_after_reopening(tmp_path):
         assert notes(again) == [1]
 
 
+def test_a_file_that_is_not_there_any_more_takes_nothing(tmp_path):
+    """What nobody could open again is an error, and not written; put back, it goes on."""
+    path = tmp_path / "state.db"
+    with Database(path) as database:
+        database.ensure(SCHEMA)
+        put(database, 1)
+        away = path.rename(tmp_path / "away.db")
+        with pytest.raises(StateError, match="removed or replaced"):
+            put(database, 2)
+        assert notes(database) == [1]
+
+        away.rename(path)
+        put(database, 3)
+        assert notes(database) == [1, 3]
+
+
+def test_a_file_that_was_replaced_takes_nothing(tmp_path):
+    """What another file took the place of is not written into either."""
+    path = tmp_path / "state.db"
+    with Database(tmp_path / "other.db") as other:
+        other.ensure(SCHEMA)
+    with Database(path) as database:
+        database.ensure(SCHEMA)
+        (tmp_path / "other.db").replace(path)
+        with pytest.raises(StateError, match="removed or replaced"):
+            put(database, 1)
+
+
+def test_a_relative_path_is_meant_from_where_it_was_opened(tmp_path, monkeypatch):
+    """A process that goes elsewhere afterwards, as a daemon does, keeps its file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with Database("state.db") as database:
+        monkeypatch.chdir("elsewhere")
+        database.ensure(SCHEMA)
+        put(database, 1)
+        assert database.path == str(tmp_path / "state.db")
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_ensure_may_be_called_again_and_takes_triggers(database):
     """Making tables that are there changes nothing; inner semicolons are fine."""
     put(database, 1)

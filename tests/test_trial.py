@@ -242,3 +242,20 @@ def test_a_trial_that_a_generator_left_behind_is_nobodys():
     other.close()
 
     assert current_trial() is None
+
+
+def test_a_trial_is_entered_once(traffic, telemetry):
+    """To enter it again says what to write, and leaves the one that is under way."""
+    trial = traffic.trial("user-1")
+    again = pytest.raises(RuntimeError, match=r"'user-1' again; write engine\.trial")
+    with trial:
+        with again, trial:
+            pass
+        assert current_trial() is trial
+        assert trial.outer is not trial
+    with again, trial:
+        pass
+
+    assert current_trial() is None
+    seen = close(traffic, telemetry).window(trial.arm)
+    assert (seen.events("error_rate"), seen.count("error_rate")) == (1, 0)

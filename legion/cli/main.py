@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 
@@ -76,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if argv is None else argv
+    _take_any_text()
     try:
         try:
             arguments = parser().parse_args(words)
@@ -112,6 +114,14 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         where = "" if error.filename is None else f"{error.filename}: "
         unusable = StateError(where.removesuffix(": "), error.strerror or str(error))
         return output.error(unusable if where else error, code=3)
+
+
+def _take_any_text() -> None:
+    """Have standard output take every name, and be there where the shell closed it."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the process's own
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _write_to_nobody() -> None:

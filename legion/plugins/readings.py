@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MOST = 2**43
+"""A thousand of these still add up to a whole number that the journal can hold."""
+
 
 def read_nothing(value: object) -> None:
     """Take no notice: the hook has no answer."""
@@ -97,7 +100,7 @@ def _measured(metric: str, value: object) -> Count | float:
             return number
     msg = (
         f"returned {metric}={brief(value)}; write a finite number, a legion.Count of "
-        "whole numbers from 0, n at most of, or leave out what was not measured"
+        "whole numbers from 0 to 2**43, n at most of, or leave out what was not measured"
     )
     raise WrongAnswerError(msg)
 
@@ -105,7 +108,7 @@ def _measured(metric: str, value: object) -> Count | float:
 def _whole(number: object) -> bool:
     if type(number) is bool or not isinstance(number, Integral):
         return False
-    return int(number) >= 0
+    return 0 <= int(number) <= _MOST
 
 
 def _among(n: int, of: object) -> bool:

@@ -255,9 +255,11 @@ class RolloutState:
     def lesson(self) -> dict[str, JSON]:
         """Return what it has learned in this stage, as JSON: what a turn writes."""
         # What the evidence remembers is JSON already, and much of it.
-        whole = as_json(attrs.evolve(self, evidence={}, past={}))
+        whole = as_json(attrs.evolve(self, evidence={}, past={}, findings={}))
         return {
             **{name: whole[name] for name in _LEARNED},
+            # Pairs keep the order of the rules, which a decision lists them in.
+            "findings": [[key, one.to_json()] for key, one in self.findings.items()],
             "evidence": self.evidence,
             "past": self.past,
             "entry": self.entry,
@@ -285,7 +287,7 @@ class RolloutState:
         }
         raw["findings"] = {
             rule: Finding.from_json(finding)
-            for rule, finding in raw["findings"].items()
+            for rule, finding in dict(raw["findings"]).items()
         }
         return cls(**raw)
 

@@ -318,7 +318,8 @@ class Traffic:
         started host comes to it. If the exposure has moved by then, it is dropped.
 
         Raises:
-            TypeError: A callable is async: it would return before it has begun.
+            TypeError: A callable is async, or its answer a generator: it would return
+                before it has begun.
         """
         for one in (control, candidate):
             refuse_async(one)

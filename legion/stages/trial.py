@@ -117,6 +117,7 @@ class Trial:
     _clock: Clock = attrs.field(alias="clock")
     slices: tuple[str, ...] = ()
     over: bool = attrs.field(init=False, default=False)
+    _entered: bool = attrs.field(init=False, default=False)
     _began_s: float = attrs.field(init=False, default=0.0)
     _failure: str | None = attrs.field(init=False, default=None)
     _outer: Run | None = attrs.field(init=False, default=None)
@@ -171,6 +172,13 @@ class Trial:
         self._telemetry.record((TRIAL, arm, self.place, digest, at_s, value))
 
     def __enter__(self) -> Self:
+        if self._entered:
+            # It would be its own outer one, and whoever asks for those never ends.
+            msg = (
+                f"trial: got {self.unit!r:.80} again; write engine.trial(...) each time"
+            )
+            raise RuntimeError(msg)
+        self._entered = True
         self._outer = self._before = current_run.get()
         current_run.set(self)
         self._telemetry.make_room()

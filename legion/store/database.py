@@ -16,6 +16,7 @@ import weakref
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeAlias
 
 import attrs
@@ -38,6 +39,7 @@ class _Session:
     connection: sqlite3.Connection
     pid: int
     look: Look | None = None
+    file: tuple[int, int] | None = None
     lock: threading.RLock = attrs.field(factory=threading.RLock)
     synchronous: str = ""
     durable: bool = False
@@ -78,7 +80,7 @@ class Database:
         readonly: bool = False,
         timeout_s: float = 5.0,
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = _placed(os.fspath(path))
         self.readonly = readonly
         self._timeout_s = timeout_s
         self._closed = False
@@ -220,7 +222,8 @@ class Database:
 
     def _begun(self) -> _Session:
         if not self.readonly:
-            return _Session(self._connect(), os.getpid())
+            connection = self._connect()
+            return _Session(connection, os.getpid(), file=_file_at(self.path))
         look = Look.at(self.path, timeout_s=self._timeout_s)
         return _Session(look.connection, os.getpid(), look)
 
@@ -295,6 +298,12 @@ class Database:
             session.failed = None
 
     def _begin(self, session: _Session, *, durable: bool) -> None:
+        if session.file != _file_at(self.path):
+            # SQLite would write on into a file that nobody can open any more.
+            msg = (
+                "it was removed or replaced since it was opened; put it back, or start"
+            )
+            raise StateError(self.path, msg + " this process again")
         synchronous = "FULL" if durable else "NORMAL"
         if session.synchronous != synchronous:
             session.connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -311,6 +320,20 @@ class Database:
         if session.failed is not None:
             msg = "a transaction inside this one failed, so all of it is taken back"
             raise StateError(self.path, msg) from session.failed
+
+
+def _placed(path: str) -> str:
+    """Return *path* as it is meant now, wherever the process may go later."""
+    return str(Path(path).absolute()) if path and path != ":memory:" else path
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    """Return which file lies at *path*, or None."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - each transaction pays for it
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _run(callback: Callable[[], object]) -> None:
