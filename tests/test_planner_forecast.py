@@ -24,7 +24,7 @@ from legion.stages.evidence.limit import LEAST
 from legion.stages.evidence.sampled import HEALTHY
 from legion.stages.plan import Plan
 from legion.stages.rungs import Rungs
-from legion.stats import BernoulliProcess
+from legion.stats import BernoulliProcess, Onset
 
 
 MARGIN = {"versus": "baseline", "margin": "25%"}
@@ -141,9 +141,9 @@ def test_a_level_that_is_sampled_is_seen_after_some_windows():
         for each in forecast(plan, traffic_per_s=10).stages[1].harm
         if each.name == "memory_leak above 50 MB/h"
     )
-    process, windows = BernoulliProcess.harm(HEALTHY), 0
+    process, windows = Onset.of(BernoulliProcess.harm(HEALTHY), looks=2_880), 0
     while process.log_e < -math.log(told.alpha):
-        process, windows = process.update(1, 1), windows + 1
+        process, windows = process.update(process.first.update(1, 1)), windows + 1
 
     assert told.says == f"in {windows} min where it is beyond it in each window"
 

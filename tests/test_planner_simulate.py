@@ -9,6 +9,7 @@ simulate` has 2,000 runs, which find a true 2 % in 92 % of the cases.
 from __future__ import annotations
 
 import json
+import math
 
 import attrs
 import numpy as np
@@ -29,10 +30,11 @@ from legion.planner import (
 )
 from legion.planner.question import Method
 from legion.planner.questions import harm, proofs
-from legion.planner.weigh import Tally, log_e
+from legion.planner.weigh import Tally, Weighing
 from legion.stats import (
     BernoulliProcess,
     LabelProcess,
+    Onset,
     PairedProcess,
     Side,
     log_both,
@@ -194,46 +196,75 @@ def test_the_e_values_are_those_of_the_engine():
     for question in asked:
         if question.method in {Method.ROW, Method.DETECTOR}:
             continue
-        counts = [rng.integers(0, 40, (3, 4)) for _ in range(4)]
-        candidate, control, both, good = counts
+        # Two blocks of looks: healthy first, then not.
+        new = rng.integers(0, 9, (4, 3, 6))
+        new[0, :, 3:] += 20
+        candidate, control, both, good = np.cumsum(new, axis=-1)
         paired = Method.PAIRED in {question.method, question.compared}
-        tally = Tally(
-            candidate=candidate,
-            control=control,
-            both=both if paired else None,
-            good=good,
-        )
-        logs = log_e(question, tally, rho=0.05)
-        for place in np.ndindex(candidate.shape):
-            one = [int(each[place]) for each in counts]
-            assert logs[place] == pytest.approx(_alone(question, *one), abs=1e-9)
+        weighing = Weighing(question, rho=0.05, looks=50)
+        blocks = [
+            weighing.log_e(
+                Tally(
+                    candidate=candidate[:, span],
+                    control=control[:, span],
+                    both=both[:, span] if paired else None,
+                    good=good[:, span],
+                )
+            )
+            for span in (slice(0, 4), slice(4, 6))
+        ]
+        logs = np.concatenate(blocks, axis=-1)
+        for run_ in range(3):
+            alone = _alone(question, new[:, run_].T.tolist())
+            assert logs[run_] == pytest.approx(alone, abs=1e-9)
         methods.add((question.method, question.side))
     assert len(methods) == 6
 
 
-def _alone(question, candidate, control, both, good):
-    """Ask the engine's own process."""
+def _alone(question, counts):
+    """Ask the engine's own processes, look by look."""
     start = "harm" if question.side is Side.HARM else "proof"
     if question.method is Method.LIMIT:
         process = getattr(BernoulliProcess, start)(question.limit)
-        # In shadow, what is bad of the candidate is bad of both or of it alone.
-        bad = candidate + (both if question.compared is Method.PAIRED else 0)
-        log_e = process.update(bad, bad + good).log_e
+        shadow = question.compared is Method.PAIRED
+        found = _looks(process, question, [_good(one, shadow=shadow) for one in counts])
         if question.compared is None:
-            return log_e
+            return found
         versus = attrs.evolve(question, method=question.compared, limit=None)
-        return log_both(log_e, _alone(versus, candidate, control, both, good))
+        return list(map(log_both, found, _alone(versus, counts)))
     if question.method is Method.PAIRED:
         process = getattr(PairedProcess, start)(question.ratio)
-        n = candidate + control + both + good
-        return process.update(n, both=both, candidate=candidate, control=control).log_e
+        return _looks(process, question, [_pairs(*one) for one in counts])
     process = getattr(LabelProcess, start)(question.ratio)
-    label = process.update(candidate, control, rho=0.05).log_e
+    labels = [((one[0], one[1]), {"rho": 0.05}) for one in counts]
+    found = _looks(process, question, labels)
     if question.floor is None:
-        return label
+        return found
     floor = getattr(BernoulliProcess, start)(question.floor)
-    other = floor.update(candidate, candidate + good).log_e
-    return (log_both if question.side is Side.HARM else log_either)(label, other)
+    other = _looks(floor, question, [_good(one, shadow=False) for one in counts])
+    both = log_both if question.side is Side.HARM else log_either
+    return list(map(both, found, other))
+
+
+def _good(one, *, shadow):
+    """In shadow, what is bad of the candidate is bad of both or of it alone."""
+    candidate, _, both, good = one
+    bad = candidate + (both if shadow else 0)
+    return (bad, bad + good), {}
+
+
+def _pairs(candidate, control, both, good):
+    n = candidate + control + both + good
+    return (n,), {"both": both, "candidate": candidate, "control": control}
+
+
+def _looks(process, question, looks):
+    harm = question.side is Side.HARM
+    onset, found = Onset.of(process, looks=50 if harm else math.inf), []
+    for given, named in looks:
+        onset = onset.update(onset.first.update(*given, **named))
+        found.append(onset.log_e)
+    return found
 
 
 @pytest.mark.parametrize("unit", ["task", "user"])

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from ..stats import FREEZE_AT, WeightedSum
+from ..stats import FREEZE_AT, Side, WeightedSum
 from .detection import Detection
 from .question import Method, Question
 from .slicing import Places
 from .staging import Staging
 from .tasks import Source
-from .weigh import log_e, over_places
+from .weigh import Weighing, over_places
 
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Climb:
         before: Log e-values of the parts that are finished, by key, shape (runs,).
         alpha: What the budget holds.
         places: From when on which slices are judged.
+        kept_back: What of each part is for later stays in the stage.
     """
 
     staging: Staging
@@ -73,12 +74,15 @@ class Climb:
     before: Mapping[str, Floats]
     alpha: float
     places: Places
+    kept_back: float
     _open: npt.NDArray[np.bool_] = attrs.field(init=False)
     _found: Passage = attrs.field(init=False)
     _runs: npt.NDArray[np.int64] = attrs.field(init=False)
     _rest: Floats = attrs.field(init=False)
     _detections: dict[str, Detection] = attrs.field(init=False)
     _detected: dict[str, Floats] = attrs.field(init=False, factory=dict)
+    _weighings: dict[tuple[Side, str], Weighing] = attrs.field(init=False)
+    _used: npt.NDArray[np.bool_] = attrs.field(init=False)
 
     def passage(self) -> Passage:
         """Return what became of each run."""
@@ -93,6 +97,13 @@ class Climb:
         self._detections = {
             q.key: staging.detection(q) for q in drawn if q.method is Method.DETECTOR
         }
+        self._weighings = {
+            (q.side, q.key): Weighing(q, rho=staging.rho, looks=staging.dwell_looks)
+            for q in drawn
+            if q.method is not Method.DETECTOR
+        }
+        placed = self.places.at(np.full(runs, staging.looks))
+        self._used = np.asarray(placed.any(axis=0))
         for first in range(0, staging.looks, _BLOCK):
             last = min(first + _BLOCK, staging.looks)
             self._open = self.places.open(first, last)
@@ -107,6 +118,8 @@ class Climb:
                 source.keep(stay)
             for detection in self._detections.values():
                 detection.keep(stay)
+            for weighing in self._weighings.values():
+                weighing.keep(stay)
         return self._found
 
     def _others(self) -> Floats:
@@ -154,7 +167,14 @@ class Climb:
                 found[question.key] = self._log_e(question, sources)
             else:
                 found[question.key] = np.zeros(shape)
-        return found
+        return {key: self._staked(log_e) for key, log_e in found.items()}
+
+    def _staked(self, log_e: Floats) -> Floats:
+        """Return what a part has where some of it is for later stays."""
+        if not self.kept_back:
+            return log_e
+        stake = math.log1p(-self.kept_back)
+        return np.logaddexp(stake + log_e, math.log(self.kept_back))
 
     def _row(
         self, question: Question, shape: tuple[int, int], sources: Mapping[str, Source]
@@ -179,11 +199,11 @@ class Climb:
         if question.method is Method.DETECTOR:
             return self._detected[question.key]
         tally = sources[question.metric.name].tally(question)
+        weighing = self._weighings[question.side, question.key]
         if not question.sliced:
-            return log_e(question, tally, rho=self.staging.rho)
-        used = np.asarray(self._open.any(axis=(0, 2)))
-        found = log_e(question, tally.of(used), rho=self.staging.rho)
-        return over_places(found, self._open[:, used])
+            return weighing.log_e(tally)
+        places = self._open[:, self._used]
+        return over_places(weighing.log_e(tally.of(self._used), places=places), places)
 
     def _proven(
         self, first: int, last: int, sources: Mapping[str, Source]

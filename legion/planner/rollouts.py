@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from ..stages.budget import KEPT_BACK
 from ..stages.plan import Plan, Stage, Unit
 from ..stats import WeightedSum
 from .calendar import length_s
@@ -256,6 +257,7 @@ class Rollouts:
             before={key: value[alive] for key, value in before.items()},
             alpha=self.plan.false_rollback,
             places=places,
+            kept_back=0.0 if self.plan.unit is Unit.TASK else KEPT_BACK,
         ).passage()
 
     @staticmethod

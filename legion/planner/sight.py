@@ -9,7 +9,9 @@ import attrs
 from ..stages.plan import Stage
 from ..stages.slices import MOST
 from ..stats import (
+    LATER,
     BernoulliProcess,
+    Onset,
     Side,
     bad_events_to_decide,
     events_to_decide,
@@ -32,6 +34,9 @@ TIMES = (1.2, 1.5, 2.0, 5.0)
 
 BEYOND = (1.5, 2.0, 3.0)
 """Effects told of a limit: so many times the limit."""
+
+
+_DAY_S = 86_400.0
 
 
 @attrs.frozen(kw_only=True)
@@ -98,9 +103,11 @@ class Lens:
         alpha = question.alpha
         if question.method is Method.DETECTOR:
             alpha *= interval_s / question.horizon_s
-        process, windows = BernoulliProcess.harm(question.limit or 0.5), 0
+        looks = math.ceil((self.stage.dwell_s or _DAY_S) / interval_s)
+        first, windows = BernoulliProcess.harm(question.limit or 0.5), 0
+        process = Onset.of(first, looks=looks)
         while process.log_e < -math.log(alpha):
-            process, windows = process.update(1, 1), windows + 1
+            process, windows = process.update(process.first.update(1, 1)), windows + 1
         return windows * interval_s
 
     def _at_a_look(self, seconds: float | None) -> float | None:
@@ -126,12 +133,17 @@ class Lens:
         self, ratio: float, rate: float, quantile: float | None
     ) -> float | None:
         question = self.question
+        if question.method is not Method.DETECTOR:
+            # The rest of the stake is for harm that begins later.
+            question = attrs.evolve(question, alpha=question.alpha * (1 - LATER))
         if question.method is Method.LIMIT:
-            return self._beyond(rate * ratio, question.limit or 0.5, quantile)
+            first = attrs.evolve(self, question=question)
+            return first._beyond(rate * ratio, question.limit or 0.5, quantile)
         if question.method is Method.DETECTOR:
             return self._risen(rate * ratio, quantile)
         if question.method is Method.PAIRED:
-            return self._pairs(ratio, question.ratio, rate, quantile, side=Side.HARM)
+            first = attrs.evolve(self, question=question)
+            return first._pairs(ratio, question.ratio, rate, quantile, side=Side.HARM)
         return seconds_to_detect(
             ratio,
             traffic_per_s=self.workload.traffic_per_s,

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..metrics import Metric
 from ..stages.evidence import Drawn, log_e_of_look
+from ..stages.evidence.exact import AFTERWARDS
 from ..stats import RandomisationProcess, Side, geometric_looks
 from .crowd import Crowd, counted
 from .question import Question
@@ -192,7 +193,8 @@ class Sticky:
     def _over_looks(self, taken: list[tuple[int, Drawn]], margin: float) -> Floats:
         """Return the exact test's log e-value at each look of the stage."""
         process = RandomisationProcess.of(self._planned)
-        found = np.full(self._looks, process.log_e)
+        planned = math.log1p(-AFTERWARDS)
+        found = np.full(self._looks, planned + process.log_e)
         for last, drawn in taken:
             due = process.due(last - 1)
             if due:
@@ -202,7 +204,7 @@ class Sticky:
                     else 0.0
                 )
                 process = process.update(log_e, looks=due)
-                found[last - 1 :] = process.log_e
+                found[last - 1 :] = planned + process.log_e
         return found
 
     def advance(self, first: int, last: int, places: Bools) -> None:

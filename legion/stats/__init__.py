@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .interval import Interval
     from .label import LabelProcess, label_share
     from .moments import Moments
+    from .onset import LATER, Onset
     from .paired import PairedProcess
     from .power import (
         bad_events_to_decide,
@@ -56,12 +57,14 @@ if TYPE_CHECKING:
 __all__ = [
     "FREEZE_AT",
     "GRID",
+    "LATER",
     "BernoulliProcess",
     "Detector",
     "Interval",
     "LabelProcess",
     "LogHistogram",
     "Moments",
+    "Onset",
     "PairedProcess",
     "QuantileMixture",
     "RandomisationProcess",
@@ -116,6 +119,7 @@ _FILES = {
     "interval": ("Interval",),
     "label": ("LabelProcess", "label_share"),
     "moments": ("Moments",),
+    "onset": ("LATER", "Onset"),
     "paired": ("PairedProcess",),
     "power": (
         "bad_events_to_decide",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from collections.abc import Mapping
 from typing import cast
 
@@ -13,6 +15,7 @@ from ...model import Arm, Finding, Missing, Pairs
 from ...stats import (
     BernoulliProcess,
     LabelProcess,
+    Onset,
     PairedProcess,
     Side,
     decides,
@@ -23,6 +26,7 @@ from ...stats import (
 from ...telemetry import labelled
 from ..plan import Rule
 from .exact import ExactEvidence
+from .limit import counted, limited_by
 from .outlook import Outlook, outlook_of_margin
 from .units import Seen, Tally, by_visit
 from .watch import Watch, watched
@@ -58,6 +62,7 @@ class ComparedEvidence:
         slice: Of which units alone it speaks, or "" for all of them.
         visits_s: Plan time over which the exact test looks, where units come back;
             None where each comes once.
+        looks: How often a trigger is expected to be updated: harm may begin at each.
     """
 
     rule: Rule
@@ -70,8 +75,9 @@ class ComparedEvidence:
     slice: str = attrs.field(kw_only=True, default="")
     visits_s: float | None = attrs.field(default=None, kw_only=True)
     fact: bool = attrs.field(init=False, default=False)
-    _process: LabelProcess | PairedProcess = attrs.field(init=False)
-    _floor: BernoulliProcess | None = attrs.field(init=False)
+    looks: float = attrs.field(default=math.inf, kw_only=True)
+    _process: Onset[LabelProcess | PairedProcess] = attrs.field(init=False)
+    _floor: Onset[BernoulliProcess] | None = attrs.field(init=False)
     _exact: ExactEvidence | None = attrs.field(init=False, default=None)
     _tally: Tally = attrs.field(init=False, factory=Tally)
     _at_s: float = attrs.field(init=False, default=0.0)
@@ -86,14 +92,14 @@ class ComparedEvidence:
         # A time has its margin in the edge beyond which a unit is slow.
         ratio = 1.0 if self.metric.kind is Kind.TIME else 1.0 + self.margin
         kind = PairedProcess if self.share == 0 else LabelProcess
-        self._process = kind.harm(ratio) if self.trigger else kind.proof(ratio)
+        first = kind.harm(ratio) if self.trigger else kind.proof(ratio)
+        looks = self.looks if self.trigger else math.inf
+        self._process = Onset.of(first, looks=looks)
         floor = self.rule.or_below
         if floor is None:
             self._floor = None
-        elif self.trigger:
-            self._floor = BernoulliProcess.harm(floor)
         else:
-            self._floor = BernoulliProcess.proof(floor)
+            self._floor = limited_by(floor, harm=self.trigger, looks=self.looks)
         shared = self.metric.kind is Kind.SHARE and 0 < self.share < 1
         if self.visits_s is not None and self.trigger and shared:
             self._exact = ExactEvidence(
@@ -150,21 +156,19 @@ class ComparedEvidence:
         if self._exact is not None:
             self._exact.update(seen)
         if self._floor is not None:
-            self._floor = self._floor.update(
-                tally.candidate_bad, tally.candidate, streams=tally.streams
-            )
-        if isinstance(self._process, PairedProcess):
+            self._floor = counted(self._floor, tally)
+        first = self._process.first
+        if isinstance(first, PairedProcess):
             pairs = observation.pairs.get(self.name, Pairs())
-            self._process = self._process.update(
+            first = first.update(
                 pairs.n,
                 both=pairs.both,
                 candidate=pairs.candidate,
                 control=pairs.control,
             )
         elif 0 < self.share < 1:
-            self._process = self._process.update(
-                once.candidate_bad, once.control_bad, rho=self.share
-            )
+            first = first.update(once.candidate_bad, once.control_bad, rho=self.share)
+        self._process = self._process.update(first)
 
     @property
     def log_bad(self) -> float:
@@ -215,8 +219,8 @@ class ComparedEvidence:
     def outlook(self, observed_s: float) -> Outlook:
         """Return when the margin could be proven, after so many seconds of proof."""
         return outlook_of_margin(
-            self._process,
-            self._floor,
+            self._process.first,
+            None if self._floor is None else self._floor.first,
             self._tally,
             share=self.share,
             margin=self.margin,
@@ -305,8 +309,10 @@ class ComparedEvidence:
         """Return the counts and the processes."""
         return {
             "tally": self._tally.to_json(),
-            "process": self._process.to_json(),
-            "floor": None if self._floor is None else self._floor.to_json(),
+            "process": self._process.first.to_json(),
+            "onset": self._process.to_json(),
+            "floor": None if self._floor is None else self._floor.first.to_json(),
+            "floor_onset": None if self._floor is None else self._floor.to_json(),
             "exact": None if self._exact is None else self._exact.to_json(),
             "at_s": self._at_s,
             "error": self._error,
@@ -320,11 +326,12 @@ class ComparedEvidence:
         raw = cast("Mapping[str, JSON]", value)
         self._tally = Tally.from_json(raw["tally"])
         process = cast("Mapping[str, JSON]", raw["process"])
-        self._process = type(self._process).from_json(process)
-        if raw["floor"] is not None:
-            floor = cast("Mapping[str, JSON]", raw["floor"])
-            self._floor = BernoulliProcess.from_json(floor)
-        # Not there where it was written by a version without it.
+        first = type(self._process.first).from_json(process)
+        # Some are not there where they were written by a version without them.
+        self._process = self._process.restore(first, raw.get("onset"))
+        if self._floor is not None and raw["floor"] is not None:
+            floor = BernoulliProcess.from_json(cast("Mapping[str, JSON]", raw["floor"]))
+            self._floor = self._floor.restore(floor, raw.get("floor_onset"))
         if self._exact is not None and raw.get("exact") is not None:
             self._exact.restore(raw["exact"])
         self._at_s = float(cast("float", raw["at_s"]))

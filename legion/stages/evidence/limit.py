@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from collections.abc import Mapping
 from typing import cast
 
@@ -10,7 +12,7 @@ import attrs
 from ...canonical import JSON
 from ...metrics import Kind, Metric
 from ...model import Finding, Missing
-from ...stats import BernoulliProcess, decides, e_value
+from ...stats import BernoulliProcess, Onset, decides, e_value
 from ..plan import Rule
 from .outlook import Outlook, outlook_of_limit
 from .units import CLUSTERED, Seen, Tally
@@ -42,6 +44,31 @@ def limited(metric: Metric, rule: Rule) -> str:
     return f"{metric.name} beyond {limit_of(rule):g} {metric.unit}"
 
 
+def limited_by(share: float, *, harm: bool, looks: float) -> Onset[BernoulliProcess]:
+    """
+    Start evidence that more are bad than a share, or fewer.
+
+    Args:
+        share: The share.
+        harm: Whether it is evidence of more.
+        looks: How often it is expected to be updated, where it is.
+    """
+    if harm:
+        return Onset.of(BernoulliProcess.harm(share), looks=looks)
+    return Onset.of(BernoulliProcess.proof(share), looks=math.inf)
+
+
+def counted(process: Onset[BernoulliProcess], tally: Tally) -> Onset[BernoulliProcess]:
+    """Return the evidence after the candidate's units of *tally*."""
+    first = process.first.update(
+        tally.candidate_bad, tally.candidate, streams=tally.streams
+    )
+    # A unit may have counted in one more process from now on: what it says is divided
+    # among them from the first unit on, and what began later begins anew.
+    same = first.streams == process.first.streams
+    return process.update(first) if same else process.anew(first)
+
+
 @attrs.define(eq=False)
 class LimitEvidence:
     """
@@ -61,6 +88,7 @@ class LimitEvidence:
         stale_s: Plan time after which the newest event is too old.
         clustered: Whether events belong to units that come back, so that several are of
             one unit.
+        looks: How often a trigger is expected to be updated: harm may begin at each.
     """
 
     rule: Rule
@@ -70,7 +98,8 @@ class LimitEvidence:
     stale_s: float = attrs.field(kw_only=True)
     clustered: bool = attrs.field(default=False, kw_only=True)
     fact: bool = attrs.field(init=False, default=False)
-    _process: BernoulliProcess = attrs.field(init=False)
+    looks: float = attrs.field(default=math.inf, kw_only=True)
+    _process: Onset[BernoulliProcess] = attrs.field(init=False)
     _tally: Tally = attrs.field(init=False, factory=Tally)
     _by_event: bool = attrs.field(init=False, default=False)
     _at_s: float = attrs.field(init=False, default=0.0)
@@ -78,8 +107,7 @@ class LimitEvidence:
 
     def __attrs_post_init__(self) -> None:
         share = min(max(bad_share(self.rule, self.metric), LEAST), 1 - LEAST)
-        make = BernoulliProcess.harm if self.trigger else BernoulliProcess.proof
-        self._process = make(share)
+        self._process = limited_by(share, harm=self.trigger, looks=self.looks)
 
     @property
     def name(self) -> str:
@@ -112,9 +140,7 @@ class LimitEvidence:
         self._tally = self._tally.plus(tally).heard(seen, self.metric.stream)
         if self._by_event and self.clustered:
             return
-        self._process = self._process.update(
-            tally.candidate_bad, tally.candidate, streams=tally.streams
-        )
+        self._process = counted(self._process, tally)
 
     @property
     def log_bad(self) -> float:
@@ -153,7 +179,9 @@ class LimitEvidence:
 
     def outlook(self, observed_s: float) -> Outlook:
         """Return when the limit could be proven, after so many seconds of proof."""
-        return outlook_of_limit(self._process, alpha=self.alpha, observed_s=observed_s)
+        return outlook_of_limit(
+            self._process.first, alpha=self.alpha, observed_s=observed_s
+        )
 
     def _value(self) -> float | None:
         share = self._tally.share
@@ -199,7 +227,8 @@ class LimitEvidence:
         """Return the counts and the process."""
         return {
             "tally": self._tally.to_json(),
-            "process": self._process.to_json(),
+            "process": self._process.first.to_json(),
+            "onset": self._process.to_json(),
             "by_event": self._by_event,
             "at_s": self._at_s,
             "error": self._error,
@@ -210,7 +239,8 @@ class LimitEvidence:
         raw = cast("Mapping[str, JSON]", value)
         self._tally = Tally.from_json(raw["tally"])
         process = cast("Mapping[str, JSON]", raw["process"])
-        self._process = BernoulliProcess.from_json(process)
+        first = BernoulliProcess.from_json(process)
+        self._process = self._process.restore(first, raw.get("onset"))
         self._by_event = bool(raw["by_event"])
         self._at_s = float(cast("float", raw["at_s"]))
         self._error = str(raw["error"])

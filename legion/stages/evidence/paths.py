@@ -176,7 +176,7 @@ class Paths:
         plain = self._plain(rule, metric, trigger=True)
         if metric.kind is Kind.COUNT or metric.name in HARD_FACTS:
             return plain
-        return SampledEvidence(plain, alpha=alpha)
+        return SampledEvidence(plain, alpha=alpha, looks=self._looks)
 
     def _margin(self, metric: str) -> float:
         return self.plan.margin(metric, self.stage)
@@ -201,6 +201,7 @@ class Paths:
             alpha=alpha,
             stale_s=self._stale_s(metric.name),
             slice=slice,
+            looks=self._looks,
             visits_s=(
                 looked_at_s(self.stage)
                 if metric.stream in visited(self.plan) and not slice
@@ -255,6 +256,10 @@ class Paths:
         )
 
     @property
+    def _looks(self) -> float:
+        return self._horizon_s / self.stage.check_interval_s
+
+    @property
     def _horizon_s(self) -> float:
         return self.stage.unbroken_for_s or self.stage.dwell_s or HORIZON_S
 
@@ -267,6 +272,7 @@ class Paths:
             alpha=alpha,
             stale_s=self._stale_s(metric.name),
             clustered=self._clustered(metric),
+            looks=self._looks,
         )
         if self.share < 1:
             return limit

@@ -9,8 +9,9 @@ import attrs
 
 from ...canonical import JSON
 from ...model import Finding
-from ...stats import BernoulliProcess, decides, e_value
+from ...stats import BernoulliProcess, Onset, decides, e_value
 from .fact import ThresholdEvidence
+from .limit import limited_by
 from .units import Seen
 from .watch import Watch
 
@@ -33,18 +34,20 @@ class SampledEvidence:
     Args:
         reading: What reads the level, window by window.
         alpha: The level at which its own evidence decides.
+        looks: How many windows are expected: it may begin in each.
     """
 
     reading: ThresholdEvidence
     alpha: float = attrs.field(kw_only=True)
+    looks: float = attrs.field(kw_only=True)
     fact: bool = attrs.field(init=False, default=False)
     log_good: float = attrs.field(init=False, default=0.0)
     watches: tuple[Watch, ...] = attrs.field(init=False, default=())
-    _process: BernoulliProcess = attrs.field(init=False)
+    _process: Onset[BernoulliProcess] = attrs.field(init=False)
     _seen_s: float = attrs.field(init=False, default=float("-inf"))
 
     def __attrs_post_init__(self) -> None:
-        self._process = BernoulliProcess.harm(HEALTHY)
+        self._process = limited_by(HEALTHY, harm=True, looks=self.looks)
 
     @property
     def log_bad(self) -> float:
@@ -60,13 +63,14 @@ class SampledEvidence:
             return
         if seen.observation.at_s - self._seen_s >= self.reading.interval_s:
             self._seen_s = seen.observation.at_s
-            self._process = self._process.update(int(met), 1)
+            first = self._process.first.update(int(met), 1)
+            self._process = self._process.update(first)
 
     def finding(self) -> Finding:
         """Return where the rule stands now."""
         plain = self.reading.finding()
         met = None if plain.missing else decides(self.log_bad, alpha=self.alpha)
-        bad, n = self._process.bad, self._process.n
+        bad, n = self._process.first.bad, self._process.first.n
         beyond = f"beyond its limit in {bad} of {n} windows"
         return attrs.evolve(
             plain,
@@ -87,8 +91,9 @@ class SampledEvidence:
         """Return the reading and the process."""
         return {
             "reading": self.reading.to_json(),
-            "process": self._process.to_json(),
-            "seen_s": self._seen_s if self._process.n else None,
+            "process": self._process.first.to_json(),
+            "onset": self._process.to_json(),
+            "seen_s": self._seen_s if self._process.first.n else None,
         }
 
     def restore(self, value: JSON) -> None:
@@ -96,6 +101,7 @@ class SampledEvidence:
         raw = cast("Mapping[str, JSON]", value)
         self.reading.restore(raw["reading"])
         process = cast("Mapping[str, JSON]", raw["process"])
-        self._process = BernoulliProcess.from_json(process)
+        first = BernoulliProcess.from_json(process)
+        self._process = self._process.restore(first, raw.get("onset"))
         if raw["seen_s"] is not None:
             self._seen_s = float(cast("float", raw["seen_s"]))
