@@ -24,7 +24,7 @@ from rounds import cpu_ns, show, take_turns
 import legion
 
 from legion.model import Observation
-from legion.stats import LabelProcess
+from legion.stats import LabelProcess, Onset
 from legion.testing import ManualClock
 
 
@@ -36,12 +36,12 @@ UNITS = 600
 
 def evidence(times: int = 1_000) -> float:
     """Return ns for one more look at one metric's evidence."""
-    process = LabelProcess.harm(1.25)
+    process = Onset.of(LabelProcess.harm(1.25), looks=2_880)
 
     def update() -> None:
         nonlocal process
         for _ in range(times):
-            process = process.update(1, 9, rho=0.05)
+            process = process.update(process.first.update(1, 9, rho=0.05))
 
     return cpu_ns(update) / times
 

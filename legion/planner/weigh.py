@@ -14,6 +14,7 @@ import numpy as np
 from ..stages.slices import MOST
 from ..stats import GRID, LATER, PairedProcess, Side, label_share
 from ..stats.grid import steps
+from ..stats.onset import COARSE
 from .question import Method, Question
 
 
@@ -138,7 +139,8 @@ class Weighing:
             return first
         part = min(1 / max(self.looks, 1.0), 0.5)
         onsets = self._onsets.setdefault(name, Onsets(part))
-        late = np.log(onsets.e_values(counts, adds, places))
+        coarse = [each[COARSE] for each in adds]
+        late = np.log(onsets.e_values(counts, coarse, places))
         return np.logaddexp(math.log1p(-LATER) + first, math.log(LATER) + late)
 
     def keep(self, runs: Bools) -> None:
@@ -170,7 +172,7 @@ class Onsets:
         """Return cash and what has begun at each look, for counts of (.., looks)."""
         if not self._last:
             shape = counts[0].shape[:-1]
-            self._cash, self._late = np.ones(shape), np.zeros((len(GRID), *shape))
+            self._cash, self._late = np.ones(shape), np.zeros((len(adds[0]), *shape))
             self._last = [np.zeros((*shape, 1), dtype=np.int64) for _ in counts]
         gains = self._gains(counts, adds)
         found: Floats = np.empty(counts[0].shape)
