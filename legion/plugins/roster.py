@@ -6,7 +6,7 @@ import contextlib
 import threading
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -35,12 +35,29 @@ _INLINE = frozenset({"legion_startup", "legion_register_criteria"})
 
 
 class _Manager(pluggy.PluginManager):
-    """pluggy, without a look at Python's own names; there are many of them."""
+    """pluggy, without a look at what cannot be marked; there is much of it."""
 
     def parse_hookimpl_opts(
         self, plugin: object, name: str
     ) -> pluggy.HookimplOpts | None:
-        return None if name[:2] == "__" else super().parse_hookimpl_opts(plugin, name)
+        if name[:2] == "__" or _is_unmarked_method(plugin, name):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
+def _is_unmarked_method(plugin: object, name: str) -> bool:
+    """Tell a plain method of its class that no attribute of *plugin* hides."""
+    if isinstance(plugin, type):
+        return False
+    for base in type(plugin).__mro__:
+        if name in base.__dict__:
+            found = base.__dict__[name]
+            break
+    else:
+        return False
+    if type(found) is not FunctionType or found.__dict__:
+        return False
+    return name not in getattr(plugin, "__dict__", ())
 
 
 @attrs.frozen
