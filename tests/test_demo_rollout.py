@@ -18,6 +18,8 @@ pytestmark = pytest.mark.skipif(
 CHILD = """
 import functools, hashlib, json, random, sys, tempfile
 
+import numpy as np
+
 from pathlib import Path
 
 from legion.cache import embedders
@@ -38,7 +40,9 @@ class WorkClock(RequestClock):
 
 # All use one model and one index, and a question that comes again is found again without
 # the work, which is counted all the same: what is found depends on nothing else.
-embedders.wordllama = functools.cache(embedders.wordllama)
+llama = embedders.wordllama()
+vector = functools.cache(lambda text: llama([text])[0])
+embedders.wordllama = lambda: lambda texts: np.stack([vector(text) for text in texts])
 of, search = functools.cache(Retrieval.of), functools.cache(Retrieval.search)
 Retrieval.of = lambda corpus: of(tuple(corpus))
 
