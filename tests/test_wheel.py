@@ -6,9 +6,9 @@ import os
 import subprocess
 import sys
 
-from pathlib import Path
-
 import pytest
+
+from forked import script
 
 import legion
 
@@ -194,9 +194,9 @@ def test_a_state_file_of_another_plan_is_refused(tmp_path):
 KILLS = """
 import os, random, signal, sys, time
 from pathlib import Path
-tests, path, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-sys.path.insert(0, tests)
+path, kills = Path(sys.argv[1]), int(sys.argv[2])
 import legion
+from forked import child, wait
 from legion.testing import ManualClock
 from test_wheel import PLAN, open_host, turn
 
@@ -218,17 +218,7 @@ def roll_out(folder, start, pipe):
 
 def begun(folder, start):
     reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            roll_out(folder, start, writer)
-            code = 0
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+    pid = child(roll_out, folder, start, writer)
     os.close(writer)
     return pid, os.fdopen(reader)
 
@@ -240,7 +230,7 @@ for killed in range(1, kills + 1):
     os.kill(pid, signal.SIGKILL)
     moved = [line.split()[1] for line in said if line.startswith("moved")]
     said.close()
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) in {0, -signal.SIGKILL}
+    assert wait(pid) in {0, -signal.SIGKILL}
     for stage in moved:
         assert LADDER.index(stage) == reached + 1
         reached += 1
@@ -272,12 +262,5 @@ def test_a_killed_rollout_resumes_where_it_was(tmp_path):
     before it died is there after every restart.
     """
     kills = os.environ.get("LEGION_KILLS", "16")
-    done = subprocess.run(
-        [sys.executable, "-c", KILLS, Path(__file__).parent, tmp_path, kills],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout == f"{kills}\n"
+    assert script(KILLS, tmp_path, kills, timeout_s=3600) == f"{kills}\n"
