@@ -6,7 +6,7 @@ import contextlib
 import threading
 
 from collections.abc import Iterator, Mapping
-from types import FunctionType, MappingProxyType
+from types import FunctionType, MappingProxyType, MemberDescriptorType, MethodType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -40,14 +40,14 @@ class _Manager(pluggy.PluginManager):
     def parse_hookimpl_opts(
         self, plugin: object, name: str
     ) -> pluggy.HookimplOpts | None:
-        if name[:2] == "__" or _is_unmarked_method(plugin, name):
+        if name[:2] == "__" or _cannot_be_marked(plugin, name):
             return None
         return super().parse_hookimpl_opts(plugin, name)
 
 
-def _is_unmarked_method(plugin: object, name: str) -> bool:
-    """Tell a plain method of its class that no attribute of *plugin* hides."""
-    if isinstance(plugin, type):
+def _cannot_be_marked(plugin: object, name: str) -> bool:
+    """Tell a method without marks, and a slot with plain data, that nothing hides."""
+    if isinstance(plugin, type) or name in getattr(plugin, "__dict__", ()):
         return False
     for base in type(plugin).__mro__:
         if name in base.__dict__:
@@ -55,9 +55,12 @@ def _is_unmarked_method(plugin: object, name: str) -> bool:
             break
     else:
         return False
-    if type(found) is not FunctionType or found.__dict__:
-        return False
-    return name not in getattr(plugin, "__dict__", ())
+    if type(found) is MemberDescriptorType:
+        try:
+            return not isinstance(found.__get__(plugin), FunctionType | MethodType)
+        except AttributeError:  # Nothing is in it yet.
+            return False
+    return type(found) is FunctionType and not found.__dict__
 
 
 @attrs.frozen
