@@ -1,12 +1,14 @@
 """
 Tests that draw what they try draw the same each time.
 
-And every Python block of the documentation runs, page by page, in a folder of its own.
+What one process has compiled, the hundreds that the tests start read. And every Python
+block of the documentation runs, page by page, in a folder of its own.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 
 from pathlib import Path
@@ -18,6 +20,10 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 
 _ROOT = Path(__file__).parent
+
+# Also where Python is told to write no bytecode: compiling is half of an import.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile("legion", derandomize=True, deadline=None)
 settings.load_profile("legion")

@@ -18,10 +18,10 @@ import signal
 import sqlite3
 import sys
 import time
-import traceback
 
 from pathlib import Path
 
+from forked import child
 from test_host import canary
 from test_wheel import PLAN, open_host
 
@@ -137,21 +137,6 @@ def found(folder, since, start_s):
         "doubled": len(learned) - len(set(learned)),
         "learned and not recorded": units[0] - candidates,
     }
-
-
-def child(act):
-    """Fork a process that does *act* and nothing else."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            act()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return pid
 
 
 def fleet(folder, kills, seed):

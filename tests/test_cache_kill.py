@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import zlib
 
 import numpy as np
 import pytest
+
+from forked import script
 
 from legion import SemanticCache
 from legion.exceptions import StateCorruptError
@@ -17,6 +17,7 @@ from legion.exceptions import StateCorruptError
 PRELUDE = """
 import os, random, signal, sys, threading, zlib
 import numpy as np
+from forked import child, wait
 from legion import SemanticCache
 
 MORE, EVERY = {}, 1
@@ -24,20 +25,6 @@ MORE, EVERY = {}, 1
 def embed(texts):
     seeds = [zlib.crc32(text.encode()) for text in texts]
     return np.stack([np.random.default_rng(s).standard_normal(16) for s in seeds])
-
-def child(act):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            act()
-            code = 0
-        finally:
-            os._exit(code)
-    return pid
-
-def wait(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 # What is done, again and again; after step n the cache is as states(n)[-1].
 def step(cache, n):
@@ -178,14 +165,7 @@ print(1)
 
 
 def run(code, *args):
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + code, *map(str, args)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return int(script(PRELUDE + code, *args))
 
 
 def embed(texts):

@@ -18,8 +18,11 @@ pytestmark = pytest.mark.skipif(
 CHILD = """
 import functools, hashlib, json, random, sys, tempfile
 
+import numpy as np
+
 from pathlib import Path
 
+from legion.cache import embedders
 from legion.demo.clock import RequestClock
 from legion.demo.retrieval import Retrieval
 from legion.demo.rollout import Demo
@@ -35,9 +38,13 @@ class WorkClock(RequestClock):
         return WorkClock.steps * 1e-6
 
 
-# A question that comes again is found again without the work, which is counted all the
-# same: what is found depends on nothing else.
-search = functools.cache(Retrieval.search)
+# All use one model and one index, and a question that comes again is found again without
+# the work, which is counted all the same: what is found depends on nothing else.
+llama = embedders.wordllama()
+vector = functools.cache(lambda text: llama([text])[0])
+embedders.wordllama = lambda: lambda texts: np.stack([vector(text) for text in texts])
+of, search = functools.cache(Retrieval.of), functools.cache(Retrieval.search)
+Retrieval.of = lambda corpus: of(tuple(corpus))
 
 
 def counted(self, *args, **keywords):

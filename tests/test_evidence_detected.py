@@ -207,11 +207,12 @@ def test_absence_is_told_apart():
     assert "rests" in rests.finding().reason
 
 
-EVERYONE = {"dwell": "12h", "validate": [{"metric": "error_rate", "below": "50%"}]}
+CLEAN = [{"metric": "error_rate", "below": "50%"}]
 
 
-def everyone():
-    one = rig(rules=plan(stages=with_stage("everyone", **EVERYONE)))
+def everyone(dwell):
+    stages = with_stage("everyone", dwell=dwell, validate=CLEAN)
+    one = rig(rules=plan(stages=stages))
     while one.stage != "everyone":
         one.turn(bad=10, control=(10, 1000))
     return one
@@ -219,7 +220,7 @@ def everyone():
 
 def test_what_is_worse_than_control_was_goes_back_from_everybody():
     """By the rule that compares, though nobody has the control any more."""
-    one = everyone()
+    one = everyone("12h")
     moves = [one.turn(bad=10, control=None) for _ in range(60)]
     assert {decision.move for decision in moves} == {Move.HOLD}
     for _ in range(120):
@@ -234,10 +235,10 @@ def test_what_is_worse_than_control_was_goes_back_from_everybody():
 
 def test_a_complete_rollout_is_still_watched():
     """Beyond the horizon too; what spoke of harm before has no part in it."""
-    one = everyone()
+    one = everyone("3h")
     while one.state.status is not Status.COMPLETE:
         assert one.turn(bad=10, control=None).move is not Move.ROLL_BACK
-    for _ in range(720):
+    for _ in range(180):
         assert one.turn(bad=10, control=None).move is Move.HOLD
     found = {one.turn(bad=60, control=None).move for _ in range(90)}
 

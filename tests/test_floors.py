@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 
@@ -35,8 +36,13 @@ def files() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield (absolute name, line) of every import, lazy ones and type ones included."""
+@functools.cache
+def imports(path: Path) -> tuple[tuple[str, int], ...]:
+    """Return (absolute name, line) of every import, lazy ones and type ones included."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int]]:
     package = ["legion", *path.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):

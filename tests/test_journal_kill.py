@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+
+from forked import script
 
 
 SCRIPT = """
-import json, os, random, signal, sys, traceback
+import json, os, random, signal, sys
+from forked import child, wait
 from legion.journal import Journal
 from legion.model import Report
 
@@ -41,20 +42,13 @@ def hear(line):
 
 for turn in range(KILLS):
     reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            write(turn, writer)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(1)
+    pid = child(write, turn, writer)
     os.close(writer)
     with os.fdopen(reader) as lines:
         for _ in range(rng.randrange(0, 12)):
             hear(lines.readline())
         os.kill(pid, signal.SIGKILL)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        assert wait(pid) == -signal.SIGKILL
         for line in lines:
             if line.endswith("\\n"):
                 hear(line)
@@ -85,16 +79,7 @@ def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path):
     """
     seed = 6962
     print("seed", seed)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "journal.db"), str(seed)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(script(SCRIPT, tmp_path / "journal.db", seed))
     acknowledged, size = found.pop("acknowledged"), found.pop("size")
     assert acknowledged >= 50
     assert acknowledged <= size <= acknowledged + 25

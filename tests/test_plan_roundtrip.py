@@ -6,6 +6,7 @@ import copy
 import pickle
 import random
 import string
+import unicodedata
 
 import yaml
 
@@ -17,7 +18,12 @@ from legion.metrics import METRICS, Kind
 from legion.stages.plan import Plan
 
 
-NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
+def printable(text):
+    """Leave out control characters and blanks: quicker than never to draw them."""
+    return "".join(c for c in text if unicodedata.category(c)[0] not in "CZ") or "-"
+
+
+NAMES = st.text(min_size=1, max_size=12).map(printable)
 WORDS = st.text(string.ascii_lowercase + "_", min_size=1, max_size=8)
 SHARES = st.one_of(
     st.integers(0, 100).map("{}%".format),
@@ -193,22 +199,6 @@ MAPPINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
-@given(MAPPINGS)
-def test_every_plan_round_trips(value):
-    """As a mapping, as YAML, pickled and copied: equal, with the same digest."""
-    plan = Plan.from_dict(value)
-    written = plan.to_dict()
-    again = Plan.from_dict(written)
-
-    assert again == plan
-    assert again.digest == plan.digest
-    assert again.to_dict() == written
-    # With allow_unicode, PyYAML folds U+0085 and U+2028 and cannot read them back.
-    assert Plan.from_text(yaml.safe_dump(written, sort_keys=False)) == plan
-    assert copy.deepcopy(plan) == pickle.loads(pickle.dumps(plan)) == plan
-
-
 def as_toml(value):
     """Write JSON as TOML in one line a key; TOML has no null."""
     if isinstance(value, bool):
@@ -231,25 +221,28 @@ def has_null(value):
     return value is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(MAPPINGS)
-def test_every_plan_that_toml_can_say_round_trips_in_it(value):
-    """TOML says the same, but for settings that are null."""
+def test_every_plan_round_trips(value):
+    """
+    As a mapping, as YAML, as TOML, pickled and copied: equal, with the same digest.
+
+    TOML says all but settings that are null. Two rules of a stage that differ read
+    differently.
+    """
     plan = Plan.from_dict(value)
     written = plan.to_dict()
-    if has_null(written):
-        return
-    text = "".join(f"{as_toml(k)} = {as_toml(v)}\n" for k, v in written.items())
+    again = Plan.from_dict(written)
 
-    assert Plan.from_text(text, format="toml") == plan
-
-
-@settings(max_examples=100, deadline=None)
-@given(MAPPINGS)
-def test_a_rule_is_known_by_its_sentence(value):
-    """Two rules of a stage that differ read differently."""
-    plan = Plan.from_dict(value)
-
+    assert again == plan
+    assert again.digest == plan.digest
+    assert again.to_dict() == written
+    # With allow_unicode, PyYAML folds U+0085 and U+2028 and cannot read them back.
+    assert Plan.from_text(yaml.safe_dump(written, sort_keys=False)) == plan
+    assert copy.deepcopy(plan) == pickle.loads(pickle.dumps(plan)) == plan
+    if not has_null(written):
+        text = "".join(f"{as_toml(k)} = {as_toml(v)}\n" for k, v in written.items())
+        assert Plan.from_text(text, format="toml") == plan
     for stage in plan.stages:
         assert len({str(rule) for rule in stage.validate}) == len(set(stage.validate))
 

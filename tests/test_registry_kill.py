@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+
+from forked import script
 
 
 PRELUDE = """
-import json, os, signal, sys, traceback
+import json, os, signal, sys
+from forked import child, wait
 from legion.exceptions import SnapshotNotFoundError
 from legion.registry import Registry
 
@@ -18,23 +19,6 @@ class Clock:
 
 OLD = {"a": b"old a", "same": b"same", "dir/b": b"old b" * 9000}
 NEW = {"a": b"new a", "same": b"same", "dir/b": b"new b" * 9000, "c": b"new"}
-
-def child(act):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            act()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    return pid
-
-def wait(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 def content(registry, name):
     return {path: registry.read(path, snapshot=name) for path in registry.files(name)}
@@ -147,17 +131,9 @@ print(json.dumps([codes, len(registry.refs()),
 """
 
 
-def script(body: str, *arguments: object) -> object:
+def told(body, *arguments):
     """Run *body* in a fresh interpreter and return what it printed as JSON."""
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + body, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(script(PRELUDE + body, *arguments))
 
 
 def test_kill_9_at_every_call_to_the_disk_leaves_old_or_new(tmp_path):
@@ -168,12 +144,12 @@ def test_kill_9_at_every_call_to_the_disk_leaves_old_or_new(tmp_path):
     Whatever is named verifies, live is never ahead of what it needs, the file that was
     being written is never seen, and the same put afterwards succeeds.
     """
-    assert script(KILLS, tmp_path) > 75
+    assert told(KILLS, tmp_path) > 75
 
 
 def test_processes_that_put_the_same_content_do_not_disturb_each_other(tmp_path):
     """Three at once: all succeed, everything verifies, nothing is left lying about."""
-    codes, problems, names, moves, left = script(PAIR, tmp_path / "registry")
+    codes, problems, names, moves, left = told(PAIR, tmp_path / "registry")
     assert codes == [0, 0, 0]
     assert problems == {}
     assert names == 16
@@ -183,6 +159,6 @@ def test_processes_that_put_the_same_content_do_not_disturb_each_other(tmp_path)
 
 def test_only_one_of_several_rivals_gets_a_version(tmp_path):
     """Each version is named once, whoever was first."""
-    codes, names, in_order, problems = script(RIVALS, tmp_path / "registry")
+    codes, names, in_order, problems = told(RIVALS, tmp_path / "registry")
     assert codes == [0, 0, 0]
     assert (names, in_order, problems) == (10, True, {})

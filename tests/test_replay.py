@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -136,6 +137,28 @@ class Wheel:
         return self.host.engine.state.status
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    assert Wheel(folder).finish() is Status.COMPLETE
+    return folder
+
+
+@pytest.fixture
+def complete(finished, tmp_path):
+    """A rollout that is complete, in a folder of the test's own."""
+    return shutil.copytree(finished, tmp_path / "complete")
+
+
+@pytest.fixture(scope="module")
+def gone_back(tmp_path_factory):
+    """A rollout that went back from the canary, to be told and left as it is."""
+    folder = tmp_path_factory.mktemp("gone_back")
+    wheel = Wheel(folder).climb("canary")
+    assert wheel.finish(bad=0.4) is Status.ROLLED_BACK
+    return folder
+
+
 def same(folder, **keywords):
     """Tell the rollout again; every look has a decision, and it is the same one."""
     found = planner.replay(folder, **keywords)
@@ -149,25 +172,22 @@ def decisions(folder):
         return journal.records("decision")
 
 
-def test_a_rollout_that_completes_comes_out_the_same(tmp_path):
+def test_a_rollout_that_completes_comes_out_the_same(complete):
     """Every decision up to the last, the rehearsal's too, and every verdict."""
-    assert Wheel(tmp_path).finish() is Status.COMPLETE
-    found = same(tmp_path)
+    found = same(complete)
 
-    assert found.same == len(decisions(tmp_path)) == found.looks + 1
+    assert found.same == len(decisions(complete)) == found.looks + 1
     assert found.verdicts == found.looks * len(legion.Plugins().criteria) - (
         found.looks  # One is off.
     )
     assert not found.apart
 
 
-def test_a_rollout_that_goes_back_comes_out_the_same(tmp_path):
+def test_a_rollout_that_goes_back_comes_out_the_same(gone_back):
     """The decision to go back, with the evidence it rests on."""
-    wheel = Wheel(tmp_path).climb("canary")
-    assert wheel.finish(bad=0.4) is Status.ROLLED_BACK
-    found = same(tmp_path)
+    found = same(gone_back)
 
-    assert decisions(tmp_path)[-1].body["code"] == "trigger:error_rate"
+    assert decisions(gone_back)[-1].body["code"] == "trigger:error_rate"
     assert found.same == found.looks + 1
 
 
@@ -321,10 +341,9 @@ def test_a_kill_between_learning_and_deciding_loses_neither(tmp_path):
     ]
 
 
-def test_a_tampered_journal_is_refused(tmp_path):
+def test_a_tampered_journal_is_refused(complete):
     """One changed byte of one observation, and nothing is told at all."""
-    Wheel(tmp_path).finish()
-    with sqlite3.connect(tmp_path / "legion.db") as connection:
+    with sqlite3.connect(complete / "legion.db") as connection:
         connection.execute(
             "UPDATE journal_entry SET data = replace(data, '400', '401')"
             " WHERE kind = 'observation' AND seq = (SELECT max(seq) FROM journal_entry"
@@ -332,8 +351,8 @@ def test_a_tampered_journal_is_refused(tmp_path):
         )
 
     with pytest.raises(JournalError, match="not the ones that were hashed"):
-        planner.replay(tmp_path)
-    assert legion_says("replay", "--state", tmp_path).code == 3
+        planner.replay(complete)
+    assert legion_says("replay", "--state", complete).code == 3
 
 
 def test_a_decision_that_does_not_come_out_is_shown(tmp_path):
@@ -354,13 +373,12 @@ def test_a_decision_that_does_not_come_out_is_shown(tmp_path):
     assert [one.n for one in found.apart] == [1]
 
 
-def test_other_code_that_decides_otherwise_is_found(tmp_path, monkeypatch):
+def test_other_code_that_decides_otherwise_is_found(complete, monkeypatch):
     """Where legion itself decides otherwise than it did, the first difference is told."""
-    Wheel(tmp_path).finish()
     from legion.stages import decide
 
     monkeypatch.setattr(decide, "_hours", lambda seconds: f"{seconds:g} seconds")
-    said = legion_says("replay", "--state", tmp_path)
+    said = legion_says("replay", "--state", complete)
 
     assert said.code == 1
     assert "reason: recorded 'observed 2 min of 3 min in dark" in said.out
@@ -373,10 +391,9 @@ def otherwise(folder, **changes):
     return found.otherwise
 
 
-def test_a_shorter_dwell_goes_on_earlier(tmp_path):
+def test_a_shorter_dwell_goes_on_earlier(complete):
     """Entered at minute 1, the dark stage is proven: after 2 minutes instead of 3."""
-    Wheel(tmp_path).finish()
-    other = otherwise(tmp_path, **{"stages.dark.dwell": "2m"})
+    other = otherwise(complete, **{"stages.dark.dwell": "2m"})
 
     assert (other.end, other.stage, other.at_s) == ("advance", "dark", 1e9 + 180)
     assert [(one.recorded, one.other) for one in other.partings] == [
@@ -384,10 +401,9 @@ def test_a_shorter_dwell_goes_on_earlier(tmp_path):
     ]
 
 
-def test_a_longer_dwell_stays(tmp_path):
+def test_a_longer_dwell_stays(complete):
     """Users went on after 3 minutes; from there nothing is known of who stays."""
-    Wheel(tmp_path).finish()
-    other = otherwise(tmp_path, **{"stages.dark.dwell": "1h"})
+    other = otherwise(complete, **{"stages.dark.dwell": "1h"})
 
     assert (other.end, other.stage, other.at_s) == ("stay", "dark", 1e9 + 240)
 
@@ -447,20 +463,17 @@ def test_a_plan_that_risks_more_goes_back_earlier(tmp_path):
     assert e[other.at_s] < 10_000 <= e[looks[-1]["at_s"]] + 1
 
 
-def test_a_plan_without_the_trigger_does_not_go_back(tmp_path):
+def test_a_plan_without_the_trigger_does_not_go_back(gone_back):
     """The rollout went back; a plan that does not ask had not, and no more is known."""
-    wheel = Wheel(tmp_path).climb("canary")
-    wheel.finish(bad=0.4)
-    other = otherwise(tmp_path, without="error_rate")
+    other = otherwise(gone_back, without="error_rate")
 
     assert other.end == "recorded"
     assert other.reason.startswith("the rollout went back, and this plan had not")
 
 
-def test_other_traffic_ends_where_users_would_have_seen_something_else(tmp_path):
+def test_other_traffic_ends_where_users_would_have_seen_something_else(complete):
     """Ten per cent were never exposed: the recording says nothing of them."""
-    Wheel(tmp_path).finish()
-    other = otherwise(tmp_path, **{"stages.canary.traffic": "10%"})
+    other = otherwise(complete, **{"stages.canary.traffic": "10%"})
 
     assert (other.end, other.looks) == ("advance", 4)
     assert "exposes something else" in other.reason
@@ -505,16 +518,15 @@ def test_a_directory_without_a_state_is_refused(tmp_path):
         planner.replay(tmp_path)
 
 
-def test_the_command_says_what_came_out(tmp_path):
+def test_the_command_says_what_came_out(complete):
     """Lines for people, a document for programs, and nothing is written."""
-    Wheel(tmp_path).finish()
-    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    said = legion_says("replay", "--state", tmp_path, "--with", "false_rollback=5%")
-    document = legion_says("replay", "--state", tmp_path, "--json").document
+    before = {p: p.read_bytes() for p in complete.rglob("*") if p.is_file()}
+    said = legion_says("replay", "--state", complete, "--with", "false_rollback=5%")
+    document = legion_says("replay", "--state", complete, "--json").document
 
     assert said.code == 0
     assert "decisions, all the same" in said.out
     assert "With the other plan" in said.out
     assert set(document) == documented("replay")
     assert document["ok"] is True
-    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert {p: p.read_bytes() for p in complete.rglob("*") if p.is_file()} == before

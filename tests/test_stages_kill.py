@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-
-from pathlib import Path
 
 import pytest
+
+from forked import script
 
 
 KILLS = '''
 import json, os, shutil, signal, sys
 from pathlib import Path
-tests, folder, act = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-sys.path.insert(0, str(tests))
+folder, act = Path(sys.argv[1]), sys.argv[2]
 import legion
+from forked import child, wait
 from legion.journal import Journal
 from legion.registry import Registry
 from legion.stages import Status
@@ -108,26 +106,17 @@ one, _ = opened(start, 1e9)
 one.climb(stage) if stage else None
 one.engine._pointer._file.database.close()
 
+def die(place, k):
+    global left
+    one, _ = opened(place, 1e9 + 1000)
+    left = k
+    do(one)
+
 def killed_at(place, k):
     """Do it in a child that dies at the point *k*; False if it came to the end."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            one, _ = opened(place, 1e9 + 1000)
-            global left
-            left = k
-            do(one)
-            os._exit(0)
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            os._exit(1)
-    status = os.waitpid(pid, 0)[1]
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
+    code = wait(child(die, place, k))
+    assert code in (0, -signal.SIGKILL), code
+    return code != 0
 
 def check(place, k, cut):
     one, owner = opened(place, 1e9 + 90_000)
@@ -210,13 +199,4 @@ def test_kill_9_at_every_step_of_a_move_leaves_one_world(tmp_path, act, least):
     After the restart the router, the registry and the pointer agree, nothing is lost or
     doubled, the journal verifies, and the rollout goes on.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", KILLS, Path(__file__).parent, tmp_path, act],
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout) > least
+    assert json.loads(script(KILLS, tmp_path, act)) > least

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 
 from pathlib import Path
 
 import pytest
 
+from forked import script
+
 from legion.store import Database
 
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS note (block INTEGER, n INTEGER);"
 PRELUDE = f"""
-import json, os, random, resource, signal, sys, traceback
+import json, os, random, resource, signal, sys
+from forked import child, wait
 from legion.exceptions import StateError
 from legion.store import Database
 path, SCHEMA = sys.argv[1], {SCHEMA!r}
@@ -26,40 +27,17 @@ def put(database, n, durable=True):
         connection.execute("INSERT INTO note VALUES (?, 0)", (n,))
 def notes(database):
     return [n for (n,) in database.read("SELECT block FROM note ORDER BY rowid")]
-def child(act):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            act()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    return pid
-def wait(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 """
 
 
-def script(body: str, *arguments: object) -> str:
+def told(body, *arguments):
     """Run *body* in a fresh interpreter and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + body, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return script(PRELUDE + body, *arguments)
 
 
 def test_a_forked_child_opens_its_own_handle(tmp_path):
     """Parent and child write in turns after a fork, and the file stays whole."""
-    out = script(
+    out = told(
         """
 database = Database(path)
 database.ensure(SCHEMA)
@@ -84,7 +62,7 @@ database.close()
 
 def test_a_fork_inside_a_transaction_leaves_it_to_the_parent(tmp_path):
     """The child has no part in its parent's transaction; the parent still commits."""
-    out = script(
+    out = told(
         """
 database = Database(path, timeout_s=0.01)
 database.ensure(SCHEMA)
@@ -109,7 +87,7 @@ database.close()
 
 def test_leaving_a_parents_transaction_in_the_child_is_an_error(tmp_path):
     """The child that falls out of the block is told; nothing is committed twice."""
-    out = script(
+    out = told(
         """
 database = Database(path)
 database.ensure(SCHEMA)
@@ -134,7 +112,7 @@ database.close()
 
 def test_memory_does_not_pretend_to_survive_a_fork():
     """A child that touches its parent's ``:memory:`` gets an error, not emptiness."""
-    out = script(
+    out = told(
         """
 database = Database(":memory:")
 database.ensure(SCHEMA)
@@ -155,7 +133,7 @@ database.close()
 
 def test_many_processes_open_a_new_file_at_once(tmp_path):
     """Whoever comes first makes it; nobody fails and no write is lost."""
-    out = script(
+    out = told(
         """
 import time
 def act():
@@ -184,7 +162,7 @@ def test_kill_9_never_tears_a_transaction(tmp_path):
     """
     seed = 20
     print("seed", seed)
-    out = script(
+    out = told(
         """
 rng = random.Random(int(sys.argv[2]))
 kills, reported = 25, set()
@@ -228,7 +206,7 @@ with Database(path) as database:
 
 def test_a_file_size_limit_is_an_error_and_nothing_is_lost(tmp_path):
     """When the system refuses to let the file grow, earlier commits stay readable."""
-    out = script(
+    out = told(
         """
 def act():
     database = Database(path)
@@ -270,7 +248,7 @@ def test_a_file_of_somebody_else_is_an_error_that_says_so():
             database.ensure(SCHEMA)
         path.chmod(0o444)
         Path(folder).chmod(0o555)
-        out = script(
+        out = told(
             """
 def act():
     os.setgid(65534)

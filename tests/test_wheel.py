@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
-import time
-
-from pathlib import Path
 
 import pytest
+
+from forked import script
 
 import legion
 
@@ -193,24 +191,68 @@ def test_a_state_file_of_another_plan_is_refused(tmp_path):
         open_host(other, tmp_path, clock)
 
 
-CHILD = """
-import sys
-sys.path.insert(0, {tests!r})
+KILLS = """
+import os, random, signal, sys, time
+from pathlib import Path
+path, kills = Path(sys.argv[1]), int(sys.argv[2])
 import legion
+from forked import child, wait
 from legion.testing import ManualClock
 from test_wheel import PLAN, open_host, turn
-plan = legion.Plan.from_dict(PLAN)
-clock = ManualClock(float(sys.argv[2]))
-host = open_host(plan, sys.argv[1], clock)
-print("open", host.engine.state.stage, flush=True)
-while not host.engine.state.status.over:
-    turned = turn(host, clock, 120)
-    if turned.outcome is not None and turned.outcome.applied:
-        print("moved", turned.decision.to, clock.plan(), flush=True)
-print("over", flush=True)
-"""
 
 LADDER = ["", "shadow", "canary", "everyone"]
+plan = legion.Plan.from_dict(PLAN)
+rng = random.Random(20261124)
+# What children need is imported once.
+with open_host(plan, path / "first", ManualClock(1e9)) as host:
+    turn(host, host.clock, 10)
+
+def roll_out(folder, start, pipe):
+    clock = ManualClock(start)
+    host = open_host(plan, folder, clock)
+    os.write(pipe, b"open\\n")
+    while not host.engine.state.status.over:
+        turned = turn(host, clock, 120)
+        if turned.outcome is not None and turned.outcome.applied:
+            os.write(pipe, f"moved {turned.decision.to}\\n".encode())
+
+def begun(folder, start):
+    reader, writer = os.pipe()
+    pid = child(roll_out, folder, start, writer)
+    os.close(writer)
+    return pid, os.fdopen(reader)
+
+folder, start, reached = path / "0", 1e9, 0
+for killed in range(1, kills + 1):
+    pid, said = begun(folder, start)
+    assert said.readline() == "open\\n"
+    time.sleep(rng.uniform(0.0, 0.4))
+    os.kill(pid, signal.SIGKILL)
+    moved = [line.split()[1] for line in said if line.startswith("moved")]
+    said.close()
+    assert wait(pid) in {0, -signal.SIGKILL}
+    for stage in moved:
+        assert LADDER.index(stage) == reached + 1
+        reached += 1
+    with open_host(plan, folder, ManualClock(start + 86_400)) as host:
+        state = host.engine.state
+        now = LADDER.index(state.stage)
+        assert now in {reached, reached + 1}, "at most the unreported move is new"
+        reached = now
+        assert host.engine.exposure.digest == state.exposure
+        assert host.journal.verify().ok
+        applied = [
+            record.body["change"]
+            for record in host.journal.records(kind="outcome")
+            if record.body["applied"] and record.body["code"] == "applied"
+        ]
+        assert len(applied) == len(set(applied)) == reached
+        over = state.status.over
+    start += 86_400
+    if over or reached == 3:
+        folder, reached = path / str(killed), 0
+print(killed)
+"""
 
 
 def test_a_killed_rollout_resumes_where_it_was(tmp_path):
@@ -219,46 +261,6 @@ def test_a_killed_rollout_resumes_where_it_was(tmp_path):
     The moments are drawn with a fixed seed; a transition that the child has reported
     before it died is there after every restart.
     """
-    rng = random.Random(20261124)
-    code = CHILD.format(tests=str(Path(__file__).parent))
-    plan = legion.Plan.from_dict(PLAN)
-    folder, kills, start = tmp_path / "0", 0, 1e9
-    reached = 0
-    while kills < int(os.environ.get("LEGION_KILLS", "16")):
-        child = subprocess.Popen(
-            [sys.executable, "-c", code, folder, str(start)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        first = child.stdout.readline().split()
-        assert first[0] == "open"
-        time.sleep(rng.uniform(0.0, 0.4))
-        child.kill()
-        rest = child.stdout.read()
-        child.stdout.close()
-        child.wait()
-        kills += 1
-        moved = [
-            line.split()[1] for line in rest.splitlines() if line.startswith("moved")
-        ]
-        for stage in moved:
-            assert LADDER.index(stage) == reached + 1
-            reached += 1
-        clock = ManualClock(start + 86_400)
-        with open_host(plan, folder, clock) as host:
-            state = host.engine.state
-            now = LADDER.index(state.stage)
-            assert now in {reached, reached + 1}, "at most the unreported move is new"
-            reached = now
-            assert host.engine.exposure.digest == state.exposure
-            assert host.journal.verify().ok
-            applied = [
-                record.body["change"]
-                for record in host.journal.records(kind="outcome")
-                if record.body["applied"] and record.body["code"] == "applied"
-            ]
-            assert len(applied) == len(set(applied)) == reached
-            over = state.status.over
-        start += 86_400
-        if over or reached == 3:
-            folder, reached = tmp_path / str(kills), 0
+    kills = os.environ.get("LEGION_KILLS", "16")
+
+    assert script(KILLS, tmp_path, kills, timeout_s=3600) == f"{kills}\n"
