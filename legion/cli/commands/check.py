@@ -12,6 +12,7 @@ from ...exceptions import LegionError
 from ...metrics import METRICS
 from ...model import as_json
 from ...planner import Forecast, Milestone, StageForecast, calendar, forecast
+from ...planner.doubts import doubts
 from ...planner.said import spell, spell_rate, spell_share
 from ...plugins import Plugins
 from ...stages import Plan, Stage
@@ -74,7 +75,7 @@ def check(arguments: argparse.Namespace, output: Output) -> int:
     foreseen = _forecast(plan, arguments)
     days = calendar(plan, start=arguments.start)
     hosts = _stages(plan, output)
-    warnings = list(_warnings(plan))
+    warnings = [*_warnings(plan), *doubts(plan)]
     for warning in warnings:
         output.hanging(f"  {output.paint('careful', 'care')}: ", warning)
     if foreseen is not None:
