@@ -194,6 +194,32 @@ def test_a_class_with_static_hooks_is_a_plugin(plugins):
     assert not plugins.admit("q", "a")
 
 
+def test_a_hook_may_be_a_value_of_the_object(plugins):
+    """In a slot, or over a method of the class that is not marked."""
+
+    class Slotted:
+        __slots__ = ("empty", "legion_record")
+
+    class Hidden:
+        def legion_record(self, record):
+            raise AssertionError
+
+    heard = []
+
+    @hookimpl
+    def record(record):
+        heard.append(record)
+
+    for kind in (Slotted, Hidden):
+        one = kind()
+        one.legion_record = record
+        name = plugins.register(one)
+        plugins.record("said")
+        plugins.unregister(name)
+
+    assert heard == ["said", "said"]
+
+
 def test_a_module_is_a_plugin(plugins):
     """It is called by its own name."""
     module = ModuleType("house_rules")

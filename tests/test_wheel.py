@@ -226,7 +226,7 @@ folder, start, reached = path / "0", 1e9, 0
 for killed in range(1, kills + 1):
     pid, said = begun(folder, start)
     assert said.readline() == "open\\n"
-    time.sleep(rng.uniform(0.0, 0.4))
+    time.sleep(rng.uniform(0.0, 0.25))
     os.kill(pid, signal.SIGKILL)
     moved = [line.split()[1] for line in said if line.startswith("moved")]
     said.close()
