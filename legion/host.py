@@ -352,15 +352,17 @@ class Host:
             return
         stop = self._stop = Event()  # One from before a fork may be locked for ever.
         self._wheel.started = True
-        self._thread, self._mirroring = (
+        turning, mirroring = (
             Thread(target=turns, args=(stop, watch_s), name=name, daemon=True)
             for name, turns in (
                 ("legion-host", self._turn),
                 ("legion-mirror", self._mirror),
             )
         )
-        self._thread.start()
-        self._mirroring.start()
+        self._thread, self._mirroring = turning, mirroring
+        # The first turn may close this host, and must find both at work.
+        mirroring.start()
+        turning.start()
 
     def _mirror(self, stop: Event, watch_s: float) -> None:
         """Run what is mirrored; nobody waits for it."""
