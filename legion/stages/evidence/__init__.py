@@ -11,9 +11,7 @@ from .paths import (
     TRIGGER,
     VALIDATE,
     Paths,
-    is_fact,
     is_of,
-    is_weighed,
     looked_at_s,
     part,
     visited,
@@ -24,6 +22,7 @@ from .sampled import SampledEvidence
 from .units import Known, Seen
 from .visitors import Drawn, Stay, Visitor, Visitors
 from .watch import Edge, Past, Watch, edges, no_edge_yet
+from .weighed import is_fact, is_weighed
 
 
 __all__ = [

@@ -8,7 +8,6 @@ import attrs
 
 from ...canonical import JSON
 from ...criteria import Criterion
-from ...criteria.kinds import Ceiling, Floor, Rise
 from ...metrics import HARD_FACTS, Kind, Metric
 from ...model import Level
 from ...stats import Side
@@ -24,13 +23,12 @@ from .protocol import Evidence
 from .rates import STRETCH_S, Rate, remembered
 from .sampled import HEALTHY, SampledEvidence
 from .watch import Watch, watched
+from .weighed import detected_at, is_fact, weighed
 
 
 TRIGGER = "trigger: "
 CRITICAL = "critical: "
 VALIDATE = "validate: "
-
-_RISES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 HORIZON_S = 30 * 86_400.0
 """For how long the budget lasts where nothing says when a stage ends."""
@@ -311,23 +309,13 @@ class Paths:
         self, criterion: Criterion, level: Level, alpha: float
     ) -> Evidence | None:
         """Return the evidence that a noisy criterion is beyond one of its limits."""
-        limit = dict(criterion.limits).get(level)
-        if limit is None or criterion.name in HARD_FACTS:
+        found = weighed(criterion, level)
+        if found is None:
             return None
-        # Not of a subclass: that has a rule of its own, which only its verdicts tell.
-        kind, of = type(criterion), str(getattr(criterion, "of", ""))
-        if kind is Rise and of in _RISES:
-            metric = _metric(criterion, Kind.TIME, "s")
-            rule = _rule(criterion, worse_by=limit)
-            return self._compared(rule, metric, limit, alpha)
-        if kind in {Ceiling, Floor} and of == "share":
-            metric = _metric(criterion, Kind.SHARE, "share")
-            low = criterion.lower_is_worse
-            rule = (
-                _rule(criterion, below=limit) if low else _rule(criterion, above=limit)
-            )
-            return self._limit(rule, metric, alpha)
-        return None
+        rule, metric = found
+        if rule.versus:
+            return self._compared(rule, metric, rule.worse_by or 0.0, alpha)
+        return self._limit(rule, metric, alpha)
 
     def _verdicts(self, criterion: Criterion, alpha: float) -> Evidence:
         """Return the evidence of a criterion's own verdicts, window by window."""
@@ -351,7 +339,7 @@ class Paths:
             trigger=trigger,
             interval_s=self.stage.check_interval_s,
             min_events=criterion.min_events if criterion is not None else 1,
-            detected_at=_detected_at(criterion),
+            detected_at=detected_at(criterion),
         )
 
 
@@ -388,24 +376,6 @@ def visited(plan: Plan) -> frozenset[str]:
     )
 
 
-def is_fact(criterion: Criterion) -> bool:
-    """
-    Tell whether one critical verdict of *criterion* is enough to go back.
-
-    It is for the hard facts, and for what counts: a criterion whose unit is ``count``
-    and which reads no sampled level.
-    """
-    counts = criterion.unit == "count" and getattr(criterion, "of", "count") == "count"
-    return criterion.name in HARD_FACTS or counts
-
-
-def is_weighed(criterion: Criterion) -> bool:
-    """Tell whether a criterion's figure is weighed, unit by unit, beside its verdicts."""
-    of = getattr(criterion, "of", "")
-    share = type(criterion) in {Ceiling, Floor} and of == "share"
-    return share or (type(criterion) is Rise and of in _RISES)
-
-
 def place(key: str, number: int) -> str:
     """Return the key of one path in the slice that has the place *number*."""
     return f"{key} [slice {number}]"
@@ -419,42 +389,3 @@ def is_of(key: str, rule: Rule) -> bool:
 def part(stage: str, key: str) -> str:
     """Return the name of one path's part in the budget."""
     return f"{stage} | {key}"
-
-
-def _metric(criterion: Criterion, kind: Kind, unit: str) -> Metric:
-    of = str(getattr(criterion, "of", ""))
-    return Metric(
-        name=criterion.name,
-        kind=kind,
-        unit=unit,
-        source="run" if criterion.stream in {"latency", "error_rate"} else "host",
-        higher_is_better=criterion.lower_is_worse,
-        stream=criterion.stream,
-        quantile=_RISES.get(of, 0.95),
-    )
-
-
-def _rule(
-    criterion: Criterion,
-    *,
-    below: float | None = None,
-    above: float | None = None,
-    worse_by: float | None = None,
-) -> Rule:
-    return Rule(
-        metric=criterion.name,
-        unit=criterion.unit,
-        higher_is_better=criterion.lower_is_worse,
-        below=below,
-        above=above,
-        worse_by=worse_by,
-        versus="baseline" if worse_by is not None else "",
-    )
-
-
-def _detected_at(criterion: Criterion | None) -> float:
-    """Return from which value on a metric is detected: the criterion's first harm."""
-    if criterion is None:
-        return 1.0
-    limits = (criterion.alert, criterion.critical, criterion.warning)
-    return next((limit for limit in limits if limit is not None), 1.0)
