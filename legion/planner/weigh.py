@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Counts = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
 
-_TOO_MUCH = 1e200
+_TOO_MUCH = 1e100
 _MOST_NATS = 400.0
 
 

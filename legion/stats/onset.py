@@ -19,7 +19,7 @@ LATER = 0.1
 COARSE = slice(1, None, 2)
 """Every second point of a grid: ratios that begin at each look need no finer one."""
 
-_MOST = 1e200
+_MOST = 1e100
 _MOST_NATS = 400.0
 
 
