@@ -50,8 +50,8 @@ def main(runs: int) -> int:
         for words, scenario in SCENARIOS.items():
             outages = words.startswith("outages")
             held = attrs.evolve(plan, holdback=HELD_BACK) if outages else plan
-            apart = SLICES if words.startswith("slices") else ()
-            held = attrs.evolve(held, slices=apart)
+            if words.startswith("slices"):
+                held = attrs.evolve(held, slices=SLICES)
             broken += _harmless(held, words + " *" * outages, scenario, runs)
         print(f"  * with a holdback of {HELD_BACK:.0%}")
         canary = next(stage.name for stage in plan.stages if 0 < stage.traffic < 1)
