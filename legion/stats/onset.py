@@ -40,7 +40,8 @@ class Process(Protocol):
 P = TypeVar("P", bound=Process)
 
 
-@attrs.frozen(kw_only=True)
+# Not frozen: one is made at each look, and that would take a tenth longer.
+@attrs.define(kw_only=True)
 class Onset(Generic[P]):
     """
     A test of harm that may begin at any time, and not with the first unit alone.
